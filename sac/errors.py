@@ -1,0 +1,8 @@
+"""The one exception whose message is meant for the user."""
+
+
+class UserError(Exception):
+    """A mistake in the configuration, the files or the environment: shown as one message, never as a traceback.
+
+    The text names the key or file, the value found, what is allowed and what to do.
+    """

@@ -1,0 +1,139 @@
+"""Names, shapes and dtypes that every part agrees on (NumPy only).
+
+Letters: k agents of one turn, B batch, T window steps, A continuous actions, C columns (all discrete choices
+of all branches, side by side), S recurrent state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+Obs = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """One observation of an agent: `shape` is `(n,)` or `(H, W, channels)`; uint8 values are scaled by 1/255."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.shape) == 3
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one agent observes and does; the first argument of every network in `nn.py`."""
+
+    sensors: tuple[Sensor, ...]
+    continuous: int = 0  # A: continuous actions, each in [-1, 1]
+    branches: tuple[int, ...] = ()  # number of choices of each discrete branch
+    feature: int = 0  # width of z; known once the representation exists
+
+    @property
+    def choices(self) -> int:
+        """Width of an action mask: all branches' choices side by side."""
+        return sum(self.branches)
+
+    @property
+    def columns(self) -> int:
+        """Width of a critic's output: one column for each discrete choice, or one when there is none."""
+        return max(1, self.choices)
+
+    def with_feature(self, feature: int) -> Spec:
+        return replace(self, feature=feature)
+
+
+class Action(NamedTuple):
+    """Actions of k agents as an environment takes them."""
+
+    continuous: np.ndarray  # [k, A] float32 in [-1, 1]
+    discrete: np.ndarray  # [k, branches] int32
+
+
+@dataclass
+class Ended:
+    """Episodes that are over, with their own last observation."""
+
+    agents: np.ndarray  # [e] int64
+    obs: dict[str, np.ndarray]  # {sensor: [e, ...]}
+    mask: np.ndarray  # [e, C] bool, true = legal
+    reward: np.ndarray  # [e] float32, earned since the agent's last action
+    discount: np.ndarray  # [e] float32, 0 = terminated (a true end), 1 = truncated (bootstrap)
+
+
+@dataclass
+class Turn:
+    """What an environment says after `reset` or `step`: first who ended or was lost, then who asks for an action.
+
+    One agent may be in `ended` and in `agents` of the same turn: the ending belongs to its old episode, the
+    request is the first of its new one. `agents` may be empty; the environment is then stepped without actions.
+    """
+
+    agents: np.ndarray  # [k] int64, ids of those that ask
+    obs: dict[str, np.ndarray]  # {sensor: [k, ...]}
+    mask: np.ndarray  # [k, C] bool, true = legal
+    reward: np.ndarray  # [k] float32, since the agent's last action (no meaning on the first request of an episode)
+    ended: Ended
+    lost: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # ids gone without a usable last observation
+
+
+class Env(Protocol):
+    """A set of agents that act at the same time or in turns. Adapters in `envs/adapters` make these."""
+
+    spec: Spec
+    n_agents: int
+
+    def reset(self, seed: int | None = None) -> Turn:
+        """Starts a new episode for every agent; open ones are dropped without a word. `seed` only at the first call."""
+
+    def step(self, action: Action) -> Turn:
+        """Acts for the agents of the last turn, row by row in the same order."""
+
+    def render(self) -> np.ndarray | None:
+        """The current picture [H, W, 3] uint8, or None where the environment draws nothing."""
+
+    def close(self) -> None:
+        """Ends every process and file of the environment; may be called twice."""
+
+
+class Step(NamedTuple):
+    """Rows of streams (one stream = one agent), ready for the replay.
+
+    A row is an observation with what was done there and what came of it. The row after an episode's last action
+    holds the final observation: its `last` is true and its action columns mean nothing.
+    """
+
+    stream: np.ndarray  # [k] int64
+    obs: dict[str, np.ndarray]  # {sensor: [k, ...]}
+    mask: np.ndarray  # [k, C] bool
+    continuous: np.ndarray  # [k, A] float32, before the squash into [-1, 1]
+    discrete: np.ndarray  # [k, branches] int32
+    log_prob: np.ndarray  # [k, 2] float32: log mu of the continuous and of the discrete part
+    state: np.ndarray  # [k, S] float32, the recurrent state the action was chosen in
+    reward: np.ndarray  # [k] float32
+    discount: np.ndarray  # [k] float32: 0 after a true end, else 1
+    last: np.ndarray  # [k] bool: a final observation, no action
+
+
+class Batch(NamedTuple):
+    """B windows of T steps from the replay, batch-major; observations and masks have T + 1 entries."""
+
+    obs: dict[str, np.ndarray]  # {sensor: [B, T + 1, ...]}
+    mask: np.ndarray  # [B, T + 1, C] bool
+    continuous: np.ndarray  # [B, T, A] float32, before the squash
+    discrete: np.ndarray  # [B, T, branches] int32
+    log_prob: np.ndarray  # [B, T, 2] float32
+    reward: np.ndarray  # [B, T] float32
+    discount: np.ndarray  # [B, T] float32
+    valid: np.ndarray  # [B, T] float32: 1 where an action was taken, 0 on final rows and their padding
+    state: np.ndarray  # [B, S] float32, stored state of the first row
+    weight: np.ndarray  # [B] float32, importance-sampling weights; the largest is 1
+    index: np.ndarray  # [B] int64, arrival numbers of the first rows: give them back with the priorities
