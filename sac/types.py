@@ -58,6 +58,16 @@ class Action(NamedTuple):
     discrete: np.ndarray  # [k, branches] int32
 
 
+class Choice(NamedTuple):
+    """What a policy chose for k agents, and how."""
+
+    raw: np.ndarray  # [k, A] continuous, before the squash
+    action: np.ndarray  # [k, A] continuous, in [-1, 1]
+    discrete: np.ndarray  # [k, branches]
+    log_prob: np.ndarray  # [k, 2] log mu of the continuous and of the discrete part
+    state: np.ndarray  # [k, S] the recurrent state after this step
+
+
 @dataclass
 class Ended:
     """Episodes that are over, with their own last observation."""
@@ -67,6 +77,13 @@ class Ended:
     mask: np.ndarray  # [e, C] bool, true = legal
     reward: np.ndarray  # [e] float32, earned since the agent's last action
     discount: np.ndarray  # [e] float32, 0 = terminated (a true end), 1 = truncated (bootstrap)
+
+
+def no_endings(spec: Spec) -> Ended:
+    """An Ended with nobody in it."""
+    obs = {s.name: np.zeros((0, *s.shape), s.dtype) for s in spec.sensors}
+    nothing = np.zeros(0, np.float32)
+    return Ended(np.zeros(0, np.int64), obs, np.zeros((0, spec.choices), bool), nothing, nothing)
 
 
 @dataclass

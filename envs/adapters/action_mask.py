@@ -1,0 +1,110 @@
+"""Action masks from the `info` of a Gymnasium vector environment, in all the layouts that `info` may have."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from sac.errors import UserError
+
+log = logging.getLogger(__name__)
+
+KEY = "action_mask"
+
+
+class ActionMask:
+    """Reads `info["action_mask"]` of `n` sub-environments as [k, C] bool rows; whoever says nothing may do all."""
+
+    def __init__(self, space: spaces.Space, branches: tuple[int, ...], n: int) -> None:
+        self._space = space
+        self._width = sum(branches)
+        self._first = np.cumsum((0, *branches[:-1])) if branches else None
+        self.all_legal = np.ones((n, self._width), bool)
+        self.all_legal.flags.writeable = False  # handed out again and again
+        self._warned = False
+
+    def rows(self, info: Any) -> np.ndarray:
+        """Masks [n, C] of all sub-environments."""
+        if self._first is None or (isinstance(info, Mapping) and KEY not in info):
+            return self.all_legal
+        value = info[KEY] if isinstance(info, Mapping) else None
+        if isinstance(value, np.ndarray) and value.dtype != object and value.size == self.all_legal.size:
+            mask = value.reshape(self.all_legal.shape).astype(bool)
+            given = info.get(f"_{KEY}")
+            if given is not None and not given.all():
+                mask[~given] = True
+        else:
+            mask = np.stack([self._row(value_at(info, KEY, i)) for i in range(len(self.all_legal))])
+        return self._some_legal(mask)
+
+    def final_rows(self, info: Any, ids: np.ndarray) -> np.ndarray:
+        """Masks [e, C] that came with the last observations of episodes that were reset in the same step."""
+        finals = [value_at(info, "final_info", i) or {} for i in ids]
+        masks = [self._row(final.get(KEY)) for final in finals]
+        return self._some_legal(np.stack(masks)) if masks else self.all_legal[:0]
+
+    def _row(self, value: Any) -> np.ndarray:
+        if value is None:
+            return self.all_legal[0]
+        flat = _flat(self._space, value)
+        if flat.size != self._width:
+            raise UserError(
+                f"info['{KEY}'] has {flat.size} entries; the action space {self._space} needs {self._width}, one for "
+                "each choice of each branch"
+            )
+        return flat
+
+    def _some_legal(self, mask: np.ndarray) -> np.ndarray:
+        """A branch without a legal choice (usual in the info of a final state) gets all of them."""
+        if self._first is None:
+            return mask
+        possible = np.logical_or.reduceat(mask, self._first, axis=1)
+        if possible.all():
+            return mask
+        if not self._warned:
+            self._warned = True
+            log.warning("info['%s'] forbids every choice of a branch; all of them count as legal then", KEY)
+        widths = np.diff((*self._first, self._width))
+        return mask | np.repeat(~possible, widths, axis=1)
+
+
+def value_at(info: Any, key: str, i: int) -> Any:
+    """`key` of sub-environment i, or None: `info` is a dict of arrays with `_key` flags, or a list of dicts."""
+    if not isinstance(info, Mapping):
+        return info[i].get(key)
+    if key not in info or (f"_{key}" in info and not info[f"_{key}"][i]):
+        return None
+    value = info[key]
+    if isinstance(value, Mapping):
+        return {name: value_at(value, name, i) for name in value if not name.startswith("_")}
+    return value[i]
+
+
+def _flat(space: spaces.Space, value: Any) -> np.ndarray:
+    """Mask of one environment, shaped like its action space (as `space.sample(mask)` takes it) or flat -> [C]."""
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return value.ravel().astype(bool)
+    if value is None or isinstance(space, spaces.Box):
+        return np.zeros(0, bool) if isinstance(space, spaces.Box) else np.ones(_choices(space), bool)
+    if isinstance(space, spaces.Dict):
+        parts = [_flat(part, value.get(key)) for key, part in space.spaces.items()]
+    elif isinstance(space, spaces.Tuple) and len(value) == len(space.spaces):
+        parts = [_flat(part, value[i]) for i, part in enumerate(space.spaces)]
+    else:
+        parts = [np.ravel(part).astype(bool) for part in value]
+    return np.concatenate(parts)
+
+
+def _choices(space: spaces.Space) -> int:
+    if isinstance(space, spaces.Discrete):
+        return int(space.n)
+    if isinstance(space, spaces.MultiDiscrete):
+        return int(space.nvec.sum())
+    if isinstance(space, spaces.MultiBinary):
+        return 2 * int(np.prod(space.shape))
+    parts = space.spaces.values() if isinstance(space, spaces.Dict) else getattr(space, "spaces", ())
+    return sum(map(_choices, parts))

@@ -1,0 +1,156 @@
+"""From an environment id to a picklable maker of environments, with errors that say what to install or to write."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+
+from sac.errors import UserError
+
+OLD = "gym:"  # prefix that asks for the old package `gym`
+EXTRAS = {  # word in an import error or id -> the extra of this project that brings it
+    "box2d": "box2d",
+    "mujoco": "mujoco",
+    "imageio": "mujoco",
+    "bullet": "bullet",
+    "pygame": "video",
+    "moviepy": "video",
+}
+
+
+class EpisodeBorder(gymnasium.Wrapper):
+    """What vector environments leave out: options at every reset, and last observations that the reset cannot change.
+
+    A vector environment with same-step autoreset calls `reset` before anyone reads the last observation, and an
+    environment may well write its first one into the same array.
+    """
+
+    def __init__(self, env: gymnasium.Env, options: Mapping[str, Any]) -> None:
+        super().__init__(env)
+        self._options = dict(options)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
+        options = {**self._options, **(options or {})}
+        return self.env.reset(seed=seed, options=options or None)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict]:
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        if terminated or truncated:
+            obs, info = deepcopy((obs, info))
+        return obs, reward, terminated, truncated, info
+
+
+@dataclass
+class EnvMaker:
+    """Makes one sub-environment; crosses to worker processes with its specification, not only its name."""
+
+    env_id: str
+    spec: Any  # EnvSpec of gymnasium or of gym
+    old: bool
+    render_mode: str | None = None
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    reset_options: Mapping[str, Any] = field(default_factory=dict)
+    parent: int = field(default_factory=os.getpid)
+
+    def __call__(self) -> gymnasium.Env:
+        if os.getpid() != self.parent:
+            ignore_ctrl_c()
+        kwargs = dict(self.env_kwargs)
+        if self.render_mode is not None:  # environments that draw nothing need not know the word
+            kwargs["render_mode"] = self.render_mode
+        with explained(self.env_id):
+            if self.old:
+                env = importlib.import_module("envs.adapters.old_gym").make(self.spec, **kwargs)
+            else:
+                env = gymnasium.make(self.spec, **kwargs)
+        return EpisodeBorder(env, self.reset_options)
+
+
+def ignore_ctrl_c() -> None:
+    """In a worker: Ctrl-C reaches the whole process group, and it is the parent who ends workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # blocked while the worker was starting; no child should inherit that
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def env_maker(
+    env_id: str, render_mode: str | None, env_kwargs: Mapping[str, Any], reset_options: Mapping[str, Any]
+) -> EnvMaker:
+    """Finds an id: `Name-v1`, `module:Name-v1`, `gym:Name-v1`; Gymnasium first, then old gym.
+
+    Raises UserError with the nearest known ids.
+    """
+    spec, old = _find(env_id)
+    return EnvMaker(env_id, spec, old, render_mode, dict(env_kwargs), dict(reset_options))
+
+
+def _find(env_id: str) -> tuple[Any, bool]:
+    wants_old = env_id.startswith(OLD)
+    module, _, name = env_id.removeprefix(OLD).rpartition(":")
+    if module or "Bullet" in name:
+        _import_registering(module or "pybullet_envs_gymnasium", env_id)
+    if not wants_old:
+        spec = gymnasium.registry.get(name) or gymnasium.registry.get(_newest(name))
+        if spec is not None:
+            return spec, False
+    old_gym = importlib.import_module("envs.adapters.old_gym")  # slow and noisy: only when asked
+    spec = old_gym.find(name)
+    if spec is None:
+        known = old_gym.known_ids() if wants_old else [*gymnasium.registry, *old_gym.known_ids()]
+        raise UserError(_unknown(env_id, name, known, OLD if wants_old else ""))
+    return spec, True
+
+
+def _import_registering(module: str, env_id: str) -> None:
+    with explained(env_id):
+        importlib.import_module(module)
+
+
+def _newest(name: str) -> str | None:
+    """`Pendulum` -> `Pendulum-v1`."""
+    versions = [s for s in gymnasium.registry.values() if s.version is not None and s.id.rsplit("-v", 1)[0] == name]
+    return max(versions, key=lambda s: s.version).id if versions else None
+
+
+def _unknown(env_id: str, name: str, known: list[str], prefix: str) -> str:
+    near = list(dict.fromkeys(difflib.get_close_matches(name, known, n=5, cutoff=0.5)))
+    near.sort(key=lambda s: s.rsplit("-v", 1)[0] != name.rsplit("-v", 1)[0])  # other versions of the same first
+    advice = f"Nearest ids: {', '.join(prefix + s for s in near)}." if near else "No known id is near."
+    return (
+        f"environment '{env_id}' is known neither to Gymnasium nor to old gym. {advice} An id that another package "
+        f"registers needs that package's name in front: 'package:{name}'"
+    )
+
+
+@contextlib.contextmanager
+def explained(env_id: str) -> Iterator[None]:
+    """Turns what is missing or mistyped into a UserError; any other exception passes as it is."""
+    try:
+        yield
+    except Exception as error:
+        message = _explanation(env_id, error)
+        if message is None:
+            raise
+        raise UserError(message) from error
+
+
+def _explanation(env_id: str, error: Exception) -> str | None:
+    text = str(error).rstrip(".")
+    if {cls.__name__ for cls in type(error).__mro__} & {"ImportError", "DependencyNotInstalled"}:  # of gym or gymnasium
+        extra = next((extra for word, extra in EXTRAS.items() if word in f"{text} {env_id}".lower()), None)
+        cure = f' Install it with: pip install -e ".[{extra}]"' if extra else ""
+        newest = _newest(env_id.removeprefix(OLD).rpartition(":")[2].rsplit("-v", 1)[0])
+        hint = f" The newest version here is {newest}." if newest and newest != env_id else ""
+        return f"environment '{env_id}' cannot be loaded: {text}.{hint}{cure}"
+    if isinstance(error, gymnasium.error.Error) or (isinstance(error, TypeError) and "keyword argument" in text):
+        return f"environment '{env_id}' cannot be made: {text}"
+    return None

@@ -1,0 +1,58 @@
+"""Several discrete branches seen as one branch of all their combinations (so that a critic can tell combinations)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sac.types import Action, Env, Turn
+
+
+class JointBranches:
+    """An Env with one branch whose choice c means `np.unravel_index(c, branches)`; the rest passes through."""
+
+    def __init__(self, env: Env) -> None:
+        self._env = env
+        self._branches = env.spec.branches
+        self.spec = replace(env.spec, branches=(math.prod(self._branches),))
+        self.n_agents = env.n_agents
+
+    def reset(self, seed: int | None = None) -> Turn:
+        return self._joined(self._env.reset(seed))
+
+    def step(self, action: Action) -> Turn:
+        parts = np.unravel_index(action.discrete[:, 0], self._branches)
+        return self._joined(self._env.step(Action(action.continuous, np.stack(parts, axis=1).astype(np.int32))))
+
+    def _joined(self, turn: Turn) -> Turn:
+        ended = replace(turn.ended, mask=joint_mask(turn.ended.mask, self._branches))
+        return replace(turn, mask=joint_mask(turn.mask, self._branches), ended=ended)
+
+    def render(self) -> np.ndarray | None:
+        return self._env.render()
+
+    def close(self) -> None:
+        self._env.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_env":  # not there yet, as while unpickling
+            raise AttributeError(name)
+        return getattr(self._env, name)
+
+
+def join_branches(env: Env, limit: int) -> Env:
+    """`env` with its branches joined where there are several and at most `limit` combinations, else `env` itself."""
+    branches = env.spec.branches
+    return JointBranches(env) if len(branches) > 1 and math.prod(branches) <= limit else env
+
+
+def joint_mask(mask: np.ndarray, branches: tuple[int, ...]) -> np.ndarray:
+    """[k, sum of branches] -> [k, product of branches]: a combination is legal when all its parts are."""
+    k = len(mask)
+    joint = np.ones((k, 1), bool)
+    for part in np.split(mask, np.cumsum(branches)[:-1], axis=1):
+        joint = (joint[:, :, None] & part[:, None, :]).reshape(k, joint.shape[1] * part.shape[1])
+    return joint

@@ -1,0 +1,247 @@
+"""The player's half of the ML-Agents protocol (API 1.5.0): messages, side channels and the conversation.
+
+A stand-in player is a program like any Unity build: it is started with `--mlagents-port N`, connects to the trainer
+and answers with what its scene reports. Nothing of mlagents_envs is imported here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import uuid
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import grpc
+import numpy as np
+
+from envs.players.messages import AgentInfoProto, UnityMessageProto
+
+API_VERSION = "1.5.0"
+METHOD = "/communicator_objects.UnityToExternalProto/Exchange"
+CONNECT_SECONDS = 60
+RESET, QUIT = 1, 2  # commands; 0 is STEP
+ENGINE = uuid.UUID("e951342c-4f7e-11ea-b238-784f4387d1f7").bytes_le
+PARAMETERS = uuid.UUID("534c891e-810f-11ea-a9d0-822485860400").bytes_le
+STATS = uuid.UUID("a1d8f7b7-cec8-50f9-b78b-d3e165a78520").bytes_le
+TIME_SCALE = 2  # kind of an engine message
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A vector (rank 1) or a picture (rank 3, in the layout that is sent)."""
+
+    name: str
+    shape: tuple[int, ...]
+    png: bool = False
+    mapping: tuple[int, ...] = ()
+    properties: tuple[int, ...] = ()  # 1 = none, 2 = translational equivariance
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    name: str
+    sensors: tuple[Sensor, ...]
+    continuous: int = 0
+    branches: tuple[int, ...] = ()
+
+
+@dataclass
+class Report:
+    """What k agents of one behaviour send in one exchange, in this order."""
+
+    behaviour: Behaviour
+    ids: np.ndarray  # [k]
+    obs: list  # one entry a sensor: [k, ...] float array, or k PNG byte strings
+    reward: np.ndarray  # [k]
+    done: np.ndarray  # [k] bool
+    interrupted: np.ndarray  # [k] bool, the end was a time limit
+    mask: np.ndarray | None = None  # [k, choices] bool, true = forbidden
+    group_id: np.ndarray | None = None
+    group_reward: np.ndarray | None = None
+
+
+def join(first: Report, second: Report) -> Report:
+    """One report of both, for vector sensors of one behaviour without masks and groups."""
+    return Report(
+        first.behaviour,
+        np.concatenate([first.ids, second.ids]),
+        [np.concatenate(pair) for pair in zip(first.obs, second.obs)],
+        np.concatenate([first.reward, second.reward]),
+        np.concatenate([first.done, second.done]),
+        np.concatenate([first.interrupted, second.interrupted]),
+    )
+
+
+@dataclass
+class Actions:
+    """Actions of the k agents of a behaviour that were not done in the last report."""
+
+    continuous: np.ndarray  # [k, A]
+    discrete: np.ndarray  # [k, branches]
+
+
+@dataclass
+class World:
+    """What the trainer told the player: seed, environment parameters, engine settings; and statistics to send back."""
+
+    seed: int = 0
+    parameters: dict[str, float] = field(default_factory=dict)
+    engine: dict[int, float] = field(default_factory=dict)
+    stats: list[tuple[str, float, int]] = field(default_factory=list)
+
+    def value(self, name: str, default: float) -> float:
+        return self.parameters.get(name, default)
+
+
+Play = Generator[list[Report], dict[str, Actions], None]
+
+
+class Scene(Protocol):
+    """One Unity scene. `play` starts at every RESET; it yields reports and receives the actions."""
+
+    name: str
+
+    def play(self, world: World) -> Play: ...
+
+
+def main(scene: Scene) -> None:
+    """Plays until the trainer goes: the whole program of a player."""
+    arguments = argparse.ArgumentParser(allow_abbrev=False)
+    arguments.add_argument("--mlagents-port", type=int, required=True)
+    known, _ = arguments.parse_known_args()  # Unity's own flags (-batchmode, -logFile ...) mean nothing here
+    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    with grpc.insecure_channel(f"localhost:{known.mlagents_port}", options) as channel:
+        call = channel.unary_unary(
+            METHOD,
+            request_serializer=UnityMessageProto.SerializeToString,
+            response_deserializer=UnityMessageProto.FromString,
+        )
+        try:
+            converse(scene, call)
+        except grpc.RpcError as error:  # the trainer is gone: UNAVAILABLE, CANCELLED
+            print(f"connection ended: {error.code()}", flush=True)
+
+
+def converse(scene: Scene, send: grpc.UnaryUnaryMultiCallable) -> None:
+    """Handshake and the loop of exchanges. Raises grpc.RpcError when the trainer goes."""
+    first = _message()
+    start = first.unity_output.rl_initialization_output
+    start.name, start.communication_version, start.package_version = scene.name, API_VERSION, "stand-in"
+    for capability in start.capabilities.DESCRIPTOR.fields:
+        setattr(start.capabilities, capability.name, True)
+    reply = send(first, wait_for_ready=True, timeout=CONNECT_SECONDS)  # later calls fail at once when nobody listens
+    if reply.header.status != 200:
+        return
+    world = World(seed=reply.unity_input.rl_initialization_input.seed)
+    known: set[str] = set()
+    play, reports = None, []
+    message = _message()
+    while True:
+        reply = send(message)
+        if reply.header.status != 200:
+            return
+        order = reply.unity_input.rl_input
+        read_side_channels(order.side_channel, world)
+        if order.command == QUIT:
+            return
+        if order.command == RESET or play is None:
+            play = scene.play(world)
+            reports = next(play)
+        else:
+            reports = play.send(dict(_actions(reports, order.agent_actions)))
+        message = _output(reports, known, world)
+
+
+def _message():
+    message = UnityMessageProto()
+    message.header.status = 200
+    return message
+
+
+def _output(reports: list[Report], known: set[str], world: World):
+    message = _message()
+    output = message.unity_output.rl_output
+    for report in reports:
+        infos = output.agentInfos[report.behaviour.name].value
+        _write_infos(report, infos)
+        if report.behaviour.name not in known and len(report.ids):
+            known.add(report.behaviour.name)
+            _write_brain(report.behaviour, message.unity_output.rl_initialization_output.brain_parameters.add())
+    if world.stats:
+        output.side_channel = b"".join(_stat(*stat) for stat in world.stats)
+        world.stats.clear()
+    return message
+
+
+def _write_brain(behaviour: Behaviour, brain) -> None:
+    brain.brain_name, brain.is_training = behaviour.name, True
+    brain.action_spec.num_continuous_actions = behaviour.continuous
+    brain.action_spec.num_discrete_actions = len(behaviour.branches)
+    brain.action_spec.discrete_branch_sizes.extend(behaviour.branches)
+
+
+def _write_infos(report: Report, infos) -> None:
+    rewards, dones, late = report.reward.tolist(), report.done.tolist(), report.interrupted.tolist()
+    columns = [data if sensor.png else data.reshape(len(data), -1).tolist() for sensor, data in _pairs(report)]
+    for row, agent in enumerate(report.ids.tolist()):
+        info: AgentInfoProto = infos.add(id=agent, reward=rewards[row], done=dones[row], max_step_reached=late[row])
+        if report.mask is not None and not dones[row]:
+            info.action_mask.extend(report.mask[row].tolist())
+        if report.group_id is not None:
+            info.group_id = int(report.group_id[row])
+            info.group_reward = float(report.group_reward[row])
+        for (sensor, _), column in zip(_pairs(report), columns):
+            observation = info.observations.add(
+                shape=sensor.shape, name=sensor.name, dimension_properties=sensor.properties or (1,)
+            )
+            if sensor.png:
+                observation.compression_type = 1
+                observation.compressed_data = column[row]
+                observation.compressed_channel_mapping.extend(sensor.mapping)
+            else:
+                observation.float_data.data.extend(column[row])
+
+
+def _pairs(report: Report):
+    return zip(report.behaviour.sensors, report.obs)
+
+
+def _actions(reports: list[Report], received: Mapping) -> Iterator[tuple[str, Actions]]:
+    """The k-th action belongs to the k-th info that was not done; absent behaviours act with zeros."""
+    for report in reports:
+        behaviour, waiting = report.behaviour, int((~report.done).sum())
+        continuous = np.zeros((waiting, behaviour.continuous), np.float64)
+        discrete = np.zeros((waiting, len(behaviour.branches)), np.int64)
+        if waiting and behaviour.name in received:
+            values = received[behaviour.name].value
+            if behaviour.continuous:
+                continuous[:] = [value.continuous_actions for value in values]
+            if behaviour.branches:
+                discrete[:] = [value.discrete_actions for value in values]
+        yield behaviour.name, Actions(continuous, discrete)
+
+
+def read_side_channels(data: bytes, world: World) -> None:
+    """Reads `16 bytes id | int32 length | payload` again and again into the world; unknown channels are skipped."""
+    position = 0
+    while position < len(data):
+        channel = data[position : position + 16]
+        (length,) = struct.unpack_from("<i", data, position + 16)
+        payload = data[position + 20 : position + 20 + length]
+        position += 20 + length
+        if channel == PARAMETERS:
+            (size,) = struct.unpack_from("<i", payload)
+            kind, value = struct.unpack_from("<if", payload, 4 + size)
+            if kind == 0:  # a number; samplers (1) are left to real builds
+                world.parameters[payload[4 : 4 + size].decode("ascii")] = value
+        elif channel == ENGINE:
+            (kind,) = struct.unpack_from("<i", payload)
+            world.engine[kind] = struct.unpack_from("<f" if kind == TIME_SCALE else "<i", payload, 4)[0]
+
+
+def _stat(name: str, value: float, aggregation: int) -> bytes:
+    key = name.encode("ascii")
+    payload = struct.pack("<i", len(key)) + key + struct.pack("<fi", value, aggregation)
+    return STATS + struct.pack("<i", len(payload)) + payload

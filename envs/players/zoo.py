@@ -1,0 +1,182 @@
+"""A player for tests only: every peculiarity of the protocol that a real scene may show, chosen by parameters.
+
+What agents do is a pure function of their id and of the tick (the academy's step), so that a test can foretell it.
+
+Environment parameters (all 0 = off unless stated): `env_copys` agents (2), `episode` ticks of an episode (5; agents
+with odd ids end interrupted), `phases` 1 = agent i asks every (1 + i % 3) ticks, `shuffle` 1 = descending ids,
+`fresh_ids` 1 = a new id each episode, `vanish` tick from which the last agent is gone, `bystanders` tick at which a
+second behaviour appears, `nan_obs` / `nan_reward` tick from which agent 0 sends NaN for `nan_ticks` (1) ticks,
+`die` / `leave` / `hang` tick at which the player crashes / quits / stops, `large` numbers in an extra sensor,
+`pictures` 1 = the picture sensors, `channels_first` 1 = as packages >= 3.0 send them, `bare` 1 = without properties
+and mappings, `camera` 1 = the first picture sensor is called a camera.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+
+from envs.players import png
+from envs.players.protocol import TIME_SCALE, Actions, Behaviour, Play, Report, Sensor, World, main
+
+HEIGHT, WIDTH = 6, 5
+PICTURES = {"GridColour": 3, "GridGrey": 1, "GridStack": 6, "GridMapped": 2, "GridRaw": 2}  # name: channels
+BRANCHES = (3, 2)
+BYSTANDERS = np.array([100, 101])
+
+
+def picture(agent: int, tick: int, channels: int) -> np.ndarray:
+    """[HEIGHT, WIDTH, channels] uint8 that differs for every agent, tick, place and channel."""
+    places = np.arange(HEIGHT * WIDTH * channels).reshape(HEIGHT, WIDTH, channels)
+    return ((places * 7 + agent * 31 + tick * 3) % 256).astype(np.uint8)
+
+
+def forbidden(tick: int) -> np.ndarray:
+    """[choices] bool: one choice of the first branch in turn."""
+    mask = np.zeros(sum(BRANCHES), bool)
+    mask[tick % BRANCHES[0]] = True
+    return mask
+
+
+class Zoo:
+    name = "Zoo"
+
+    def play(self, world: World) -> Play:
+        """Simulates ticks until an agent asks or ends. Yields reports, receives actions."""
+        self.begin(world)
+        ended: list[tuple] = []
+        self.tick = 0
+        while True:
+            self.misbehave()
+            asking = self.asking()
+            reports = []
+            if ended or asking:
+                reports.append(self.report(ended, asking))
+            if 0 < self.value("bystanders") <= self.tick:
+                reports.append(self.bystander_report())
+            if reports:
+                actions = yield reports
+                self.receive(asking, actions)
+            self.tick += 1
+            ended = self.end_episodes()
+
+    def begin(self, world: World) -> None:
+        self.world, self.value = world, lambda name, default=0: int(world.value(name, default))
+        count = self.value("env_copys", 2)
+        self.agents = list(range(count))
+        self.ids = {agent: agent for agent in self.agents}
+        self.steps = dict.fromkeys(self.agents, 0)
+        self.last_action = {agent: [0.0] * 4 for agent in self.agents}
+        self.behaviour = Behaviour("Zoo", tuple(self.sensors()), continuous=2, branches=BRANCHES)
+        self.bystander = Behaviour("Bystander", (Sensor("State", (1,)),), continuous=1)
+        world.stats += [("time_scale", world.engine.get(TIME_SCALE, 0.0), 1), ("seed", world.seed, 1)]
+        world.stats += [(f"parameter/{name}", value, 1) for name, value in world.parameters.items()]
+
+    def sensors(self):
+        yield Sensor("State", (3,))  # id, tick, steps of the episode
+        yield Sensor("State", (4,))  # the last action; same name on purpose
+        if self.value("large"):
+            yield Sensor("Large", (self.value("large"),))
+        if not self.value("pictures"):
+            return
+        bare = self.value("bare") > 0
+        for name, channels in PICTURES.items():
+            shape, properties = (HEIGHT, WIDTH, channels), (2, 2, 1)
+            if self.value("channels_first"):
+                shape, properties = (channels, HEIGHT, WIDTH), (1, 2, 2)
+            mapping = () if bare else png.mapping(channels)
+            if name == "GridColour" and self.value("camera"):
+                name = "CameraSensor"
+            yield Sensor(name, shape, name != "GridRaw", mapping, () if bare else properties)
+
+    def misbehave(self) -> None:
+        if self.tick and self.tick == self.value("die"):
+            print("the zoo burns down", flush=True)
+            os._exit(7)
+        if self.tick and self.tick == self.value("leave"):
+            raise SystemExit(0)
+        while self.tick and self.tick == self.value("hang"):
+            time.sleep(1.0)
+
+    def present(self) -> list[int]:
+        gone = self.value("vanish") and self.tick >= self.value("vanish")
+        agents = self.agents[:-1] if gone else self.agents
+        return agents[::-1] if self.value("shuffle") else agents
+
+    def asking(self) -> list[int]:
+        phases = self.value("phases")
+        return [agent for agent in self.present() if not phases or self.tick % (1 + agent % 3) == 0]
+
+    def receive(self, asking: list[int], actions: dict[str, Actions]) -> None:
+        if "Zoo" in actions:
+            received = actions["Zoo"]
+            for agent, numbers, choices in zip(asking, received.continuous.tolist(), received.discrete.tolist()):
+                self.last_action[agent] = numbers + choices
+        if "Bystander" in actions:
+            self.world.stats.append(("bystander_action", float(np.abs(actions["Bystander"].continuous).sum()), 2))
+            self.world.stats.append(("bystander_count", float(len(actions["Bystander"].continuous)), 0))
+
+    def end_episodes(self) -> list[tuple]:
+        """(agent, id, observations) of those whose episode is over."""
+        ended = []
+        for agent in self.present():
+            self.steps[agent] += 1
+            if self.steps[agent] >= self.value("episode", 5):
+                ended.append((agent, self.ids[agent], self.observe(agent)))
+                self.steps[agent] = 0
+                if self.value("fresh_ids"):
+                    self.ids[agent] += 1000
+        return ended
+
+    def is_ill(self, kind: str) -> bool:
+        start = self.value(kind)
+        return 0 < start <= self.tick < start + self.value("nan_ticks", 1)
+
+    def observe(self, agent: int) -> list:
+        """One entry a sensor."""
+        state = [float(agent), float(self.tick), float(self.steps[agent])]
+        if agent == 0 and self.is_ill("nan_obs"):
+            state[1] = np.nan
+        values = [state, self.last_action[agent]]
+        if self.value("large"):
+            values.append(np.full(self.value("large"), 0.5))
+        for sensor in self.behaviour.sensors[len(values) :]:
+            channels = sensor.shape[0 if self.value("channels_first") else 2]
+            pixels = picture(agent, self.tick, channels)
+            if sensor.png:
+                values.append(png.encode(pixels))
+            else:
+                ordered = pixels.transpose(2, 0, 1) if self.value("channels_first") else pixels
+                values.append(ordered / 255.0)
+        return values
+
+    def report(self, ended: list[tuple], asking: list[int]) -> Report:
+        """Reward 1 and group reward 0.5 in every info; endings carry no mask."""
+        rows = [(agent, agent_id, obs, True) for agent, agent_id, obs in ended]
+        rows += [(agent, self.ids[agent], self.observe(agent), False) for agent in asking]
+        reward = [np.nan if agent == 0 and self.is_ill("nan_reward") else 1.0 for agent, *_ in rows]
+        columns = zip(*(obs for _, _, obs, _ in rows))
+        return Report(
+            self.behaviour,
+            np.array([agent_id for _, agent_id, _, _ in rows]),
+            [
+                list(column) if sensor.png else np.array(column)
+                for sensor, column in zip(self.behaviour.sensors, columns)
+            ],
+            np.array(reward),
+            np.array([done for *_, done in rows]),
+            np.array([done and agent % 2 == 1 for agent, _, _, done in rows]),
+            mask=np.tile(forbidden(self.tick), (len(rows), 1)),
+            group_id=np.ones(len(rows), int),
+            group_reward=np.full(len(rows), 0.5),
+        )
+
+    def bystander_report(self) -> Report:
+        nothing = np.zeros(len(BYSTANDERS), bool)
+        return Report(self.bystander, BYSTANDERS, [np.zeros((2, 1))], np.zeros(2), nothing, nothing)
+
+
+if __name__ == "__main__":
+    main(Zoo())

@@ -1,0 +1,126 @@
+"""Config -> objects. The only reader of configs below the roles; TensorFlow is imported inside functions."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from pathlib import Path
+
+from sac.behaviour import ColoredNoise, Exploring, Greedy, WhiteNoise
+from sac.config import Config
+from sac.errors import UserError
+from sac.replay import Limiter, Prioritized, Replay, Uniform, check_capacity
+from sac.types import Env, Spec
+
+EVALUATION_SEED = 1_000_003  # evaluation plays other episodes than training does
+
+
+def run_seed(config: Config) -> int:
+    """The seed of this repetition; drawn from the system when none is given."""
+    seed = config.sac.seed if config.sac.seed is not None else int.from_bytes(os.urandom(3), "little")
+    return seed + config.repeat
+
+
+def limit_threads(threads: int | None) -> None:
+    """Sets the threads of the BLAS libraries that NumPy may bring; before NumPy's first product."""
+    if threads is not None:
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ[name] = str(threads)
+
+
+def make_env(config: Config, *, seed: int, n_agents: int | None = None, render: bool = False, log_folder: Path) -> Env:
+    """An environment of the configured kind. Raises UserError when it cannot start."""
+    base, reset = config.base, config.reset
+    n = n_agents or base.n_agents
+    if base.env_type == "GYM":
+        from envs.adapters.gymnasium_env import GymEnv
+
+        if not isinstance(base.build_path, str):
+            raise UserError(f"base.build_path={base.build_path}: with env_type=GYM it is an environment id")
+        env = GymEnv(
+            base.build_path, n, base.vectorization, reset_options=reset,
+            render_mode=_render_mode(render), env_kwargs=base.env_kwargs,
+        )  # fmt: skip
+    else:
+        from envs.adapters.unity import UnityEnv
+
+        env = UnityEnv(
+            build_path=base.build_path, scene=base.scene, port=base.port, n_agents=n, seed=seed,
+            no_graphics=base.no_graphics and not render, editor=base.editor, reset_parameters=reset,
+            time_scale=base.time_scale, timeout=base.timeout, log_folder=log_folder,
+        )  # fmt: skip
+    return joined_branches(env, config.sac.branch_product_max)
+
+
+def _render_mode(render: bool) -> str | None:
+    return "rgb_array" if render else None
+
+
+def joined_branches(env: Env, limit: int) -> Env:
+    """Several discrete branches as one joint choice, where their product is at most `limit`."""
+    from envs.adapters.joint_branches import JointBranches
+
+    combinations = 1
+    for size in env.spec.branches:
+        combinations *= size
+    return JointBranches(env) if len(env.spec.branches) > 1 and combinations <= limit else env
+
+
+def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int):
+    """Networks, optimizers and compiled functions. Raises UserError when nn.py breaks its contract."""
+    from sac.agent import Agent, Hyper
+    from sac.backend import seed_everything
+    from sac.nets.contract import build_networks
+    from sac.networks_file import load_networks
+
+    seed_everything(seed)
+    nets = build_networks(spec, load_networks(networks), config.base.nn_kwargs, config.sac.ensemble_q_num)
+    hyper = Hyper(**{f.name: getattr(config.sac, f.name) for f in fields(Hyper)})
+    return Agent(nets, hyper, seed)
+
+
+def make_replay(config: Config, spec: Spec, state_size: int, n_agents: int, seed: int) -> Replay:
+    """Ring and sampler. Raises UserError when capacity or memory does not suffice."""
+    r, s = config.replay, config.sac
+    steps = s.sequence_length + s.n_step - 1
+    check_capacity(r.capacity, n_agents, steps, s.burn_in_step)
+    if s.use_priority and r.alpha > 0:
+        sampler = Prioritized(
+            r.capacity, alpha=r.alpha, beta=r.beta, beta_increment_per_sampling=r.beta_increment_per_sampling,
+            td_error_min=r.td_error_min, td_error_max=r.td_error_max,
+        )  # fmt: skip
+    else:
+        sampler = Uniform(r.capacity)
+    return Replay(spec, state_size, sampler, steps=steps, burn_in=s.burn_in_step, seed=seed)
+
+
+def make_limiter(config: Config, n_agents: int) -> Limiter:
+    """Credit for updates; by default one update for each step of all agents."""
+    per_step = config.sac.updates_per_step
+    starts = config.replay.learning_starts
+    return Limiter(
+        1 / n_agents if per_step is None else per_step,
+        config.replay.batch_size if starts is None else starts,
+        config.sac.updates_per_call,
+        n_agents,
+    )
+
+
+def make_exploring(config: Config, agent, seed: int) -> Exploring:
+    """The behaviour that collects."""
+    color = config.sac.noise_color
+    noise = ColoredNoise(agent.spec, seed, color) if color > 0 else WhiteNoise(agent.spec, seed)
+    return Exploring(agent, noise, config.replay.random_steps)
+
+
+def make_greedy(config: Config, agent, seed: int):
+    """The behaviour of evaluation and play."""
+    if config.sac.sample_in_play:
+        return Exploring(agent, WhiteNoise(agent.spec, seed))
+    return Greedy(agent)
+
+
+def evaluation_agents(config: Config) -> int:
+    """How many agents evaluate in parallel."""
+    wanted = config.eval.n_agents or config.base.n_agents
+    return min(wanted, config.eval.episodes)

@@ -1,0 +1,64 @@
+"""The one door through which TensorFlow comes in: `from sac.backend import keras, tf, tfd`.
+
+TensorFlow's start-up lines are written by C++ before any log level is read, so file descriptor 2 points at a
+temporary file during the import; what was written there is shown only if the import fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+@contextlib.contextmanager
+def _quiet_stderr():
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (AttributeError, OSError, ValueError):  # no usable stderr (a Windows GUI program)
+        yield
+        return
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sink.seek(0)
+            os.write(kept, sink.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+with _quiet_stderr():
+    import keras
+    import tensorflow as tf
+    import tensorflow_probability as tfp
+
+tfb, tfd = tfp.bijectors, tfp.distributions
+
+
+def start(threads: int | None) -> None:
+    """Fixes the number of threads (None: all cores) and lets TensorFlow and XLA say their start-up lines unheard.
+
+    Raises RuntimeError when TensorFlow has already started with another number.
+    """
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    with _quiet_stderr():
+        tf.function(lambda x: x + 1.0, jit_compile=True)(tf.constant(0.0))
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, NumPy and the initialisers of Keras; everything later draws from (seed, counter)."""
+    keras.utils.set_random_seed(seed)
+
+
+__all__ = ["keras", "seed_everything", "start", "tf", "tfb", "tfd", "tfp"]

@@ -1,0 +1,284 @@
+"""The shape of a valid configuration: types, ranges, cross-checks. No defaults here: those stand in conf/.
+
+Imports neither NumPy nor TensorFlow: the command line checks its keys with it before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, get_type_hints
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sac.errors import UserError
+
+
+def key(allowed: str = "", check=None) -> Any:
+    """A field without default; `allowed` says in words what `check(value)` accepts (None values are not checked)."""
+    return field(default=MISSING, metadata={"allowed": allowed, "check": check})
+
+
+def at_least(low: float) -> Any:
+    return key(f"at least {low}", lambda x: x >= low)
+
+
+def between(low: float, high: float) -> Any:
+    return key(f"between {low} and {high}", lambda x: low <= x <= high)
+
+
+def positive() -> Any:
+    return key("above 0", lambda x: x > 0)
+
+
+def endless_or_positive() -> Any:
+    return key("-1 (endless) or at least 1", lambda x: x == -1 or x >= 1)
+
+
+def one_of(*values: str) -> Any:
+    return key(" | ".join(values), lambda x: x in values)
+
+
+@dataclass
+class Base:
+    env: str | None = key()
+    env_type: str = one_of("UNITY", "GYM")
+    scene: str = key("a folder name", lambda x: x and "/" not in x and x not in (".", ".."))
+    no_graphics: bool = key()
+    build_path: Any = key()
+    port: int = between(1024, 65535)
+    name: str = key("a folder name", lambda x: x and "/" not in x and x not in (".", ".."))
+    nn: str = key()
+    nn_kwargs: dict[str, Any] = key()
+    n_agents: int = at_least(1)
+    max_iter: int = endless_or_positive()
+    max_step: int = endless_or_positive()
+    max_step_each_iter: int = endless_or_positive()
+    reset_on_iteration: bool = key()
+    models: str = key()
+    threads: int | None = at_least(1)
+    vectorization: str = one_of("sync", "async")
+    env_kwargs: dict[str, Any] = key()
+    editor: bool = key()
+    time_scale: float = positive()
+    timeout: int = at_least(10)
+    update_policy_mode: bool = key()
+    update_policy_variables_per_step: int = endless_or_positive()
+    update_sac_bak_per_step: int = at_least(1)
+    noise_increasing_rate: float = at_least(0)
+    noise_max: float = at_least(0)
+    max_actors_each_learner: int = at_least(1)
+    evolver_cem_length: int = at_least(1)
+    evolver_cem_best: float = between(0, 1)
+    evolver_cem_min_length: int = at_least(1)
+    evolver_cem_time: float = positive()
+    evolver_remove_worst: float = key("-1 (off) or above 0", lambda x: x == -1 or x > 0)
+
+
+@dataclass
+class Replay:
+    batch_size: int = at_least(1)
+    capacity: int = at_least(2)
+    alpha: float = between(0, 1)
+    beta: float = between(0, 1)
+    beta_increment_per_sampling: float = at_least(0)
+    td_error_min: float = positive()
+    td_error_max: float = positive()
+    learning_starts: int | None = at_least(0)
+    random_steps: int = at_least(0)
+    save: bool = key()
+
+
+@dataclass
+class Sac:
+    seed: int | None = between(0, 2**31 - 1)
+    write_summary_per_step: int = at_least(1)
+    save_model_per_step: int = at_least(1)
+    save_model_per_minute: float = positive()
+    ensemble_q_num: int = at_least(1)
+    ensemble_q_sample: int = at_least(1)
+    burn_in_step: int = at_least(0)
+    n_step: int = at_least(1)
+    use_rnn: bool = key()
+    tau: float = between(0, 1)
+    update_target_per_step: int = at_least(1)
+    init_log_alpha: float = between(-10, 2)
+    use_auto_alpha: bool = key()
+    learning_rate: float = positive()
+    gamma: float = between(0, 1)
+    v_lambda: float = between(0, 1)
+    v_rho: float = positive()
+    v_c: float = positive()
+    clip_epsilon: float = key("-1 (off) or above 0", lambda x: x == -1 or x > 0)
+    discrete_dqn_like: bool = key()
+    use_priority: bool = key()
+    use_n_step_is: bool = key()
+    use_prediction: bool = key()
+    transition_kl: float = at_least(0)
+    use_extra_data: bool = key()
+    use_curiosity: bool = key()
+    curiosity_strength: float = at_least(0)
+    use_rnd: bool = key()
+    rnd_n_sample: int = at_least(1)
+    use_normalization: bool = key()
+    sequence_length: int = at_least(1)
+    trace: str = one_of("vtrace", "retrace")
+    target_entropy_ratio: float = between(0, 1)
+    branch_product_max: int = at_least(1)
+    noise_color: float = between(0, 2)
+    updates_per_step: float | None = at_least(0)
+    updates_per_call: int = at_least(1)
+    grad_clip_norm: float | None = positive()
+    weight_decay: float = at_least(0)
+    sample_in_play: bool = key()
+    jit: bool = key()
+
+
+@dataclass
+class Net:
+    evolver_host: str = key()
+    evolver_port: int = between(0, 65535)
+    learner_host: str = key()
+    learner_port: int = between(0, 65535)
+    replay_host: str = key()
+    replay_port: int = between(0, 65535)
+
+
+@dataclass
+class Eval:
+    per_step: int = endless_or_positive()
+    episodes: int = at_least(1)
+    n_agents: int | None = at_least(1)
+    window: int = at_least(1)
+    stop_return: float | None = key()
+
+
+@dataclass
+class Track:
+    console: bool = key()
+    tensorboard: bool = key()
+    csv: bool = key()
+    wandb: str = one_of("auto", "online", "offline", "disabled")
+    wandb_project: str = key()
+    wandb_entity: str | None = key()
+    wandb_group: str | None = key()
+    wandb_tags: list[str] = key()
+
+
+@dataclass
+class Config:
+    role: str = one_of("train", "play")
+    ckpt: Any = key(
+        "null | auto | latest | best | a step", lambda x: x in ("auto", "latest", "best") or isinstance(x, int)
+    )
+    render: bool = key()
+    seed: int | None = between(0, 2**31 - 1)
+    repeat: int = at_least(0)
+    logger_in_file: bool = key()
+    base: Base = key()
+    reset: dict[str, Any] = key()
+    replay: Replay = key()
+    sac: Sac = key()
+    eval: Eval = key()
+    track: Track = key()
+    net: Net = key()
+
+
+NOT_YET = ("use_rnn", "discrete_dqn_like", "use_prediction", "use_curiosity", "use_rnd", "use_normalization")
+
+
+def validated(composed) -> Config:
+    """The composed config as a Config. Raises UserError naming key, value and what is allowed."""
+    if composed.get("base") is None or OmegaConf.is_missing(composed.base, "env_type"):
+        raise UserError(f"no environment was chosen: add env=<name>, for example env=roller ({_env_names()})")
+    try:
+        schema = OmegaConf.structured(Config)
+        merged = OmegaConf.merge(schema, composed)
+        missing = sorted(OmegaConf.missing_keys(merged))
+        if missing:
+            raise UserError(f"the config has no value for {', '.join(missing)}")
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise UserError(_in_words(error)) from error
+    _check_ranges(config, "")
+    _check_combinations(config)
+    return config
+
+
+def _in_words(error: OmegaConfBaseException) -> str:
+    name = getattr(error, "full_key", None) or "?"
+    if "not in" in str(error) and ("Key" in str(error) or "key" in str(error)):
+        return unknown_key(name)
+    return f"{name}: {str(error).splitlines()[0]}"
+
+
+def _check_ranges(section, prefix: str) -> None:
+    for f in fields(section):
+        value, name = getattr(section, f.name), prefix + f.name
+        if is_dataclass(value):
+            _check_ranges(value, name + ".")
+            continue
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{name}={value}: must be a finite number")
+        check = f.metadata.get("check")
+        if check is not None and value is not None and not check(value):
+            raise UserError(f"{name}={value}: allowed is {f.metadata['allowed']}")
+
+
+def _check_combinations(c: Config) -> None:
+    r, s = c.replay, c.sac
+    for ok, message in (
+        (r.capacity > r.batch_size, f"replay.capacity={r.capacity} must exceed replay.batch_size={r.batch_size}"),
+        (r.td_error_min <= r.td_error_max, f"replay.td_error_min={r.td_error_min} exceeds replay.td_error_max={r.td_error_max}"),
+        (
+            r.learning_starts is None or r.learning_starts <= r.capacity,
+            f"replay.learning_starts={r.learning_starts} exceeds replay.capacity={r.capacity}: learning would never start",
+        ),
+        (
+            s.ensemble_q_sample <= s.ensemble_q_num,
+            f"sac.ensemble_q_sample={s.ensemble_q_sample} exceeds sac.ensemble_q_num={s.ensemble_q_num}",
+        ),
+        (s.v_c <= s.v_rho, f"sac.v_c={s.v_c} exceeds sac.v_rho={s.v_rho}: V-trace needs v_c <= v_rho"),
+        (s.burn_in_step == 0 or s.use_rnn, f"sac.burn_in_step={s.burn_in_step} warms up a recurrent state: it needs sac.use_rnn=true"),
+        (
+            c.eval.stop_return is None or c.eval.per_step > 0,
+            "eval.stop_return needs evaluations: set eval.per_step to a number of steps",
+        ),
+    ):  # fmt: skip
+        if not ok:
+            raise UserError(message)
+    for name in NOT_YET:
+        if getattr(s, name):
+            raise UserError(f"sac.{name}=true: this version cannot do that yet; leave it false (see CHANGELOG for what is there)")
+
+
+def all_keys(cls=Config, prefix: str = "") -> Iterator[str]:
+    """Every key of the config, with dots."""
+    hints = get_type_hints(cls)
+    for f in fields(cls):
+        yield prefix + f.name
+        if is_dataclass(hints[f.name]):
+            yield from all_keys(hints[f.name], f"{prefix}{f.name}.")
+
+
+FREE_FORM = ("reset.", "base.nn_kwargs.", "base.env_kwargs.", "base.build_path.", "hydra.", "hydra/")
+
+
+def unknown_key(name: str) -> str:
+    """What to say of a key that does not exist, with the nearest one that does."""
+    known = list(all_keys())
+    leaf = name.rsplit(".", 1)[-1]
+    near = difflib.get_close_matches(name, known, 1, 0.6)
+    near = near or [k for k in known if k.rsplit(".", 1)[-1] in difflib.get_close_matches(leaf, [x.rsplit(".", 1)[-1] for x in known], 1, 0.7)]
+    hint = f"did you mean {near[0]}?" if near else "see conf/*/default.yaml for every key"
+    return f"unknown key {name}: {hint}"
+
+
+def _env_names() -> str:
+    from pathlib import Path
+
+    folder = Path(__file__).parent.parent / "conf" / "env"
+    return ", ".join(sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml")))

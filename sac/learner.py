@@ -1,0 +1,41 @@
+"""The learner: credit -> sample -> update -> write back."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sac.clock import Clock
+from sac.replay import Limiter
+from sac.types import Batch
+
+
+class Updatable(Protocol):
+    def update(self, batches: Batch) -> tuple[dict, object]: ...
+
+
+class Learner:
+    """Spends the limiter's credit on updates of the agent with windows from the replay."""
+
+    def __init__(self, agent: Updatable, replay, limiter: Limiter, batch_size: int, clock: Clock):
+        self.agent, self.replay, self.limiter = agent, replay, limiter
+        self.batch_size, self.clock = batch_size, clock
+        self.latest: dict = {}  # metrics of the newest call, still tensors
+
+    @property
+    def updates(self) -> int:
+        return self.limiter.updates
+
+    def work(self) -> None:
+        """Updates as long as credit lasts. Priorities of K fused batches are up to K - 1 updates old when drawn."""
+        while self.limiter.take():
+            with self.clock("sample"):
+                batches = self.replay.sample(self.batch_size, self.limiter.updates_per_call)
+            with self.clock("update"):
+                self.latest, td_error = self.agent.update(batches)
+            with self.clock("sample"):
+                self.replay.update(batches.index, td_error)
+
+    def metrics(self) -> dict[str, float]:
+        """Newest losses and statistics as plain numbers."""
+        values = {name: float(value) for name, value in self.latest.items()}
+        return values | self.replay.metrics() | {"replay/updates_per_step": self.limiter.ratio}

@@ -1,0 +1,92 @@
+"""What a policy network returns: a distribution over continuous, discrete or hybrid actions."""
+
+from __future__ import annotations
+
+from sac.backend import tf, tfb, tfd
+
+LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
+ILLEGAL = -1e9  # logit of a forbidden choice: its probability is exactly 0 in float32, its logarithm stays finite
+
+
+class TanhNormal:
+    """A Gaussian squashed into [-1, 1]^A. "Raw" values are those before the tanh; they are what the replay keeps.
+
+    A policy network may return its own continuous part; it needs the methods of this class. The squash is always tanh.
+    """
+
+    def __init__(self, mean, std):
+        self.normal = tfd.Normal(mean, std)
+
+    def from_noise(self, noise):
+        """Raw action made of standard-normal `noise` [..., A]."""
+        return self.normal.loc + self.normal.scale * noise
+
+    def mode(self):
+        """Raw action of the deterministic policy [..., A]."""
+        return self.normal.loc
+
+    def log_prob(self, raw):
+        """Log-density of the squashed action, from the raw one: no arctanh near the bounds. [..., A] -> [...]."""
+        return tf.reduce_sum(self.normal.log_prob(raw) - tfb.Tanh().forward_log_det_jacobian(raw), axis=-1)
+
+
+class ActionDistribution:
+    """Joint distribution of A continuous actions and of one choice in each branch, independent given the state.
+
+    `continuous` is a TanhNormal (or alike) or None; `logits` [..., C] lie side by side for all branches, or None.
+    """
+
+    def __init__(self, spec, continuous=None, logits=None, mask=None):
+        self.spec, self.continuous, self.logits = spec, continuous, logits
+        if logits is not None:
+            legal = logits if mask is None else tf.where(mask, logits, ILLEGAL)
+            per_branch = [tf.nn.log_softmax(x) for x in tf.split(legal, list(spec.branches), axis=-1)]
+            self.log_probs = tf.concat(per_branch, axis=-1)
+            self.probs = tf.exp(self.log_probs)
+
+    def masked(self, mask):
+        """The same policy restricted to legal choices. mask [..., C], true = legal."""
+        return ActionDistribution(self.spec, self.continuous, self.logits, mask)
+
+    def column_probs(self, like):
+        """Probability of each critic column [..., C]; 1 for the single column of a purely continuous policy."""
+        return tf.ones_like(like[..., :1]) if self.logits is None else self.probs
+
+    def discrete_entropy(self, like):
+        """Entropy of the discrete part, summed over branches [...]; illegal choices add exact zeros."""
+        if self.logits is None:
+            return tf.zeros_like(like[..., 0])
+        return -tf.reduce_sum(tf.math.multiply_no_nan(self.log_probs, self.probs), axis=-1)
+
+    def discrete_log_prob(self, one_hot):
+        """Log-probability of the choices in `one_hot` [..., C] -> [...]."""
+        if self.logits is None:
+            return tf.zeros_like(one_hot[..., 0])
+        return tf.reduce_sum(tf.math.multiply_no_nan(self.log_probs, one_hot), axis=-1)
+
+    def continuous_log_prob(self, raw):
+        """Log-density of the continuous part [..., A] -> [...]."""
+        return tf.reduce_sum(raw, axis=-1) if self.continuous is None else self.continuous.log_prob(raw)
+
+    def from_noise(self, normal, gumbel):
+        """A sample (raw [..., A], choices [..., branches]) from standard-normal [..., A] and Gumbel [..., C] noise."""
+        raw = normal if self.continuous is None else self.continuous.from_noise(normal)
+        return raw, self._best(gumbel)
+
+    def mode(self, normal, gumbel):
+        """The most probable action, shaped like `from_noise` (the noise only lends its shape)."""
+        raw = normal if self.continuous is None else self.continuous.mode()
+        return raw, self._best(tf.zeros_like(gumbel))
+
+    def _best(self, bonus):
+        if self.logits is None:
+            return tf.zeros(tf.concat([tf.shape(bonus)[:-1], [0]], 0), tf.int32)
+        scores = tf.split(self.log_probs + bonus, list(self.spec.branches), axis=-1)
+        return tf.stack([tf.argmax(s, axis=-1, output_type=tf.int32) for s in scores], axis=-1)
+
+
+def one_hot(discrete, spec):
+    """Choices [..., branches] as critic columns [..., C]; a single column of ones without discrete actions."""
+    if not spec.branches:
+        return tf.ones(tf.concat([tf.shape(discrete)[:-1], [1]], 0))
+    return tf.concat([tf.one_hot(discrete[..., i], size) for i, size in enumerate(spec.branches)], axis=-1)

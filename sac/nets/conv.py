@@ -1,0 +1,50 @@
+"""Convolutional stacks for images of common sizes."""
+
+from __future__ import annotations
+
+from sac.backend import keras, tf
+
+# (filters, kernel, stride) by the smaller side of the image
+STACKS = {
+    64: [(32, 8, 4), (64, 4, 2), (64, 3, 1)],  # DQN's, for 64 to 128 pixels
+    32: [(16, 4, 2), (32, 4, 2), (32, 3, 1)],
+    0: [(16, 3, 1), (32, 3, 2)],
+}
+
+
+def stack_for(height: int, width: int):
+    """The (filters, kernel, stride) list for an image of this size."""
+    return next(layers for side, layers in STACKS.items() if min(height, width) >= side)
+
+
+class ConvStack(keras.layers.Layer):
+    """Convolutions with ReLU, then one dense ReLU layer of `units`. [..., H, W, channels] in [0, 1] -> [..., units]."""
+
+    def __init__(self, layers=None, units=64, **kwargs):
+        super().__init__(**kwargs)
+        self.plan, self.units = layers, units
+
+    def build(self, shape):
+        *_, h, w, _ = shape
+        padding = "same" if min(h, w) < 32 else "valid"
+        self.convs = [
+            keras.layers.Conv2D(filters, kernel, stride, padding=padding, activation="relu")
+            for filters, kernel, stride in self.plan or stack_for(h, w)
+        ]
+        self.dense = keras.layers.Dense(self.units, activation="relu")
+        x = (None, *shape[-3:])
+        for conv in self.convs:
+            conv.build(x)
+            x = conv.compute_output_shape(x)
+        self.flat = int(x[1] * x[2] * x[3])
+        self.dense.build((None, self.flat))
+
+    def call(self, image):
+        lead = tf.shape(image)[:-3]
+        x = tf.reshape(image, tf.concat([[-1], tf.shape(image)[-3:]], 0))
+        x = tf.ensure_shape(x, (None, *image.shape[-3:]))
+        for conv in self.convs:
+            x = conv(x)
+        x = self.dense(tf.reshape(x, [-1, self.flat]))
+        out = tf.reshape(x, tf.concat([lead, [self.units]], 0))
+        return tf.ensure_shape(out, (*image.shape[:-3], self.units))

@@ -1,0 +1,67 @@
+"""The networks of every scene whose `nn.py` does not bring its own. Same names, same calls as there."""
+
+from __future__ import annotations
+
+from sac.backend import keras, tf
+from sac.nets.action_distribution import LOG_STD_MAX, LOG_STD_MIN, ActionDistribution, TanhNormal
+from sac.nets.conv import ConvStack
+from sac.nets.mlp import MLP, flat_concat
+
+HIDDEN = (256, 256)
+
+
+class ModelRep(keras.layers.Layer):
+    """Observations to features z: vectors as they are, images through a ConvStack, all concatenated."""
+
+    state_size = 0  # width of the recurrent state; 0 = memoryless
+
+    def __init__(self, spec, conv_units=64, **kwargs):
+        super().__init__(**kwargs)
+        self.sensors = spec.sensors
+        self.convs = {s.name: ConvStack(units=conv_units) for s in spec.sensors if s.is_image}
+        self.flat = [len(s.shape) != 1 and not s.is_image for s in spec.sensors]
+
+    def call(self, obs, previous_action, state):
+        """{sensor: [..., *shape]}, previous_action [..., P], state [..., S] -> z [..., F], state [..., S]."""
+        parts = []
+        for sensor in self.sensors:
+            x = obs[sensor.name]
+            if sensor.is_image:
+                x = self.convs[sensor.name](x)
+            elif len(sensor.shape) != 1:
+                lead = tf.shape(x)[: len(x.shape) - len(sensor.shape)]
+                size = int(tf.TensorShape(sensor.shape).num_elements())
+                x = tf.reshape(x, tf.concat([lead, [size]], 0))
+            parts.append(x)
+        return flat_concat(parts), state
+
+
+class ModelPolicy(keras.layers.Layer):
+    """z to the distribution of actions: a state-dependent tanh-Gaussian and/or one softmax for each branch."""
+
+    def __init__(self, spec, hidden=HIDDEN, **kwargs):
+        super().__init__(**kwargs)
+        self.spec = spec
+        self.body = MLP(hidden, 2 * spec.continuous + spec.choices)
+
+    def call(self, z):
+        """[..., F] -> ActionDistribution."""
+        mean, log_std, logits = tf.split(self.body(z), [self.spec.continuous] * 2 + [self.spec.choices], axis=-1)
+        std = tf.exp(tf.clip_by_value(log_std, LOG_STD_MIN, LOG_STD_MAX))
+        return ActionDistribution(
+            self.spec,
+            continuous=TanhNormal(mean, std) if self.spec.continuous else None,
+            logits=logits if self.spec.choices else None,
+        )
+
+
+class ModelQ(keras.layers.Layer):
+    """Q of a continuous action, one column for each discrete choice (one column when there is none)."""
+
+    def __init__(self, spec, hidden=HIDDEN, **kwargs):
+        super().__init__(**kwargs)
+        self.body = MLP(hidden, spec.columns)
+
+    def call(self, z, continuous_action):
+        """z [..., F], continuous_action [..., A] in [-1, 1] -> [..., C]."""
+        return self.body(tf.concat([z, continuous_action], axis=-1))

@@ -1,0 +1,43 @@
+"""Losses of critics, policy and temperatures, and their masked averages."""
+
+from __future__ import annotations
+
+from sac.backend import tf
+
+
+def masked_mean(x, valid):
+    """Mean of x over the entries where `valid` is 1 (zero when there are none). x, valid [...] -> []."""
+    return tf.math.divide_no_nan(tf.reduce_sum(tf.math.multiply_no_nan(x, valid)), tf.reduce_sum(valid))
+
+
+def critic(q, target, clip_centre, weight, valid, clip_epsilon: float):
+    """Weighted squared TD error of all nets over windows and trained states. q [E, B, m], target [B, m] -> [].
+
+    weight [B], valid [B, m]. With `clip_epsilon` > 0 the larger of the plain error and that of Q held within
+    `clip_epsilon` of `clip_centre` [E, B, m] (the target critic's value) counts.
+    """
+    q, target = tf.ensure_shape(q, (None, *valid.shape)), tf.ensure_shape(target, valid.shape)
+    error = tf.square(q - target)
+    if clip_epsilon > 0:
+        held = clip_centre + tf.clip_by_value(q - clip_centre, -clip_epsilon, clip_epsilon)
+        error = tf.maximum(tf.square(held - target), error)
+    summed = tf.math.multiply_no_nan(tf.reduce_sum(error, axis=0), valid * weight[:, None])
+    return tf.math.divide_no_nan(tf.reduce_sum(summed), tf.reduce_sum(valid))
+
+
+def temperature(log_alpha, entropy, target_entropy, valid):
+    """log alpha * (H - H_target), averaged: falls when the policy is more random than wanted (arXiv:1812.05905, eq. 18).
+
+    Taken on log alpha instead of alpha, as is common practice. entropy, target_entropy, valid [...] -> [].
+    """
+    return log_alpha * masked_mean(tf.stop_gradient(entropy - target_entropy), valid)
+
+
+def window_error(td_error, valid, eta: float = 0.9):
+    """What a window's priority is made of: eta max + (1 - eta) mean of |delta| over its valid steps [B, m] -> [B].
+
+    R2D2 (Kapturowski et al., ICLR 2019), section 2.3; with one trained state it is that state's error.
+    """
+    error = tf.math.multiply_no_nan(td_error, valid)
+    mean = tf.math.divide_no_nan(tf.reduce_sum(error, axis=1), tf.reduce_sum(valid, axis=1))
+    return eta * tf.reduce_max(error, axis=1) + (1 - eta) * mean

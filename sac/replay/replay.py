@@ -1,0 +1,240 @@
+"""The replay: streams of Steps in, windows out, errors back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import numpy as np
+
+from sac.replay.memory import check_memory
+from sac.replay.ring import Columns, Ring
+from sac.replay.writer import Writer
+from sac.types import Batch, Spec, Step
+
+RANDOM_STREAM = 1 << 192  # where our random numbers begin: not where another user of (seed, counter) would start
+OBS = "obs/"  # a sensor may have any name, also one of ours
+
+
+class Sampler(Protocol):
+    """Decides which legal windows are drawn; knows places in the ring and nothing else."""
+
+    capacity: int
+    count: int  # of legal places
+
+    def admit(self, places: np.ndarray) -> None: ...
+    def drop(self, places: np.ndarray) -> None: ...
+    def draw(self, batch_size: int, generators: list[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]: ...
+    def update(self, places: np.ndarray, td_error: np.ndarray) -> None: ...
+    def metrics(self) -> dict[str, float]: ...
+    def state(self, size: int) -> tuple[dict[str, np.ndarray], dict]: ...
+    def restore(self, legal: np.ndarray, source: np.ndarray, arrays: Mapping, scalars: Mapping) -> None: ...
+    @staticmethod
+    def bytes(capacity: int) -> int: ...
+
+
+def columns(spec: Spec, state_size: int) -> Columns:
+    """Shape and dtype of what is stored of a row."""
+    return {
+        **{OBS + sensor.name: (sensor.shape, sensor.dtype) for sensor in spec.sensors},
+        "mask": ((spec.choices,), "bool"),
+        "continuous": ((spec.continuous,), "float32"),
+        "discrete": ((len(spec.branches),), "int32"),
+        "log_prob": ((2,), "float32"),
+        "state": ((state_size,), "float32"),
+        "reward": ((), "float32"),
+        "discount": ((), "float32"),
+        "last": ((), "bool"),
+    }
+
+
+class Replay:
+    """Rows of all streams in one linked ring, and windows of `steps` = T steps from it.
+
+    A window begins at its first trained row y; y is legal when it holds an action and has T successors, a final row
+    being its own successor. With `burn_in` = b windows are b rows longer in front.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        state_size: int,
+        sampler: Sampler,
+        *,
+        steps: int,
+        burn_in: int = 0,
+        seed: int = 0,
+    ):
+        """Raises UserError when the machine has not enough memory for `sampler.capacity` rows."""
+        if steps < 1 or burn_in < 0:
+            raise ValueError(f"steps={steps} must be at least 1 and burn_in={burn_in} at least 0")
+        self.capacity, self.steps, self.burn_in, self.seed = sampler.capacity, steps, burn_in, seed
+        check_memory(self.bytes(spec, state_size, sampler), self.capacity)
+        self._columns = columns(spec, state_size)
+        self._sensors = [sensor.name for sensor in spec.sensors]
+        self._ring = Ring(self._columns, self.capacity)
+        self._writer = Writer(steps)
+        self._sampler = sampler
+        self._draws = 0  # batches drawn so far: with the seed, all there is to know of the randomness
+
+    @staticmethod
+    def bytes(spec: Spec, state_size: int, sampler: Sampler) -> int:
+        """Memory that a replay takes in the end."""
+        return Ring.bytes(columns(spec, state_size), sampler.capacity) + sampler.bytes(sampler.capacity)
+
+    def __len__(self) -> int:
+        """Rows stored, final ones included."""
+        return len(self._ring)
+
+    @property
+    def fill(self) -> float:
+        return len(self) / self.capacity
+
+    @property
+    def ready(self) -> bool:
+        """A legal start exists."""
+        return self._sampler.count > 0
+
+    @property
+    def legal(self) -> np.ndarray:
+        """Arrival numbers of all legal starts; for tests and statistics, O(capacity)."""
+        return np.sort(self._ring.number(self._sampler.legal()))
+
+    def metrics(self) -> dict[str, float]:
+        return {"replay/rows": len(self), "replay/fill": self.fill, **self._sampler.metrics()}
+
+    def add(self, step: Step) -> int:
+        """Stores rows [k] in their order and returns how many of them are real transitions (hold an action).
+
+        One stream may occur several times. Raises ValueError, with nothing stored, on a column of a wrong shape and
+        on a row that follows the end of its episode.
+        """
+        rows = self._rows(step)
+        ring = self._ring
+        last, k = rows["last"], len(step.stream)
+        if not k:
+            return 0
+        self._writer.check(step.stream, rows["discount"], last)
+        before, legal = self._writer.place(step.stream, last, ring.total, self.capacity)
+        full = ring.total + k > self.capacity
+        places = ring.append(rows, np.array(before, np.int64), last)
+        if full:
+            self._sampler.drop(places)
+        self._admit(legal)
+        return k - int(np.count_nonzero(last))
+
+    def close_open_streams(self, streams: Iterable[int] | None = None) -> int:
+        """Ends open episodes (all, or those named) as truncations; returns how many.
+
+        What the newest row's action led to was never stored, so this row becomes the final observation.
+        """
+        newest, legal = self._writer.close(streams)
+        numbers = np.array(newest, np.int64)
+        numbers = numbers[numbers >= self._ring.oldest]
+        places = numbers % self.capacity
+        column = self._ring.columns
+        for name in ("continuous", "discrete", "log_prob", "reward"):
+            column[name][places] = 0
+        column["discount"][places] = 1
+        column["last"][places] = True
+        column["next"][places] = numbers
+        self._admit(legal)
+        return len(numbers)
+
+    def sample(self, batch_size: int, batches: int | None = None) -> Batch:
+        """Draws windows: arrays [B, b + T (+ 1), ...], or [K, B, b + T (+ 1), ...] with K `batches`.
+
+        In front, where an episode has fewer than b rows before y, its oldest live row is repeated with valid = 0, and
+        `state` is that row's. `index` names y. Raises ValueError when not `ready`.
+        """
+        if not self.ready:
+            raise ValueError("the replay has no legal window yet: ask `ready` before sampling")
+        count = 1 if batches is None else batches
+        generators = [self._generator(self._draws + i) for i in range(count)]
+        self._draws += count
+        places, weight = self._sampler.draw(batch_size, generators)
+        if batches is None:
+            places, weight = places[0], weight[0]
+        return self._windows(self._ring.number(places), weight)
+
+    def update(self, index: np.ndarray, td_error: np.ndarray) -> None:
+        """Gives back |delta| [B] or [K, B] for the windows `index` [B] or [K, B]; of duplicates the last counts.
+
+        Rows overwritten meanwhile are skipped. Raises ValueError when an error is not finite.
+        """
+        index, td_error = np.asarray(index).ravel(), np.asarray(td_error).ravel()
+        live = index >= self._ring.oldest
+        self._sampler.update(index[live] % self.capacity, td_error[live])
+
+    def refresh(self, index: np.ndarray, state: np.ndarray) -> None:
+        """Overwrites the stored recurrent state [..., S] of rows `index` [...] that are still live."""
+        live = index >= self._ring.oldest
+        self._ring.columns["state"][index[live] % self.capacity] = state[live]
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Live rows as views (save them before the next `add`), and scalars ready for JSON."""
+        arrays, scalars = self._ring.state()
+        own, more = self._sampler.state(len(self))
+        arrays |= {f"sampler/{name}": array for name, array in own.items()}
+        arrays |= {f"open/{name}": array for name, array in self._writer.state().items()}
+        return arrays, {**scalars, "draws": self._draws, "seed": self.seed, "sampler": more}
+
+    def restore(self, arrays: Mapping[str, np.ndarray], scalars: Mapping) -> None:
+        """Continues from `state`: bit for bit under the same settings, else with the newest rows that fit.
+
+        Legality is worked out anew from the links, so T, capacity and sampler may differ from the saved ones.
+        """
+        ring = self._ring
+        source, shift = ring.restore(arrays, scalars["total"], scalars["capacity"])
+        newest = arrays["open/newest"] - shift
+        live = newest >= ring.oldest
+        self._writer.restore(arrays["open/stream"][live], newest[live], ring, ring.columns["discount"])
+        own = {name.removeprefix("sampler/"): a for name, a in arrays.items() if name.startswith("sampler/")}
+        self._sampler.restore(ring.legal(self.steps), source, own, scalars["sampler"])
+        self._draws, self.seed = scalars["draws"], scalars["seed"]
+
+    def _generator(self, draw: int) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(key=[self.seed % 2**63, draw], counter=RANDOM_STREAM))
+
+    def _rows(self, step: Step) -> dict[str, np.ndarray]:
+        """A Step as columns, each checked: NumPy would spread a [1] over [k] and cut 0.5 to uint8 0 without a word."""
+        rows = {OBS + name: step.obs[name] for name in self._sensors}
+        k = len(step.stream)
+        if k > self.capacity:
+            raise ValueError(f"{k} rows do not fit a replay of {self.capacity}")
+        for name, (shape, _) in self._columns.items():
+            row = rows[name] if name in rows else rows.setdefault(name, getattr(step, name))
+            dtype = self._ring.columns[name].dtype
+            if row.shape != (k, *shape):
+                raise ValueError(f"column {name} has shape {row.shape}, expected {(k, *shape)}")
+            if row.dtype != dtype and not np.can_cast(row.dtype, dtype, "same_kind"):
+                raise ValueError(f"column {name} has dtype {row.dtype}, expected {dtype}")
+        return rows
+
+    def _admit(self, numbers: list[int]) -> None:
+        oldest = self._ring.oldest
+        live = [number % self.capacity for number in numbers if number >= oldest]
+        if live:
+            self._sampler.admit(np.array(live, np.int64))
+
+    def _windows(self, index: np.ndarray, weight: np.ndarray) -> Batch:
+        ring = self._ring
+        numbers = ring.forward(index, self.steps)
+        before, real = ring.backward(index, self.burn_in)
+        rows = np.concatenate([before, numbers], axis=-1) % self.capacity
+        acts = rows[..., :-1]
+        valid = ~ring.gather("last", acts)
+        valid[..., : self.burn_in] &= real
+        return Batch(
+            obs={name: ring.gather(OBS + name, rows) for name in self._sensors},
+            mask=ring.gather("mask", rows),
+            continuous=ring.gather("continuous", acts),
+            discrete=ring.gather("discrete", acts),
+            log_prob=ring.gather("log_prob", acts),
+            reward=ring.gather("reward", acts),
+            discount=ring.gather("discount", acts),
+            valid=valid.astype(np.float32),
+            state=ring.gather("state", rows[..., 0]),
+            weight=weight,
+            index=index,
+        )

@@ -1,0 +1,69 @@
+"""Every legal window with the same probability."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+
+class Uniform:
+    """Draws places at random and keeps those that are legal: nearly all of them are."""
+
+    def __init__(self, capacity: int):
+        self.capacity = capacity
+        self.count = 0  # of legal places
+        self._legal = np.zeros(capacity, bool)
+        self._end = 0  # places from here on were never legal
+
+    @staticmethod
+    def bytes(capacity: int) -> int:
+        return capacity
+
+    def legal(self) -> np.ndarray:
+        """Legal places, ascending."""
+        return np.flatnonzero(self._legal)
+
+    def admit(self, places: np.ndarray) -> None:
+        """These rows [n] became legal starts."""
+        self.count += len(places) - np.count_nonzero(self._legal[places])
+        self._legal[places] = True
+        self._end = max(self._end, int(places.max()) + 1)
+
+    def drop(self, places: np.ndarray) -> None:
+        """These rows [n] were overwritten."""
+        self.count -= np.count_nonzero(self._legal[places])
+        self._legal[places] = False
+
+    def draw(self, batch_size: int, generators: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+        """Places [K, B] and weights [K, B], all one; a batch for each generator."""
+        places = np.stack([self._batch(batch_size, generator) for generator in generators])
+        return places, np.ones(places.shape, np.float32)
+
+    def _batch(self, batch_size: int, generator: np.random.Generator) -> np.ndarray:
+        if 4 * self.count < self._end:  # rejection would be slow
+            return generator.choice(self.legal(), batch_size)
+        chosen = np.empty(0, np.int64)
+        while len(chosen) < batch_size:
+            places = generator.integers(0, self._end, batch_size + batch_size // 8 + 8)
+            chosen = np.concatenate([chosen, places[self._legal[places]]])
+        return chosen[:batch_size]
+
+    def update(self, places: np.ndarray, td_error: np.ndarray) -> None:
+        """Nothing to learn from errors."""
+
+    def metrics(self) -> dict[str, float]:
+        return {}
+
+    def state(self, size: int) -> tuple[dict[str, np.ndarray], dict]:
+        """Nothing: legality follows from the links."""
+        return {}, {}
+
+    def restore(
+        self, legal: np.ndarray, source: np.ndarray, arrays: Mapping[str, np.ndarray], scalars: Mapping
+    ) -> None:
+        """Starts again with the legal places [n]."""
+        self.count, self._end = 0, 0
+        self._legal[:] = False
+        if len(legal):
+            self.admit(legal)

@@ -1,0 +1,95 @@
+"""metrics.csv: one row a call, columns as they appear, readable at any moment and after any kill."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+STEP = "env_step"
+
+
+class CsvSink:
+    """Appends rows to `path`; an existing file is continued.
+
+    A new column rewrites the header (older rows are simply shorter), through a temporary file and a rename.
+    `resume_step`: rows beyond it belong to steps that a checkpoint has taken back, and are removed.
+    """
+
+    def __init__(self, path: Path | str, resume_step: int | None = None) -> None:
+        self._path = Path(path)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._columns = [STEP]
+        self._index = {STEP: 0}
+        if not self._path.exists() or not _cut_half_line(self._path):
+            self._rewrite(rows=False)
+        else:
+            with self._path.open(newline="", encoding="utf-8") as file:
+                self._add_columns(next(csv.reader(file))[1:])
+            if resume_step is not None:
+                self._rewrite(rows=True, last_step=resume_step)
+        self._file = self._open()
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        new = [name for name in values if name not in self._index]
+        if new:
+            self._add_columns(new)
+            self._file.close()  # Windows cannot replace an open file
+            self._rewrite(rows=True)
+            self._file = self._open()
+        row = [""] * len(self._columns)
+        row[0] = str(int(step))
+        for name, value in values.items():
+            row[self._index[name]] = f"{float(value):.9g}"
+        csv.writer(self._file, lineterminator="\n").writerow(row)
+        self._file.flush()
+
+    def close(self, exit_code: int, reason: str, result: Mapping[str, Any]) -> None:
+        self._file.close()
+
+    def _add_columns(self, names: list[str]) -> None:
+        for name in names:
+            self._index[name] = len(self._columns)
+            self._columns.append(name)
+
+    def _open(self) -> TextIO:
+        return self._path.open("a", newline="", encoding="utf-8")
+
+    def _rewrite(self, rows: bool, last_step: int | None = None) -> None:
+        """Writes the header of today's columns, then the old rows up to `last_step`."""
+        temporary = self._path.with_name(self._path.name + ".new")
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerow(self._columns)
+            if rows:
+                file.writelines(_rows(self._path, last_step))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)
+
+
+def _rows(path: Path, last_step: int | None) -> Iterator[str]:
+    """The lines below the header; with `last_step`, those that are not beyond it."""
+    with path.open(newline="", encoding="utf-8") as file:
+        next(csv.reader(file))  # a quoted header may span lines
+        for line in file:
+            step = line.partition(",")[0].strip()
+            if step.isdigit() and (last_step is None or int(step) <= last_step):  # a power cut may leave zero bytes
+                yield line
+
+
+def _cut_half_line(path: Path) -> bool:
+    """Removes what a kill left of a last line; False when not even a header with its step column remains."""
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:  # backwards by blocks to the last line end
+            begin = max(0, end - 4096)
+            file.seek(begin)
+            found = file.read(end - begin).rfind(b"\n")
+            if found >= 0:
+                file.truncate(begin + found + 1)
+                file.seek(0)
+                return file.read(len(STEP)) == STEP.encode()
+            end = begin
+    return False

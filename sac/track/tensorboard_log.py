@@ -1,0 +1,76 @@
+"""TensorBoard event files, written without TensorFlow: protobuf records are all they are."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+FLUSH_SECONDS = 2.0
+
+
+class TensorBoardSink:
+    """One event file in `folder`. `resume_step`: TensorBoard forgets what older files say beyond it.
+
+    tensorboard's own EventFileWriter would import TensorFlow for its file access; its RecordWriter does not.
+    """
+
+    def __init__(self, folder: Path | str, resume_step: int | None = None) -> None:
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = _new_file(folder).open("xb")
+        self._records = RecordWriter(self._file)
+        self._flushed = 0.0
+        self._write(Event(file_version="brain.Event:2"))
+        if resume_step is not None:
+            self._write(Event(step=resume_step + 1, session_log=SessionLog(status=SessionLog.START)))
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        pairs = [Summary.Value(tag=name, simple_value=float(value)) for name, value in values.items()]
+        self._write(Event(step=int(step), summary=Summary(value=pairs)))
+
+    def images(self, values: Mapping[str, np.ndarray], step: int) -> None:
+        pairs = []
+        for name, picture in values.items():
+            height, width, channels = picture.shape
+            image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=_png(picture))
+            pairs.append(Summary.Value(tag=name, image=image))
+        self._write(Event(step=int(step), summary=Summary(value=pairs)))
+
+    def close(self, exit_code: int, reason: str, result: Mapping[str, Any]) -> None:
+        self._file.close()
+
+    def _write(self, event: Event) -> None:
+        now = time.time()
+        event.wall_time = now
+        self._records.write(event.SerializeToString())
+        if now - self._flushed > FLUSH_SECONDS:
+            self._flushed = now
+            self._file.flush()
+
+
+def _new_file(folder: Path) -> Path:
+    """A free name that sorts after all before it: TensorBoard reads a folder in the order of names."""
+    moment = time.time_ns() // 10**6
+    while True:
+        path = folder / f"events.out.tfevents.{moment:013d}.{socket.gethostname()}.{os.getpid()}"
+        if not path.exists():
+            return path
+        moment += 1
+
+
+def _png(picture: np.ndarray) -> bytes:
+    from PIL import Image  # only where pictures are logged
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(buffer, "PNG")
+    return buffer.getvalue()

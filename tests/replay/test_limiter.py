@@ -1,0 +1,108 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sac.replay import Limiter
+
+rates = st.one_of(st.just(1 / 3), st.just(1 / 7), st.just(0.1), st.just(4.0), st.floats(0.001, 8))
+
+
+def drain(limiter):
+    calls = 0
+    while limiter.take():
+        calls += 1
+    return calls
+
+
+@given(rates, st.integers(0, 50), st.integers(1, 8), st.integers(1, 16), st.lists(st.integers(0, 40), max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_a_learner_that_spends_all_it_can_realises_the_rate(u, starts, K, n_agents, chunks):
+    limiter, earned = Limiter(u, starts, K, n_agents), 0
+    for n in chunks:
+        limiter.earn(n, ready=True)
+        earned += n
+        drain(limiter)
+        due = max(0, earned - starts) * u
+        assert limiter.updates % K == 0
+        assert due - K - 1e-3 < limiter.updates <= due + 1e-3
+        assert limiter.credit < K
+
+
+@given(
+    rates, st.integers(1, 8), st.integers(1, 16), st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=60)
+)
+@settings(max_examples=200, deadline=None)
+def test_unspent_credit_is_capped(u, K, n_agents, turns):
+    limiter = Limiter(u, 0, K, n_agents)
+    for n, spend in turns:
+        limiter.earn(n, ready=True)
+        assert limiter.credit <= max(K, u * n_agents) + n * u + 1e-3
+        if spend:
+            drain(limiter)
+
+
+def test_nothing_is_earned_before_the_start():
+    limiter = Limiter(1.0, learning_starts=10)
+    limiter.earn(9, ready=True)
+    limiter.earn(1, ready=True)
+    assert not limiter.take()
+    limiter.earn(3, ready=False)
+    assert not limiter.take()
+    limiter.earn(2, ready=True)
+    assert drain(limiter) == 2
+    assert (limiter.steps, limiter.earning_steps, limiter.updates, limiter.ratio) == (15, 2, 2, 1.0)
+
+
+def test_the_start_does_not_depend_on_chunks():
+    one, many = Limiter(1.0, 10), Limiter(1.0, 10, n_agents=1)
+    one.earn(25, ready=True)
+    done = 0
+    for _ in range(25):
+        many.earn(1, ready=True)
+        done += drain(many)
+    assert drain(one) == done == 15
+
+
+def test_a_third_does_not_drift_in_a_million_steps():
+    limiter = Limiter(1 / 3, 0)
+    for _ in range(999_999):
+        limiter.earn(1, ready=True)
+        limiter.take()
+    assert limiter.updates == 333_333
+    assert limiter.credit == 0
+
+
+def test_calls_larger_than_the_agents_earnings_lose_nothing():
+    limiter = Limiter(1.0, 0, updates_per_call=4, n_agents=3)
+    for _ in range(8):
+        limiter.earn(3, ready=True)
+        drain(limiter)
+    assert limiter.updates == 24
+    assert limiter.ratio == 1.0
+
+
+def test_a_rate_of_zero_never_updates():
+    limiter = Limiter(0.0, 0)
+    limiter.earn(100, ready=True)
+    assert not limiter.take()
+
+
+@pytest.mark.parametrize("bad", [{"updates_per_step": -1.0}, {"updates_per_step": 1.0, "updates_per_call": 0}])
+def test_impossible_numbers_are_refused(bad):
+    with pytest.raises(ValueError):
+        Limiter(**{"learning_starts": 0, **bad})
+
+
+def test_a_restored_limiter_continues_exactly():
+    original, copy = (Limiter(1 / 3, 5, 2, 4) for _ in range(2))
+    for n in (4, 4, 3):
+        original.earn(n, ready=True)
+        original.take()
+    copy.restore(json.loads(json.dumps(original.state())))
+    for limiter in (original, copy):
+        limiter.earn(4, ready=True)
+        drain(limiter)
+    assert copy.state() == original.state()
+    assert copy.credit == original.credit > 0
