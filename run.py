@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 
 import hydra
+from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from sac.command_line import check_overrides, explicit_overrides, report_errors
+from sac.errors import UserError
 
 
 def task(composed: DictConfig) -> float | None:
@@ -16,8 +18,11 @@ def task(composed: DictConfig) -> float | None:
     from sac.roles import role
     from sac.run_folder import stored_config
 
-    config = validated(stored_config(composed, explicit_overrides()))
-    return role(config.role)(config)
+    try:
+        config = validated(stored_config(composed, explicit_overrides()))
+        return role(config.role)(config)
+    except UserError as error:  # Hydra shows this kind without a traceback, also in a multirun
+        raise CompactHydraException(f"error: {error}") from None
 
 
 def main() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields
+from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 
 from sac.behaviour import ColoredNoise, Exploring, Greedy, WhiteNoise
 from sac.config import Config
 from sac.errors import UserError
 from sac.replay import Limiter, Prioritized, Replay, Uniform, check_capacity
+from sac.run_folder import RunFolder
+from sac.track.tracker import Tracker
 from sac.types import Env, Spec
 
 EVALUATION_SEED = 1_000_003  # evaluation plays other episodes than training does
@@ -28,7 +31,9 @@ def limit_threads(threads: int | None) -> None:
             os.environ[name] = str(threads)
 
 
-def make_env(config: Config, *, seed: int, n_agents: int | None = None, render: bool = False, log_folder: Path) -> Env:
+def make_env(
+    config: Config, *, seed: int, n_agents: int | None = None, render_mode: str | None = None, log_folder: Path
+) -> Env:
     """An environment of the configured kind. Raises UserError when it cannot start."""
     base, reset = config.base, config.reset
     n = n_agents or base.n_agents
@@ -39,21 +44,17 @@ def make_env(config: Config, *, seed: int, n_agents: int | None = None, render: 
             raise UserError(f"base.build_path={base.build_path}: with env_type=GYM it is an environment id")
         env = GymEnv(
             base.build_path, n, base.vectorization, reset_options=reset,
-            render_mode=_render_mode(render), env_kwargs=base.env_kwargs,
+            render_mode=render_mode, env_kwargs=base.env_kwargs,
         )  # fmt: skip
     else:
         from envs.adapters.unity import UnityEnv
 
         env = UnityEnv(
             build_path=base.build_path, scene=base.scene, port=base.port, n_agents=n, seed=seed,
-            no_graphics=base.no_graphics and not render, editor=base.editor, reset_parameters=reset,
+            no_graphics=base.no_graphics and render_mode is None, editor=base.editor, reset_parameters=reset,
             time_scale=base.time_scale, timeout=base.timeout, log_folder=log_folder,
         )  # fmt: skip
     return joined_branches(env, config.sac.branch_product_max)
-
-
-def _render_mode(render: bool) -> str | None:
-    return "rgb_array" if render else None
 
 
 def joined_branches(env: Env, limit: int) -> Env:
@@ -77,6 +78,27 @@ def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int):
     nets = build_networks(spec, load_networks(networks), config.base.nn_kwargs, config.sac.ensemble_q_num)
     hyper = Hyper(**{f.name: getattr(config.sac, f.name) for f in fields(Hyper)})
     return Agent(nets, hyper, seed)
+
+
+def make_tracker(config: Config, folder: RunFolder, resumed_at: int) -> Tracker:
+    """The sinks that the config asks for; one that cannot be opened is reported and left out."""
+    from sac.track.console import ConsoleSink
+    from sac.track.csv_file import CsvSink
+    from sac.track.tensorboard_log import TensorBoardSink
+    from sac.track.wandb_run import wandb_sink
+
+    track, base = config.track, config.base
+    step = resumed_at or None  # what is recorded beyond it was taken back with the checkpoint
+    makers = [
+        partial(ConsoleSink, base.max_step) if track.console else None,
+        partial(TensorBoardSink, folder.log, step) if track.tensorboard else None,
+        partial(CsvSink, folder.metrics, step) if track.csv else None,
+        partial(
+            wandb_sink, folder.path, track.wandb, track.wandb_project, asdict(config), f"{base.scene}/{base.name}",
+            track.wandb_group, config.role, track.wandb_tags, track.wandb_entity,
+        ),
+    ]  # fmt: skip
+    return Tracker.open([make for make in makers if make is not None])
 
 
 def make_replay(config: Config, spec: Spec, state_size: int, n_agents: int, seed: int) -> Replay:

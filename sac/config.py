@@ -174,7 +174,7 @@ class Config:
     ckpt: Any = key(
         "null | auto | latest | best | a step", lambda x: x in ("auto", "latest", "best") or isinstance(x, int)
     )
-    render: bool = key()
+    render: Any = key("false | true | window | video", lambda x: x in (False, True, "window", "video"))
     seed: int | None = between(0, 2**31 - 1)
     repeat: int = at_least(0)
     logger_in_file: bool = key()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -10,23 +11,33 @@ from sac.rollout import Behaviour, Episode, Rollout
 from sac.types import Env
 
 
-def evaluate(env: Env, behaviour: Behaviour, episodes: int, stop=lambda: False) -> list[Episode]:
-    """Plays `episodes` episodes, as many with each agent, and returns them.
+def fair_episodes(rollout: Rollout, episodes: int) -> Iterator[list[Episode]]:
+    """Plays until `episodes` episodes have counted, as many with each agent; yields those of every turn.
 
-    Fixed shares matter: the first so many episodes to *finish* would be the short ones. A `stop()` that turns true
-    ends it early with what there is.
+    Fixed shares matter: the first so many episodes to *finish* would be the short ones.
     """
-    rollout, played = Rollout(env, behaviour), []
+    agents, total = max(1, rollout.env.n_agents), 0
     counts: dict[int, int] = {}
-    agents = max(1, env.n_agents)
     for experience in rollout:
+        counted = []
         for episode in experience.episodes:
             share = episodes // agents + (episode.slot < episodes % agents)
             if episode.complete and counts.get(episode.slot, 0) < share:
                 counts[episode.slot] = counts.get(episode.slot, 0) + 1
-                played.append(episode)
-        if len(played) >= episodes or stop():
-            return played
+                counted.append(episode)
+        total += len(counted)
+        yield counted
+        if total >= episodes:
+            return
+
+
+def evaluate(env: Env, behaviour: Behaviour, episodes: int, stop=lambda: False) -> list[Episode]:
+    """The episodes of one evaluation; a `stop()` that turns true ends it early with what there is."""
+    played: list[Episode] = []
+    for counted in fair_episodes(Rollout(env, behaviour), episodes):
+        played += counted
+        if stop():
+            break
     return played
 
 

@@ -58,16 +58,16 @@ class Limiter:
         self.updates += self.updates_per_call
         return True
 
-    def state(self) -> dict[str, int | str]:
-        """Everything that must survive, ready for JSON."""
-        return {
+    def state(self) -> tuple[dict, dict[str, int | str]]:
+        """Everything that must survive: no arrays, and scalars ready for JSON."""
+        return {}, {
             "steps": self.steps,
             "earning_steps": self.earning_steps,
             "updates": self.updates,
             "credit": str(Fraction(self._credit, self._unit)),
         }
 
-    def restore(self, state: Mapping[str, int | str]) -> None:
+    def restore(self, arrays: Mapping, scalars: Mapping[str, int | str]) -> None:
         """Continues from `state`; a changed rate keeps the credit as nearly as its unit allows."""
-        self.steps, self.earning_steps, self.updates = (state[k] for k in ("steps", "earning_steps", "updates"))
-        self._credit = int(Fraction(state["credit"]) * self._unit)
+        self.steps, self.earning_steps, self.updates = (scalars[k] for k in ("steps", "earning_steps", "updates"))
+        self._credit = int(Fraction(scalars["credit"]) * self._unit)

@@ -91,6 +91,11 @@ class Replay:
         return len(self) / self.capacity
 
     @property
+    def nbytes(self) -> int:
+        """Memory of this replay once it is full."""
+        return Ring.bytes(self._columns, self.capacity) + self._sampler.bytes(self.capacity)
+
+    @property
     def ready(self) -> bool:
         """A legal start exists."""
         return self._sampler.count > 0

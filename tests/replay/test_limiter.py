@@ -100,7 +100,7 @@ def test_a_restored_limiter_continues_exactly():
     for n in (4, 4, 3):
         original.earn(n, ready=True)
         original.take()
-    copy.restore(json.loads(json.dumps(original.state())))
+    copy.restore({}, json.loads(json.dumps(original.state()[1])))
     for limiter in (original, copy):
         limiter.earn(4, ready=True)
         drain(limiter)
