@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -29,7 +31,8 @@ def clean(monkeypatch, tmp_path):
     yield
     import wandb
 
-    wandb.teardown()
+    with contextlib.suppress(ConnectionError):  # a test has killed the service
+        wandb.teardown()
     sys.exit, sys.excepthook = hooks
 
 
@@ -139,12 +142,14 @@ def test_an_absent_server_costs_seconds_and_leaves_an_offline_run(tmp_path, monk
     assert (folder / f"run-{sink.run_id}.wandb").stat().st_size > 500
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="ps and SIGKILL")
 def test_a_killed_service_drops_the_sink_and_training_goes_on(tmp_path, caplog):
-    psutil = pytest.importorskip("psutil")
     tracker = Tracker([WandbSink(tmp_path, "offline", "p", {})])
-    (service,) = [p for p in psutil.Process().children() if "wandb-core" in " ".join(p.cmdline())]
-    service.kill()
-    service.wait(5)
+    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listing.splitlines()]
+    (service,) = [int(pid) for pid, parent, name in rows if int(parent) == os.getpid() and "wandb-core" in name]
+    os.kill(service, signal.SIGKILL)
+    time.sleep(0.3)
     begin = time.monotonic()
     for step in range(20):
         tracker.scalars({"a": 1.0}, step)
@@ -169,8 +174,6 @@ def test_auto_is_online_only_with_a_key(monkeypatch, tmp_path):
 
 
 def test_signals_stay_ours(tmp_path):
-    import signal
-
     before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
     sink = WandbSink(tmp_path, "offline", "p", {})
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
