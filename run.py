@@ -5,29 +5,24 @@ from __future__ import annotations
 import sys
 
 import hydra
-from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-from sac.command_line import check_overrides, explicit_overrides, report_errors
-from sac.errors import UserError
+from sac.command_line import begin, explicit_overrides, job_errors, job_number, report_errors
 
 
 def task(composed: DictConfig) -> float | None:
     """Runs one job; returns the objective (mean of the last evaluation window) for sweeps."""
-    from sac.config import validated
-    from sac.roles import role
+    from sac.roles import run
     from sac.run_folder import stored_config
+    from sac.validation import validated
 
-    try:
-        config = validated(stored_config(composed, explicit_overrides()))
-        return role(config.role)(config)
-    except UserError as error:  # Hydra shows this kind without a traceback, also in a multirun
-        raise CompactHydraException(f"error: {error}") from None
+    with job_errors():
+        return run(validated(stored_config(composed, explicit_overrides(), job_number())))
 
 
 def main() -> None:
     with report_errors():
-        check_overrides(sys.argv[1:])
+        sys.argv[1:] = begin(sys.argv[1:])
         hydra.main(version_base="1.3", config_path="conf", config_name="config")(task)()
 
 

@@ -6,13 +6,14 @@ Delalleau et al., arXiv:1912.11077 (hybrid), Chen et al., arXiv:2101.05982 (ense
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from sac.backend import keras, tf
 from sac.errors import UserError
+from sac.hyper import Hyper
+from sac.nets import saving
 from sac.nets.action_distribution import one_hot
 from sac.nets.contract import Networks, scaled
 from sac.ops import losses, returns, soft_value
@@ -21,36 +22,6 @@ from sac.types import Batch, Choice
 LOG_ALPHA_MIN, LOG_ALPHA_MAX = -10.0, 2.0
 FOR_TARGET, FOR_POLICY = 1, 2  # streams of the update's randomness
 KINDS = ("continuous", "discrete")
-
-
-@dataclass(frozen=True)
-class Hyper:
-    """Numbers of the algorithm; their meaning is that of the config keys of the same name."""
-
-    gamma: float = 0.99
-    n_step: int = 1
-    sequence_length: int = 1
-    v_lambda: float = 1.0
-    v_rho: float = 1.0
-    v_c: float = 1.0
-    use_n_step_is: bool = True
-    trace: str = "vtrace"
-    ensemble_q_sample: int = 2
-    clip_epsilon: float = -1.0
-    tau: float = 0.005
-    update_target_per_step: int = 1
-    init_log_alpha: float = -2.3
-    use_auto_alpha: bool = True
-    target_entropy_ratio: float = 0.5
-    learning_rate: float = 3e-4
-    grad_clip_norm: float | None = None
-    weight_decay: float = 0.0
-    jit: bool = True
-
-    @property
-    def steps(self) -> int:
-        """T, the steps of a window counted from its first trained row."""
-        return self.sequence_length + self.n_step - 1
 
 
 class Temperatures(keras.layers.Layer):
@@ -99,9 +70,7 @@ class Agent:
         pi = self.nets.policy(z).masked(mask)
         drawn, mode = pi.from_noise(normal, gumbel), pi.mode(normal, gumbel)
         raw, discrete = (tf.where(greedy, m, d) for m, d in zip(mode, drawn))
-        log_prob = tf.stack(
-            [pi.continuous_log_prob(raw), pi.discrete_log_prob(one_hot(discrete, self.spec))], axis=-1
-        )
+        log_prob = tf.stack([pi.continuous_log_prob(raw), pi.discrete_log_prob(one_hot(discrete, self.spec))], axis=-1)
         return raw, tf.tanh(raw), discrete, log_prob, state
 
     def act(self, obs, mask, previous_action, state, normal, gumbel, greedy=False) -> Choice:
@@ -116,23 +85,27 @@ class Agent:
         inputs = (obs, mask, previous_action, state, normal, gumbel)
         if more:
             inputs = tf.nest.map_structure(lambda x: np.concatenate([x, np.repeat(x[:1], more, 0)]), inputs)
-        return Choice(*(x.numpy()[:k] for x in self._compiled_act(*inputs, greedy=tf.constant(greedy))))
+        return Choice(*(x.numpy()[:k] for x in self._run(self._compiled_act, *inputs, tf.constant(greedy))))
 
     # --- learning
 
     def update(self, batches: Batch) -> tuple[dict[str, tf.Tensor], np.ndarray]:
         """Runs K updates in one compiled call on batches with a leading axis [K].
 
-        Returns the metrics averaged over K, and |TD error| of each window's trained states' mean [K, B].
-        Raises UserError when XLA cannot compile a user's network.
+        Returns the metrics averaged over K, and what the |TD errors| of each window come to [K, B].
         """
+        metrics, td_error = self._run(self._compiled_update, batches._replace(index=()))
+        return metrics, td_error.numpy()
+
+    def _run(self, compiled, *inputs):
+        """Calls a compiled function. Raises UserError when XLA cannot compile a user's network."""
         try:
-            metrics, td_error = self._compiled_update(batches._replace(index=()))
+            return compiled(*inputs)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if self.hyper.jit and ("XLA" in str(error) or "compile" in str(error)):
-                raise UserError(f"XLA cannot compile a network of nn.py; set sac.jit=false to run without it ({error})") from error
+                advice = "set sac.jit=false to run without it"
+                raise UserError(f"XLA cannot compile a network of nn.py; {advice} ({error})") from error
             raise
-        return metrics, td_error.numpy()
 
     def _update_many(self, batches: Batch):
         self.traces += 1
@@ -162,7 +135,8 @@ class Agent:
                 target, ratio = self._targets(batch, z, z_target, action, taken)
                 slow_q = self._q(self.nets.target_critics, z_target[:, :m], action[:, :m])
                 clip_centre = soft_value.chosen_q(slow_q, taken[:, :m])  # dead code to XLA unless clip_epsilon > 0
-            critic_loss = losses.critic(q, target, clip_centre, batch.weight, valid, h.clip_epsilon)
+            clip = h.clip_epsilon if self.spec.continuous else -1.0  # a purely discrete critic is never clipped
+            critic_loss = losses.critic(q, target, clip_centre, batch.weight, valid, clip)
         self._descend("critic", tape, critic_loss)
         policy_loss, entropies = self._improve_policy(z[:, :m], batch.mask[:, :m], valid)
         self._adjust_temperatures(entropies, batch.mask[:, :m], valid)
@@ -233,21 +207,14 @@ class Agent:
     def _adjust_temperatures(self, entropies, mask, valid):
         if not self.hyper.use_auto_alpha:
             return
-        targets = -float(self.spec.continuous), self._discrete_target_entropy(mask)
+        legal = soft_value.largest_entropy(mask, self.spec.branches)
+        targets = -float(self.spec.continuous), self.hyper.target_entropy_ratio * legal
         variable = self.temperatures.log_alpha
         with tf.GradientTape() as tape:
             log_alpha = tf.unstack(tf.convert_to_tensor(variable))
             loss = sum(losses.temperature(log_alpha[i], entropies[i], targets[i], valid) for i in self._kinds)
         self._descend("temperature", tape, loss)
         variable.assign(tf.clip_by_value(variable, LOG_ALPHA_MIN, LOG_ALPHA_MAX))
-
-    def _discrete_target_entropy(self, mask):
-        """target_entropy_ratio * sum over branches of log(number of legal choices) [B, m]."""
-        if not self.spec.branches:
-            return 0.0
-        legal = tf.split(tf.cast(mask, tf.float32), list(self.spec.branches), axis=-1)
-        logs = [tf.math.log(tf.maximum(tf.reduce_sum(x, axis=-1), 1.0)) for x in legal]
-        return self.hyper.target_entropy_ratio * tf.add_n(logs)
 
     def _encode(self, rep, obs):
         """Features of all T + 1 states [B, T + 1, F]."""
@@ -269,48 +236,30 @@ class Agent:
         return raw, pi.continuous_log_prob(raw)
 
     def _seed(self, stream: int):
-        return tf.stack([self.seed * 100 + stream, tf.convert_to_tensor(self.updates)])
+        return tf.stack([(self.seed * 100 + stream) % 2**31, tf.convert_to_tensor(self.updates)])
 
     def _descend(self, part: str, tape, loss):
         optimizer, weights = self.trained[part]
         optimizer.apply(tape.gradient(loss, weights), weights)
 
     def _move_targets(self):
-        """Polyak step of critics and representation."""
-        h = self.hyper
-        tau = h.tau
-        if h.update_target_per_step > 1:
-            due = tf.equal(tf.convert_to_tensor(self.updates) % h.update_target_per_step, 0)
-            tau = tf.where(due, h.tau, 0.0)
+        """Polyak step of critics and representation, every `update_target_per_step` updates."""
+        due = tf.equal(self.updates % self.hyper.update_target_per_step, 0)
+        tau = tf.where(due, self.hyper.tau, 0.0)
         for online, target in self.nets.target_pairs():
             target.assign(target + tau * (online - target))
 
     # --- saving
 
-    def layers(self) -> dict[str, object]:
-        """Name -> object with `.weights` or `.variables`: everything that must survive."""
-        optimizers = {f"optimizer_{name}": optimizer for name, (optimizer, _) in self.trained.items()}
-        return self.nets.parts() | {"temperatures": self.temperatures} | optimizers
-
     def state(self):
         """Every number of the agent by a flat name, and no scalars."""
-        return {name: np.asarray(variable) for name, variable in self._variables().items()}, {}
+        return saving.arrays(self._variables()), {}
 
     def restore(self, arrays, scalars) -> None:
         """Puts `state()` back. Raises UserError when the networks have another shape than what was saved."""
-        mine = self._variables()
-        wrong = [
-            f"{name}: saved {arrays[name].shape if name in arrays else 'nothing'}, now {tuple(v.shape)}"
-            for name, v in mine.items()
-            if name not in arrays or arrays[name].shape != tuple(v.shape)
-        ]
-        if wrong or len(mine) != len(arrays):
-            raise UserError(f"the checkpoint does not fit these networks ({'; '.join(wrong[:3]) or 'other weights'})")
-        for name, variable in mine.items():
-            variable.assign(arrays[name])
+        saving.assign(self._variables(), arrays)
 
     def _variables(self) -> dict:
         optimizers = {f"optimizer_{name}": optimizer for name, (optimizer, _) in self.trained.items()}
         owners = self.nets.parts() | {"temperatures": self.temperatures} | optimizers
-        named = {f"{part}/{i}": v for part, owner in owners.items() for i, v in enumerate(owner.variables)}
-        return named | {"updates": self.updates}
+        return saving.variables(owners) | {"updates": self.updates}

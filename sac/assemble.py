@@ -7,6 +7,8 @@ from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 
+from rich.console import Console
+
 from sac.behaviour import ColoredNoise, Exploring, Greedy, WhiteNoise
 from sac.config import Config
 from sac.errors import UserError
@@ -24,24 +26,29 @@ def run_seed(config: Config) -> int:
     return seed + config.repeat
 
 
-def limit_threads(threads: int | None) -> None:
-    """Sets the threads of the BLAS libraries that NumPy may bring; before NumPy's first product."""
-    if threads is not None:
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ[name] = str(threads)
+def start_tensorflow(threads: int | None) -> None:
+    """Raises UserError when an earlier job of this process has started TensorFlow with another number of threads."""
+    from sac import backend
+
+    try:
+        backend.start(threads)
+    except RuntimeError as error:
+        raise UserError(
+            f"base.threads={threads}: TensorFlow runs in this process already, with another number of threads; "
+            "give all jobs of a multirun the same"
+        ) from error
 
 
 def make_env(
-    config: Config, *, seed: int, n_agents: int | None = None, render_mode: str | None = None, log_folder: Path
-) -> Env:
+    config: Config, *, seed: int, n_agents: int | None = None, render_mode: str | None = None,
+    port: int | None = None, log_folder: Path,
+) -> Env:  # fmt: skip
     """An environment of the configured kind. Raises UserError when it cannot start."""
     base, reset = config.base, config.reset
     n = n_agents or base.n_agents
     if base.env_type == "GYM":
         from envs.adapters.gymnasium_env import GymEnv
 
-        if not isinstance(base.build_path, str):
-            raise UserError(f"base.build_path={base.build_path}: with env_type=GYM it is an environment id")
         env = GymEnv(
             base.build_path, n, base.vectorization, reset_options=reset,
             render_mode=render_mode, env_kwargs=base.env_kwargs,
@@ -50,9 +57,9 @@ def make_env(
         from envs.adapters.unity import UnityEnv
 
         env = UnityEnv(
-            build_path=base.build_path, scene=base.scene, port=base.port, n_agents=n, seed=seed,
+            build_path=base.build_path, scene=base.scene, port=port or base.port, n_agents=n, seed=seed,
             no_graphics=base.no_graphics and render_mode is None, editor=base.editor, reset_parameters=reset,
-            time_scale=base.time_scale, timeout=base.timeout, log_folder=log_folder,
+            time_scale=base.time_scale if render_mode is None else 1.0, timeout=base.timeout, log_folder=log_folder,
         )  # fmt: skip
     return joined_branches(env, config.sac.branch_product_max)
 
@@ -80,7 +87,7 @@ def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int):
     return Agent(nets, hyper, seed)
 
 
-def make_tracker(config: Config, folder: RunFolder, resumed_at: int) -> Tracker:
+def make_tracker(config: Config, folder: RunFolder, resumed_at: int, console: Console) -> Tracker:
     """The sinks that the config asks for; one that cannot be opened is reported and left out."""
     from sac.track.console import ConsoleSink
     from sac.track.csv_file import CsvSink
@@ -90,7 +97,7 @@ def make_tracker(config: Config, folder: RunFolder, resumed_at: int) -> Tracker:
     track, base = config.track, config.base
     step = resumed_at or None  # what is recorded beyond it was taken back with the checkpoint
     makers = [
-        partial(ConsoleSink, base.max_step) if track.console else None,
+        partial(ConsoleSink, base.max_step, console) if track.console else None,
         partial(TensorBoardSink, folder.log, step) if track.tensorboard else None,
         partial(CsvSink, folder.metrics, step) if track.csv else None,
         partial(

@@ -9,6 +9,7 @@ import numpy as np
 from sac.types import Choice, Spec
 
 NOISE_BLOCK = 1024  # steps of coloured noise made at once for an agent
+RANDOM_STREAM = 2**63  # sets our numbers of a seed apart from the replay's, whose keys count from zero
 
 
 class WhiteNoise:
@@ -18,7 +19,7 @@ class WhiteNoise:
         self.spec, self.seed, self.counter = spec, seed, 0
 
     def _generator(self, *key: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(key=[self.seed % 2**63, 0], counter=[0, 0, *key]))
+        return np.random.Generator(np.random.Philox(key=[self.seed % 2**63, RANDOM_STREAM], counter=[0, 0, *key]))
 
     def draw(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Standard-normal [k, A] and Gumbel [k, C] noise for one step of these agents."""

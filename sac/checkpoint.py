@@ -1,8 +1,8 @@
 """Everything that must survive, on disk in a way that a crash at any moment leaves a run that resumes. NumPy only.
 
 A checkpoint is a folder `step_<env steps>` with one `<part>.npz` for each part's arrays and `scalars.json`. It is
-written under a temporary name, flushed to the disk and renamed; `manifest.json` holds a sha256 of every file. The
-newest keeps the replay; the last ten and the best by evaluation stay.
+written under a temporary name, flushed to the disk and renamed, so a name that is there is whole; `manifest.json` holds
+a sha256 of every file. The newest keeps the replay; the last ten and the best by evaluation stay.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from sac.errors import UserError
 log = logging.getLogger(__name__)
 KEEP = 10
 ONLY_NEWEST = ("replay",)  # parts that only the newest checkpoint keeps
+ASIDE = "set_aside"
 FORMAT = 1
-NAME = re.compile(r"step_(\d{12})")
+NAME = re.compile(r"step_(\d{12})(?:\.(\d+))?")  # the same step written again gets a number
 
 State = tuple[Mapping[str, np.ndarray], Mapping]
 
@@ -69,9 +70,7 @@ class Checkpoints:
             manifest = {"format": FORMAT, "step": step, "evaluation": evaluation, "sha256": digests}
             _write(temporary / "manifest.json", json.dumps(manifest, indent=1).encode())
             _flush_folder(temporary)
-            final = self.folder / f"step_{step:012d}"
-            if final.exists():  # the same step again: an interrupted run that was resumed and stopped at once
-                shutil.rmtree(final)
+            final = self._free_name(step)
             temporary.rename(final)
             _flush_folder(self.folder)
         except BaseException:
@@ -80,18 +79,22 @@ class Checkpoints:
         self._tidy(final)
         return final
 
+    def _free_name(self, step: int) -> Path:
+        """Never one that is there: removing it first would leave a moment without either."""
+        taken = [_number(s.path) for s in self.all() if s.step == step]
+        return self.folder / (f"step_{step:012d}" + (f".{max(taken) + 1}" if taken else ""))
+
     def all(self) -> list[Saved]:
-        """Complete checkpoints, oldest first."""
+        """What is there, oldest first; a damaged one has no evaluation."""
         found = []
-        for path in sorted(self.folder.glob("step_*")):
-            match = NAME.fullmatch(path.name)
-            try:
-                manifest = json.loads((path / "manifest.json").read_text())
-            except (OSError, ValueError):
-                manifest = {}
-            if match:
-                found.append(Saved(path, int(match[1]), manifest.get("evaluation")))
-        return found
+        for path in self.folder.glob("step_*"):
+            if match := NAME.fullmatch(path.name):
+                try:
+                    evaluation = json.loads((path / "manifest.json").read_text()).get("evaluation")
+                except (OSError, ValueError, AttributeError):
+                    evaluation = None
+                found.append(Saved(path, int(match[1]), evaluation))
+        return sorted(found, key=lambda s: (s.step, _number(s.path)))
 
     def best(self) -> Saved | None:
         """The one with the highest evaluation, the newest of equals; None without any evaluation."""
@@ -102,7 +105,7 @@ class Checkpoints:
         """Candidates for `latest`, `best` or a step, in the order to try them. Raises UserError when there is none."""
         saved = self.all()
         if isinstance(which, int):
-            chosen = [s for s in saved if s.step == which]
+            chosen = [s for s in reversed(saved) if s.step == which]
             if not chosen:
                 raise UserError(f"ckpt={which}: no such step in {self.folder}; there are {[s.step for s in saved]}")
             return chosen
@@ -111,19 +114,21 @@ class Checkpoints:
         if which == "best" and best is not None:
             chosen = [best] + [s for s in chosen if s.path != best.path]
         if not chosen:
-            raise UserError(f"{self.folder} holds no checkpoint: the run ended before its first one")
+            raise UserError(
+                f"{self.folder} holds no checkpoint: the run ended before its first one; ckpt=auto begins it again"
+            )
         return chosen
 
-    def load(self, parts: Mapping[str, Part], which: str | int) -> int:
-        """Restores all parts and returns the environment step; a damaged checkpoint is passed over, and that is said.
+    def load(self, parts: Mapping[str, Part], which: str | int) -> Saved:
+        """Restores all parts and returns what it took; a damaged checkpoint is passed over, and that is said.
 
         Parts that an older checkpoint no longer holds keep their fresh state. Raises UserError when none is usable.
         """
         candidates = self.select(which)
         for saved in candidates:
             try:
-                manifest, contents = read(saved.path, list(parts))
-            except (OSError, ValueError, KeyError) as error:
+                contents = read(saved, list(parts))
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 log.warning("checkpoint %s is damaged (%s); trying the one before", saved.path.name, error)
                 continue
             scalars = contents.pop("scalars")
@@ -131,30 +136,54 @@ class Checkpoints:
                 if name in contents:
                     part.restore(contents[name], scalars[name])
                 else:
-                    log.warning("checkpoint %s holds no %s (only the newest does): it starts empty", saved.path.name, name)
-            return manifest["step"]
+                    log.warning(
+                        "checkpoint %s holds no %s (only the newest does): it starts empty", saved.path.name, name
+                    )
+            return saved
         raise UserError(f"every checkpoint in {self.folder} is damaged ({len(candidates)} tried)")
+
+    def continue_from(self, loaded: Saved) -> None:
+        """Sets later checkpoints aside, damaged or passed over by choice: `latest` shall mean the line that goes on."""
+        saved = self.all()
+        later = saved[[s.path for s in saved].index(loaded.path) + 1 :]
+        for one in later:
+            (self.folder / ASIDE).mkdir(exist_ok=True)
+            target = self.folder / ASIDE / one.path.name
+            if target.exists():
+                shutil.rmtree(target, ignore_errors=True)
+            one.path.rename(target)
+            log.warning(
+                "going on from %s: the later %s was moved to %s", loaded.path.name, one.path.name, target.parent
+            )
 
     def _tidy(self, newest: Path) -> None:
         best = self.best()
         for i, saved in enumerate(reversed(self.all())):
             if saved.path == newest:
                 continue
-            if i >= KEEP and (best is None or saved.path != best.path):
+            replaced = NAME.fullmatch(saved.path.name)[1] == NAME.fullmatch(newest.name)[1]
+            if replaced or (i >= KEEP and (best is None or saved.path != best.path)):
                 shutil.rmtree(saved.path, ignore_errors=True)
                 continue
-            for name in ONLY_NEWEST:
-                (saved.path / f"{name}.npz").unlink(missing_ok=True)
+            _without_large_parts(saved.path)
+        for path in (self.folder / ASIDE).glob("step_*"):
+            _without_large_parts(path)
 
 
-def read(path: Path, names: list[str]) -> tuple[dict, dict]:
-    """Manifest and contents {part: arrays, "scalars": ...} of a checkpoint, each file checked against its sha256.
+def _without_large_parts(path: Path) -> None:
+    for name in ONLY_NEWEST:
+        (path / f"{name}.npz").unlink(missing_ok=True)
 
-    Raises OSError, ValueError or KeyError when something is missing or damaged.
+
+def read(saved: Saved, names: list[str]) -> dict:
+    """Contents {part: arrays, "scalars": ...} of a checkpoint, each file checked against its sha256.
+
+    Raises OSError, ValueError, KeyError or TypeError when something is missing or damaged.
     """
+    path = saved.path
     manifest = json.loads((path / "manifest.json").read_text())
-    if manifest["format"] != FORMAT:
-        raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
+    if manifest["format"] != FORMAT or manifest["step"] != saved.step:
+        raise ValueError(f"format {manifest['format']}, step {manifest['step']}; expected {FORMAT}, {saved.step}")
     contents: dict = {}
     for name in names:
         file = path / f"{name}.npz"
@@ -165,17 +194,22 @@ def read(path: Path, names: list[str]) -> tuple[dict, dict]:
             contents[name] = {key: arrays[key] for key in arrays.files}
     _check(path / "scalars.json", manifest["sha256"]["scalars.json"])
     contents["scalars"] = json.loads((path / "scalars.json").read_text())
-    return manifest, contents
+    return contents
 
 
 def check_disk(folder: Path, needed: int) -> None:
-    """Raises UserError when the disk of `folder` has less than `needed` bytes left (a checkpoint exists twice for a moment)."""
+    """Raises UserError when the disk of `folder` has less than `needed` bytes left."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
             f"{folder}: {free / 1e6:.0f} MB are free, the checkpoints of this run need up to {needed / 1e6:.0f} MB; "
             "free some space, choose another base.models, or set replay.save=false or a smaller replay.capacity"
         )
+
+
+def _number(path: Path) -> int:
+    """How often its step had been written before."""
+    return int(NAME.fullmatch(path.name)[2] or 0)
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:

@@ -1,63 +1,148 @@
-"""What the user typed: checks the keys before Hydra advises a '+', and turns our errors into one message."""
+"""What the user typed: checks the keys before Hydra advises a '+', and turns errors into one message."""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sac.config import FREE_FORM, all_keys, unknown_key
+from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType, Sweep
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+
+from sac.config import all_keys
 from sac.errors import UserError
+from sac.run_folder import MOMENT, moment
+from sac.validation import no_environment, unknown_key
 
 CONF = Path(__file__).parent.parent / "conf"
+FREE_FORM = ("reset", "base.nn_kwargs", "base.env_kwargs", "base.build_path")
+INSIDE_FREE_FORM = tuple(f"{name}." for name in FREE_FORM)
 
 
 @contextlib.contextmanager
 def report_errors() -> Iterator[None]:
-    """A UserError becomes one message on the screen and exit code 1."""
+    """What the user can mend becomes one message on the screen and exit code 1."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
     try:
         yield
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(1) from None
-
-
-def groups() -> set[str]:
-    """Names that choose a file of conf/ instead of setting a key."""
-    return {str(p.relative_to(CONF)) for p in CONF.rglob("*") if p.is_dir() and p.name != "__pycache__"}
-
-
-def check_overrides(arguments: list[str]) -> None:
-    """Raises UserError for a key or an environment that does not exist, naming the nearest that does."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    known, choosers = set(all_keys()), groups()
-    typed = [a for a in arguments if not a.startswith("-") and "=" in a]
-    try:
-        overrides = OverridesParser.create().parse_overrides(typed)
-    except HydraException as error:
-        hint = "quote it for the shell, e.g. 'base.name=\"test_{time}\"'"
-        raise UserError(f"cannot read the command line: {str(error).splitlines()[0]} ({hint})") from error
-    for override in overrides:
-        name = override.key_or_group
-        if override.is_delete() or name.startswith(FREE_FORM) or name == "hydra":
-            continue
-        if name == "env" and isinstance(override.value(), str):
-            _check_env(override.value())
-        elif name not in known and name.split("@")[0] not in choosers:
-            raise UserError(unknown_key(name))
-
-
-def _check_env(name: str) -> None:
-    available = sorted(str(p.relative_to(CONF / "env").with_suffix("")) for p in (CONF / "env").rglob("*.yaml"))
-    if name in available or any(a.startswith("hydra.searchpath") or a.startswith("--config-dir") for a in sys.argv):
+        message = str(error)
+    except (HydraException, OmegaConfBaseException) as error:
+        lacks_scene = isinstance(error, InterpolationToMissingValueError)  # in the name of a multirun's folder
+        message = no_environment() if lacks_scene else _in_one_line(error)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    else:
         return
-    near = difflib.get_close_matches(name, available, 1, 0.5)
-    hint = f"did you mean env={near[0]}? " if near else ""
-    raise UserError(f"env={name}: no such file conf/env/{name}.yaml; {hint}available: {', '.join(available)}")
+    sys.stderr.write(f"error: {message}\n")
+    raise SystemExit(1) from None
+
+
+@contextlib.contextmanager
+def job_errors() -> Iterator[None]:
+    """Shows at once what ended this job: a message, or the traceback of a bug. In a multirun the other jobs go on."""
+    try:
+        yield
+        return
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+    except Exception:
+        traceback.print_exc()
+    number = job_number()
+    if number is None:
+        raise SystemExit(1)
+    raise UserError(f"job {number} failed, see above")
+
+
+def _in_one_line(error: Exception) -> str:
+    """Hydra's words without its search path and internals."""
+    lines = []
+    for line in str(error).splitlines():
+        if line.startswith(("Config search path", "    full_key")):
+            break
+        if line.strip() and not line.startswith("See https"):
+            lines.append(line.strip())
+    return " ".join(lines)
+
+
+def begin(arguments: Sequence[str]) -> list[str]:
+    """Checks what was typed, and fixes the moment that all jobs of a multirun are named after.
+
+    Returns the arguments for Hydra, which wants '++' before new names in free-form sections. Raises UserError for a
+    key or a choice that does not exist, naming the nearest that does.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    typed = get_args_parser().parse_args(arguments)
+    if typed.shell_completion:  # its install=bash is no key
+        return list(arguments)
+    folders = [CONF, *(Path(folder) for folder in [typed.config_dir] if folder)]
+    if not folders[-1].is_dir():
+        raise UserError(f"--config-dir {folders[-1]}: no such folder")
+    overrides = check_overrides(typed.overrides, folders)
+    if typed.multirun:
+        os.environ[MOMENT] = moment()
+    free = {o.input_line for o in overrides if o.type is OverrideType.CHANGE and _is_free(o.key_or_group, o.value())}
+    return ["++" * (argument in free) + argument for argument in arguments]
+
+
+def _is_free(name: str, value: object) -> bool:
+    """Whether names may be new here; `reset=default` chooses a file."""
+    return name.startswith(INSIDE_FREE_FORM) or (name in FREE_FORM and isinstance(value, dict))
+
+
+def check_overrides(typed: Sequence[str], folders: Sequence[Path] = (CONF,)) -> list[Override]:
+    """What was typed, parsed. Raises UserError for a key that does not exist or a file that is in no config folder."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    try:
+        overrides = OverridesParser.create().parse_overrides(list(typed))
+    except HydraException as error:
+        raise UserError(
+            f"{_in_one_line(error)} (quote it for the shell, e.g. 'base.name=\"test_{{time}}\"')"
+        ) from error
+    known, choosers = set(all_keys()), _groups(folders)
+    anywhere = any(o.key_or_group == "hydra.searchpath" for o in overrides)  # then Hydra has to look itself
+    for override in overrides:
+        name = override.key_or_group.split("@")[0]
+        if name.startswith((*INSIDE_FREE_FORM, "hydra.", "hydra/")):
+            continue
+        if name in choosers:
+            if not (anywhere or override.is_delete()):
+                _check_choice(name, override.value(), folders)
+        elif name not in known and not anywhere:
+            raise UserError(unknown_key(name, tuple(choosers)))
+    return overrides
+
+
+def _groups(folders: Sequence[Path]) -> set[str]:
+    """Names that choose a file of conf/ instead of setting a key."""
+    inside = (path.relative_to(folder).as_posix() for folder in folders for path in folder.rglob("*") if path.is_dir())
+    return {name for name in inside if not name.startswith("hydra") and "__pycache__" not in name}
+
+
+def _check_choice(group: str, chosen: object, folders: Sequence[Path]) -> None:
+    """`chosen`: a name or a sweep over names; a mapping and other kinds of sweep are Hydra's business."""
+    if isinstance(chosen, dict) or (isinstance(chosen, Sweep) and not isinstance(chosen, ChoiceSweep)):
+        return
+    names = chosen.list if isinstance(chosen, ChoiceSweep) else [chosen]
+    available = {
+        path.relative_to(folder / group).with_suffix("").as_posix()
+        for folder in folders
+        for path in (folder / group).rglob("*.yaml")
+    }
+    for name in (getattr(name, "text", name) for name in names):
+        if name not in available:
+            near = difflib.get_close_matches(str(name), available, 1, 0.5)
+            hint = f"did you mean {group}={near[0]}? " if near else ""
+            choice, others = f"{group}={'null' if name is None else name}", ", ".join(sorted(available))
+            raise UserError(f"{choice}: no such file conf/{choice.replace('=', '/')}.yaml; {hint}available: {others}")
 
 
 def explicit_overrides() -> dict[str, object]:
@@ -66,6 +151,16 @@ def explicit_overrides() -> dict[str, object]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     hydra = HydraConfig.get()
-    parsed = OverridesParser.create().parse_overrides(list(hydra.overrides.task))
+    typed = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # one of them may hold an interpolation
+    parsed = OverridesParser.create().parse_overrides(typed)
     choices = set(hydra.runtime.choices)
     return {o.key_or_group: o.value() for o in parsed if o.key_or_group not in choices and not o.is_delete()}
+
+
+def job_number() -> int | None:
+    """This job's number in its multirun; None for a job on its own."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    return hydra.job.num if hydra.mode == RunMode.MULTIRUN else None

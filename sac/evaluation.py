@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,21 +14,26 @@ from sac.types import Env
 def fair_episodes(rollout: Rollout, episodes: int) -> Iterator[list[Episode]]:
     """Plays until `episodes` episodes have counted, as many with each agent; yields those of every turn.
 
-    Fixed shares matter: the first so many episodes to *finish* would be the short ones.
+    Fixed shares matter: the first so many episodes to *finish* would be the short ones. What a lost agent leaves
+    undone is shared out among the others once they have done theirs.
     """
-    agents, total = max(1, rollout.env.n_agents), 0
-    counts: dict[int, int] = {}
+    agents, total, more = max(1, rollout.env.n_agents), 0, 0
+    counts: Counter[int] = Counter()
+
+    def missing(slot: int) -> int:
+        return episodes // agents + (slot < episodes % agents) + more - counts[slot]
+
     for experience in rollout:
         counted = []
         for episode in experience.episodes:
-            share = episodes // agents + (episode.slot < episodes % agents)
-            if episode.complete and counts.get(episode.slot, 0) < share:
-                counts[episode.slot] = counts.get(episode.slot, 0) + 1
+            if episode.complete and missing(episode.slot) > 0 and total < episodes:
+                counts[episode.slot] += 1
+                total += 1
                 counted.append(episode)
-        total += len(counted)
         yield counted
         if total >= episodes:
             return
+        more += bool(rollout.present) and all(missing(slot) <= 0 for slot in rollout.present)
 
 
 def evaluate(env: Env, behaviour: Behaviour, episodes: int, stop=lambda: False) -> list[Episode]:

@@ -1,22 +1,27 @@
-"""SIGINT and SIGTERM end a run in order; a second one ends it at once."""
+"""SIGINT and SIGTERM end a run in order; a second one ends it at once, whatever it is doing."""
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 
-SAVED = {signal.SIGINT: 130, signal.SIGTERM: 75}
+IN_ORDER = {signal.SIGINT: 130, signal.SIGTERM: 75}
 CUT_SHORT = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Interruption:
     """As a context manager it notes the first signal: ask `requested` between steps, exit with `exit_code`."""
 
-    def __init__(self):
+    def __init__(self, saves: bool = True):
         self.signal: int | None = None
-        self._before: dict = {}
+        self._promise, self._codes = ("saving, then ending", IN_ORDER) if saves else ("ending", CUT_SHORT)
+        self._handlers: dict = {}
+        self._wakeup = -1
 
     @property
     def requested(self) -> bool:
@@ -28,29 +33,49 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """What the shell is told after an orderly end: 130 for SIGINT, 75 for SIGTERM, 0 without a signal."""
-        return SAVED[self.signal] if self.requested else 0
+        """What the shell is told after an orderly end: 130 for SIGINT, 75 for SIGTERM and saved, 0 without a signal."""
+        return self._codes[self.signal] if self.requested else 0
 
     def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():  # elsewhere Python refuses handlers
-            self._before = {s: signal.signal(s, self._note) for s in SAVED}
+        if threading.current_thread() is not threading.main_thread():  # elsewhere Python refuses handlers
+            return self
+        # Python runs handlers between two lines of Python only; the bytes of this pipe come in the midst of a long
+        # compilation too
+        self._writer, reader = socket.socketpair()
+        self._writer.setblocking(False)
+        threading.Thread(target=_count, args=(reader,), name="signals", daemon=True).start()
+        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._handlers = {s: signal.signal(s, self._note) for s in CUT_SHORT}
         return self
 
     def __exit__(self, *_) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        if self._handlers:
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(self._wakeup)
+            self._writer.close()
 
     def _note(self, number: int, _frame) -> None:
-        if self.requested:
-            sys.stderr.write("\nended at once; the newest checkpoint is the last one that was written\n")
-            sys.stderr.flush()
-            _end_children()
-            os._exit(CUT_SHORT[number])
-        self.signal = number
-        sys.stderr.write(f"\n{signal.Signals(number).name}: saving, then ending (once more to end at once)\n")
+        if not self.requested:
+            self.signal = number
+            name = signal.Signals(number).name
+            sys.stderr.write(f"\n{name}: {self._promise} (once more to end at once)\n")
 
 
-def _end_children() -> None:
-    import atexit
+def _count(reader: socket.socket) -> None:
+    """Waits for the second signal."""
+    seen = 0
+    with reader:
+        while received := reader.recv(16):
+            for number in received:
+                seen += number in CUT_SHORT
+                if seen == 2:
+                    _end_at_once(number)
 
-    atexit._run_exitfuncs()  # players and env workers are ended there; os._exit would leave them
+
+def _end_at_once(number: int) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, b"\nended at once; the newest checkpoint is the last one that was written\n")
+    for worker in multiprocessing.active_children():  # players have a guard that sees this process end
+        worker.kill()
+    os._exit(CUT_SHORT[number])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+
 from sac.clock import Clock
+from sac.errors import UserError
 from sac.replay import Limiter
 from sac.types import Batch
 
@@ -26,14 +29,27 @@ class Learner:
         return self.limiter.updates
 
     def work(self) -> None:
-        """Updates as long as credit lasts. Priorities of K fused batches are up to K - 1 updates old when drawn."""
+        """Updates as long as credit lasts. Priorities of K fused batches are up to K - 1 updates old when drawn.
+
+        Raises UserError when a loss is not finite any more.
+        """
         while self.limiter.take():
             with self.clock("sample"):
                 batches = self.replay.sample(self.batch_size, self.limiter.updates_per_call)
             with self.clock("update"):
                 self.latest, td_error = self.agent.update(batches)
+            if not np.isfinite(td_error).all():
+                raise UserError(self._divergence())
             with self.clock("sample"):
                 self.replay.update(batches.index, td_error)
+
+    def _divergence(self) -> str:
+        lost = [name for name, value in self.latest.items() if not np.isfinite(float(value))]
+        return (
+            f"training has diverged: after {self.updates} updates {', '.join(lost) or 'the TD error'} is not finite. "
+            "Usual causes: sac.learning_rate too large, rewards of a huge scale, sac.gamma=1 in endless episodes. "
+            "Nothing of this state was saved"
+        )
 
     def metrics(self) -> dict[str, float]:
         """Newest losses and statistics as plain numbers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
@@ -43,7 +44,10 @@ def find_networks(nn: str, env: str | None) -> Path | None:
             folder = folder.parent
         if nn == "nn":
             return None
-    raise UserError(f"base.nn={nn}: found none of {', '.join(tried) or 'its files'}; give a module name, a dotted module or a .py file")
+    raise UserError(
+        f"base.nn={nn}: found none of {', '.join(tried) or 'its files'}; "
+        "give a module name, a dotted module or a .py file"
+    )
 
 
 def load_networks(path: Path | None) -> ModuleType | None:
@@ -56,9 +60,15 @@ def load_networks(path: Path | None) -> ModuleType | None:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        trace = error.__traceback__
-        while trace.tb_next is not None:
-            trace = trace.tb_next
-        where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-        raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error} ({where})") from error
+        del sys.modules[spec.name]
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path}, line {_line(error, path)}, cannot be imported: {what}") from error
     return module
+
+
+def _line(error: Exception, path: Path) -> int | None:
+    """The line of the file where it went wrong, also when the error came up in a library that this line calls."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return error.lineno
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)

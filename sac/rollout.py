@@ -44,7 +44,8 @@ class Rollout:
     """Plays an environment for ever; iterate over it for one `Experience` a turn.
 
     An iteration ends when every agent has finished an episode since it began, or after `max_step_each_iter` turns;
-    with `reset_on_iteration` all agents then start anew and what was open is closed as a truncation.
+    with `reset_on_iteration` all agents then start anew and what was open is closed as a truncation. Agents that come
+    later are waited for too, lost ones are not until they ask again.
     """
 
     def __init__(
@@ -87,14 +88,19 @@ class Rollout:
         if len(known):
             reward = turn.reward if len(known) == len(asking) else turn.reward[slots.open[asking]]
             rows.append(slots.completed(known, reward, np.ones(len(known), np.float32)))
-        slots.asked(asking, turn)
         self._turn = turn
         self._turns += 1
         self._waiting_for.difference_update(e.slot for e in episodes)
-        ended = not self._waiting_for or 0 < self.max_turns <= self._turns
+        self._waiting_for.update(slots.asked(asking, turn))
+        ended = (bool(episodes) and not self._waiting_for) or 0 < self.max_turns <= self._turns
         if ended:
             rows += self._next_iteration(episodes)
         return Experience(slots.joined(rows), episodes, ended)
+
+    @property
+    def present(self) -> list[int]:
+        """Slots of the agents that are there (not lost)."""
+        return np.flatnonzero(self._slots.present).tolist()
 
     def _begin(self) -> None:
         self._turn = self.env.reset(self._seed)
@@ -104,7 +110,7 @@ class Rollout:
 
     def _count_again(self) -> None:
         self._turns = 0
-        self._waiting_for = set(np.flatnonzero(self._slots.present).tolist())
+        self._waiting_for = set(self.present)
 
     def _endings(self, turn: Turn) -> tuple[list[Step], list[Episode]]:
         """Rows and episodes of the agents that ended or were lost."""
@@ -149,10 +155,11 @@ class Rollout:
         slots.restore(arrays)
         self._turns, self._waiting_for = scalars["turns"], set(scalars["waiting_for"])
         if scalars["env"] is not None and hasattr(self.env, "restore"):
-            self.env.restore(scalars["env"])
+            again = self.env.restore(scalars["env"])
             if not scalars["begun"]:
                 return
-            asking = np.flatnonzero(slots.waiting)
+            self._seed = None  # the restored generator goes on: a later reset must not start it again
+            asking = slots.places(again.agents)  # in the order in which the environment will take the actions
             obs = {name: x[asking] for name, x in slots.obs.items()}
             zeros = np.zeros(len(asking), np.float32)
             self._turn = Turn(slots.ids[asking], obs, slots.mask[asking], zeros, no_endings(self.spec))
@@ -210,7 +217,7 @@ class _Slots:
         if len(agents) == n and np.array_equal(agents, self.ids):
             return np.arange(n)
         place = self._place
-        new = [int(a) for a in agents if int(a) not in place]
+        new = list(dict.fromkeys(int(a) for a in agents if int(a) not in place))
         if new:
             old = self._arrays()
             self._allocate(n + len(new))
@@ -220,8 +227,9 @@ class _Slots:
             place.update({agent: n + i for i, agent in enumerate(new)})
         return np.array([place[int(a)] for a in agents], np.int64)
 
-    def asked(self, k: np.ndarray, turn: Turn) -> None:
-        """These wait for an action now; those whose episode is new start with a zero state."""
+    def asked(self, k: np.ndarray, turn: Turn) -> list[int]:
+        """These wait for an action now, those in a new episode with a zero state. Returns who was not there before."""
+        newcomers = k[~self.present[k]].tolist()
         fresh = k[~self.open[k]]
         if len(fresh):
             self.state[fresh], self.previous[fresh] = 0, 0
@@ -231,6 +239,7 @@ class _Slots:
         for name, x in turn.obs.items():
             self.obs[name][k] = x
         self.mask[k] = turn.mask
+        return newcomers
 
     def acted(self, k: np.ndarray, turn: Turn, choice: Choice) -> None:
         self.raw[k], self.discrete[k], self.log_prob[k] = choice.raw, choice.discrete, choice.log_prob
@@ -269,10 +278,12 @@ class _Slots:
         return [self.final(k, {name: x[k] for name, x in self.obs.items()}, self.mask[k], state)]
 
     def close(self, k: np.ndarray, complete: bool) -> list[Episode]:
+        episodes = [Episode(int(i), float(self.total_reward[i]), int(self.rows[i]), complete) for i in k]
         self.open[k] = self.waiting[k] = False
+        self.rows[k], self.total_reward[k] = 0, 0
         if not complete:
             self.present[k] = False  # until it asks again
-        return [Episode(int(i), float(self.total_reward[i]), int(self.rows[i]), complete) for i in k]
+        return episodes
 
     def running(self) -> np.ndarray:
         """Slots in the middle of an episode."""
@@ -289,4 +300,3 @@ class _Slots:
         obs = {name: np.concatenate([s.obs[name] for s in steps]) for name in steps[0].obs}
         columns = {f: np.concatenate([getattr(s, f) for s in steps]) for f in Step._fields if f != "obs"}
         return Step(obs=obs, **columns)
-

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import random
 import shutil
 import string
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from sac.config import Config
+from sac.commands import run_command
+from sac.config import Config, all_keys, field_of
 from sac.errors import UserError
+from sac.validation import check_value, unknown_key
 
+log = logging.getLogger(__name__)
 THIS_CALL = ("role", "ckpt", "render", "base.name", "base.models")  # of the command, never of the stored config
+OF_THE_RUN = ("seed", "sac.seed", "repeat")  # a resumed run keeps its own, so that a command can be repeated
+MOMENT = "SAC_MOMENT"  # environment variable: the moment that a multirun's parent has fixed for all its jobs
+
+
+def moment() -> str:
+    """Date, time and four random letters (from a stream of their own: seeded runs differ in name)."""
+    letters = "".join(random.SystemRandom().choices(string.ascii_letters, k=4))
+    return time.strftime("%Y%m%d-%H%M%S") + letters
 
 
 def resolved_name(name: str) -> str:
-    """`{time}` becomes date, time and four random letters (from a stream of their own: seeded runs differ in name)."""
-    letters = "".join(random.SystemRandom().choices(string.ascii_letters, k=4))
-    return name.replace("{time}", time.strftime("%Y%m%d-%H%M%S") + letters)
+    """`{time}` becomes the moment."""
+    return name.replace("{time}", moment())
 
 
 class RunFolder:
@@ -44,51 +58,122 @@ class RunFolder:
 
         Raises UserError when the name is taken or the disk refuses.
         """
-        base = config.base
+        if self.config.exists():
+            raise UserError(
+                f"the run {self.path} exists already. To resume it: {run_command(config, 'ckpt=latest')} ; "
+                f"to play it: {run_command(config, 'role=play')} ; or choose another base.name"
+            )
         try:
-            if self.config.exists():
-                raise UserError(
-                    f"the run {self.path} exists already: resume it with ckpt=latest base.name={base.name}, "
-                    f"play it with role=play base.name={base.name}, or choose another base.name"
-                )
             self.path.mkdir(parents=True, exist_ok=True)
-            if networks is not None:
+            if networks is None:
+                self.networks.unlink(missing_ok=True)
+            else:
                 shutil.copyfile(networks, self.networks)
-            write_atomically(self.config, OmegaConf.to_yaml(OmegaConf.structured(config)))
         except OSError as error:
             raise UserError(f"cannot write the run folder {self.path}: {error.strerror or error}") from error
+        self.write_config(config)
+
+    def own_networks(self) -> Path | None:
+        """The copy of nn.py; None for a run with the default networks."""
+        return self.networks.absolute() if self.networks.exists() else None
+
+    def write_config(self, config: Config) -> None:
+        """Raises UserError when the disk refuses."""
+        try:
+            write_atomically(self.config, OmegaConf.to_yaml(OmegaConf.structured(config)))
+        except OSError as error:
+            raise UserError(f"cannot write {self.config}: {error.strerror or error}") from error
+
+    def release(self) -> None:
+        """A run that could not begin gives its name back; its logs stay for whoever asks why."""
+        self.config.unlink(missing_ok=True)
 
     def write_result(self, result: dict) -> None:
-        write_atomically(self.result, json.dumps(result, indent=2) + "\n")
+        """A full disk costs the file, not the run."""
+        try:
+            write_atomically(self.result, json.dumps(result, indent=2) + "\n")
+        except OSError as error:
+            log.warning("%s could not be written: %s", self.result, error.strerror or error)
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a small file so that a reader sees the old one or the new one, never a half."""
+    """Writes a small file so that a reader sees the old one or the new one, never a half. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf8")
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
-def stored_config(composed: DictConfig, overrides: dict[str, object]) -> DictConfig:
+def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: int | None = None) -> DictConfig:
     """The config to use: a resumed or played run's own, changed by what was typed; else the composed one.
 
+    Keys that the run's version did not know come from today's conf/. `job` is the number in a multirun.
     Raises UserError when the run to resume or play does not exist.
     """
-    composed = OmegaConf.create(OmegaConf.to_container(composed, resolve=True, throw_on_missing=False))
+    try:
+        composed = OmegaConf.create(OmegaConf.to_container(composed, resolve=True, throw_on_missing=False))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     if composed.get("base") is None or OmegaConf.is_missing(composed.base, "scene"):
         return composed  # validation says what is wrong
-    start_anew = composed.role == "train" and composed.ckpt is None
+    for key in (*THIS_CALL, "base.scene"):
+        check_value(key, OmegaConf.select(composed, key))
+    wants_stored = composed.role != "train" or composed.ckpt not in (None, "auto")
+    if job is not None:
+        composed.base.name = _name_in_multirun(composed, job, wants_stored)
     folder = RunFolder.of(composed)
-    if start_anew or (composed.ckpt == "auto" and not folder.config.exists()):
-        return composed
     if not folder.config.exists():
-        raise UserError(f"there is no run {folder.path}; {_others(folder.path.parent)}")
-    stored = OmegaConf.load(folder.config)
+        if not wants_stored:
+            return composed
+        missing = "no run was named" if "{time}" in composed.base.name else f"there is no run {folder.path}"
+        raise UserError(f"{missing}; {_others(folder.path.parent)}")
+    if composed.role == "train" and composed.ckpt is None:
+        return composed
+    return _changed(_read(folder.config), composed, overrides)
+
+
+def _name_in_multirun(composed: DictConfig, job: int, wants_stored: bool) -> str:
+    """Name and job number, so that no two jobs meet; a run that exists under its plain name is meant as typed."""
+    if wants_stored and RunFolder.of(composed).config.exists():
+        return composed.base.name
+    return f"{composed.base.name.replace('{time}', os.environ.get(MOMENT) or moment())}-{job}"
+
+
+def _read(path: Path) -> DictConfig:
+    """Raises UserError for a file that cannot be read or holds a key that this version does not know."""
+    try:
+        stored = OmegaConf.load(path)
+    except Exception as error:  # yaml has its own
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    known = set(all_keys())
+    for section, value in stored.items():
+        inner = [f"{section}.{k}" for k in value] if isinstance(value, DictConfig) and section != "reset" else []
+        for key in (section, *inner):
+            if key not in known:
+                raise UserError(f"{path}: {unknown_key(key)}")
+    return stored
+
+
+def _changed(stored: DictConfig, composed: DictConfig, overrides: Mapping[str, object]) -> DictConfig:
+    """The stored config with this call's keys and what was typed."""
+    for key in all_keys():
+        section, _, leaf = key.rpartition(".")
+        holder = OmegaConf.select(stored, section) if section else stored
+        if holder is not None and leaf not in holder:
+            OmegaConf.update(stored, key, OmegaConf.select(composed, key), force_add=True)
     for key in THIS_CALL:
         OmegaConf.update(stored, key, OmegaConf.select(composed, key))
     for key, value in overrides.items():
-        if key not in THIS_CALL:
-            OmegaConf.update(stored, key, value, force_add=True)
+        if key in THIS_CALL or (key in OF_THE_RUN and composed.role == "train"):
+            continue
+        free = field_of(key) is None  # reset.x, base.nn_kwargs.ModelQ.hidden ...
+        OmegaConf.update(stored, key, value, force_add=free, merge=free)
+    if "seed" in overrides and "sac.seed" not in overrides and composed.role != "train":
+        stored.sac.seed = composed.seed
     return stored
 
 

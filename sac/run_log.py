@@ -8,29 +8,36 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from rich.console import Console
+from rich.logging import RichHandler
+
+from sac.errors import UserError
+
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @contextlib.contextmanager
-def run_log(path: Path | None) -> Iterator[None]:
-    """Adds the handlers of one run and takes them away after it. `path` None: no file."""
-    root = logging.getLogger()
-    screen = logging.StreamHandler(sys.stderr)
-    screen.setLevel(logging.WARNING)
-    screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    handlers: list[logging.Handler] = [screen]
+def run_log(path: Path | None, console: Console | None = None) -> Iterator[None]:
+    """Adds the handlers of one run and takes them away after it. `path` None: no file.
+
+    In a terminal warnings go through `console`, which prints them above its live line. Raises UserError when the file
+    cannot be opened.
+    """
+    handlers: list[logging.Handler] = [_screen(console)]
     if path is not None:
-        handlers.append(logging.FileHandler(path, encoding="utf8"))
-        handlers[-1].setFormatter(logging.Formatter(FORMAT))
-    level = root.level
+        try:
+            handlers.append(LogFile(path, encoding="utf8"))
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    root, level = logging.getLogger(), logging.getLogger().level
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
     for handler in handlers:
         root.addHandler(handler)
     try:
         yield
-    except Exception:
-        logging.getLogger("sac").debug("the run failed", exc_info=True)
+    except Exception as error:
+        _record_failure(handlers[1:], error)
         raise
     finally:
         logging.captureWarnings(False)
@@ -38,3 +45,37 @@ def run_log(path: Path | None) -> Iterator[None]:
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()
+
+
+def _screen(console: Console | None) -> logging.Handler:
+    if console is not None and console.is_terminal:
+        screen = RichHandler(console=console, show_time=False, show_path=False, rich_tracebacks=False)
+    else:
+        screen = logging.StreamHandler(sys.stderr)
+        screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    screen.setLevel(logging.WARNING)
+    return screen
+
+
+def _record_failure(files: list[logging.Handler], error: Exception) -> None:
+    """Into the files only: the screen gets it when the job ends."""
+    bug = None if isinstance(error, UserError) else (type(error), error, error.__traceback__)
+    words = "%s" if bug is None else "the run failed: %s"
+    record = logging.LogRecord("sac", logging.ERROR, __file__, 0, words, (error,), bug)
+    for handler in files:
+        handler.handle(record)
+
+
+class LogFile(logging.FileHandler):
+    """A log file that a full disk makes incomplete, no more."""
+
+    failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        if not self.failed:
+            self.failed = True
+            sys.stderr.write(f"WARNING: {self.baseFilename} is incomplete: {sys.exc_info()[1]}\n")
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()

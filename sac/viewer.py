@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from contextlib import AbstractContextManager
@@ -10,8 +9,6 @@ from pathlib import Path
 
 from sac.errors import UserError
 from sac.types import Env
-
-log = logging.getLogger(__name__)
 
 
 class NoViewer(AbstractContextManager):
@@ -33,7 +30,7 @@ class NoViewer(AbstractContextManager):
 
 
 class Film(NoViewer):
-    """Writes every turn's picture into an mp4 file."""
+    """Writes every turn's picture into an mp4 file. Raises UserError without the extra, or where nothing is drawn."""
 
     def __init__(self, path: Path, fps: int = 30):
         super().__init__("rgb_array")
@@ -41,21 +38,21 @@ class Film(NoViewer):
             import imageio.v2 as imageio
             import imageio_ffmpeg  # noqa: F401  (the writer needs it, and says so late)
         except ImportError as error:
-            raise UserError(f'render=video needs {error.name}: pip install -e ".[video]"') from error
+            raise UserError(f'render=video needs the extra video ({error}): pip install -e ".[video]"') from error
         self._open = lambda: imageio.get_writer(path, fps=fps, macro_block_size=2)
         self._path, self._writer = path, None
 
     def show(self, env: Env) -> None:
         picture = env.render()
         if picture is None:
-            return
+            raise UserError("render=video: this environment gives no pictures; where there is a screen: render=window")
         if self._writer is None:
             self._writer = self._open()
         self._writer.append_data(picture)
 
     @property
     def words(self) -> str:
-        return f"\nvideo: {self._path}" if self._writer is not None else "\nno video: this environment gives no pictures"
+        return f"\nvideo: {self._path}"
 
     def __exit__(self, *_) -> None:
         if self._writer is not None:
@@ -67,4 +64,6 @@ def viewer(render: bool | str, video: Path) -> NoViewer:
     if render is False:
         return NoViewer()
     screen = sys.platform in ("win32", "darwin") or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    if render == "window" and not screen:
+        raise UserError("render=window: there is no screen here; film it by render=video")
     return NoViewer("human") if render == "window" or (render is True and screen) else Film(video)

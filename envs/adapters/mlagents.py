@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import os
 
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from envs.adapters import mlagents_shim
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sac.backend import tf, tfb, tfd
+from sac.errors import UserError
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 ILLEGAL = -1e9  # logit of a forbidden choice: its probability is exactly 0 in float32, its logarithm stays finite
@@ -39,6 +40,9 @@ class ActionDistribution:
     def __init__(self, spec, continuous=None, logits=None, mask=None):
         self.spec, self.continuous, self.logits = spec, continuous, logits
         if logits is not None:
+            if logits.shape[-1] != spec.choices:
+                expected = f"(..., {spec.choices}): one for each choice of the branches {list(spec.branches)}"
+                raise UserError(f"logits must have shape {expected}, found {tuple(logits.shape)}")
             legal = logits if mask is None else tf.where(mask, logits, ILLEGAL)
             per_branch = [tf.nn.log_softmax(x) for x in tf.split(legal, list(spec.branches), axis=-1)]
             self.log_probs = tf.concat(per_branch, axis=-1)

@@ -15,7 +15,7 @@ from sac.nets import defaults
 from sac.nets.action_distribution import ActionDistribution
 from sac.types import Spec
 
-PROBE = 3  # rows of the trial batch: unlike any width, so that a mixed-up axis shows
+PROBE, WINDOW = 3, 5  # rows of the trial batch and steps of its windows: mixed-up axes show
 
 
 @dataclass
@@ -55,10 +55,8 @@ class Networks:
 
 def scaled(obs, spec: Spec):
     """Raw observations as networks see them: uint8 becomes float32 in [0, 1], the rest float32."""
-    return {
-        s.name: tf.cast(obs[s.name], tf.float32) * (1 / 255.0) if s.dtype == "uint8" else tf.cast(obs[s.name], tf.float32)
-        for s in spec.sensors
-    }
+    scale = {s.name: 1 / 255.0 if s.dtype == "uint8" else 1.0 for s in spec.sensors}
+    return {name: tf.cast(obs[name], tf.float32) * factor for name, factor in scale.items()}
 
 
 class _Builder:
@@ -73,8 +71,9 @@ class _Builder:
         cls = getattr(self.module, name, None) or getattr(defaults, name)
         try:
             return cls(spec, **self.kwargs.get(name, {}))
-        except TypeError as error:
-            raise UserError(f"{self.where(name)} cannot be made: {error} (it is called with the Spec and base.nn_kwargs.{name})") from error
+        except Exception as error:
+            what = f"{type(error).__name__}: {error} (it is called with the Spec and base.nn_kwargs.{name})"
+            raise UserError(f"{self.where(name)} cannot be made: {what}") from error
 
     def where(self, name: str) -> str:
         mine = self.module is not None and hasattr(self.module, name)
@@ -83,8 +82,8 @@ class _Builder:
     def call(self, name: str, layer, *args):
         try:
             return layer(*args)
-        except UserError:
-            raise
+        except UserError as error:
+            raise UserError(f"{self.where(name)}: {error}") from error
         except Exception as error:
             shapes = ", ".join(str(tf.nest.map_structure(lambda x: tuple(x.shape), a)) for a in args)
             raise UserError(f"{self.where(name)} failed when called on inputs of shape {shapes}: {error}") from error
@@ -108,30 +107,48 @@ def build_networks(spec: Spec, module: ModuleType | None, kwargs: dict, ensemble
     if not (isinstance(out, tuple) and len(out) == 2):
         raise UserError(f"{build.where('ModelRep')} must return (z, state), found {type(out).__name__}")
     z, state = out
-    if len(z.shape) != 2:
-        raise UserError(f"{build.where('ModelRep')} must return z of shape ({PROBE}, features), found {tuple(z.shape)}")
+    if len(getattr(z, "shape", ())) != 2:
+        found = tuple(z.shape) if hasattr(z, "shape") else type(z).__name__
+        raise UserError(f"{build.where('ModelRep')} must return z of shape ({PROBE}, features), found {found}")
     build.expect("ModelRep", "z", z, (PROBE, int(z.shape[-1])))
     build.expect("ModelRep", "state", state, (PROBE, state_size))
     spec = spec.with_feature(int(z.shape[-1]))
 
     policy = build.make("ModelPolicy", spec)
-    _check_distribution(build, spec, build.call("ModelPolicy", policy, z))
     action = tf.zeros((PROBE, spec.continuous))
     critics = [build.make("ModelQ", spec) for _ in range(2 * ensemble)]
-    for critic in critics:
-        build.expect("ModelQ", "Q columns", build.call("ModelQ", critic, z, action), (PROBE, spec.columns))
+    _check_heads(build, spec, policy, critics, z, action)
+    if not state_size:  # acting has one leading axis, learning has two: windows and their steps
+        windows = [tf.nest.map_structure(lambda x: tf.stack([x] * WINDOW, axis=1), x) for x in (inputs, action)]
+        z, state = build.call("ModelRep", rep, *windows[0])
+        build.expect("ModelRep", "z", z, (PROBE, WINDOW, spec.feature))
+        build.expect("ModelRep", "state", state, (PROBE, WINDOW, 0))
+        _check_heads(build, spec, policy, critics[:1], z, windows[1])
     networks = Networks(spec, rep, policy, critics[:ensemble], target_rep, critics[ensemble:], state_size)
     for online, target in networks.target_pairs():
         target.assign(online)
     return networks
 
 
-def _check_distribution(build: _Builder, spec: Spec, pi) -> None:
+def _check_heads(build: _Builder, spec: Spec, policy, critics, z, action) -> None:
+    lead = tuple(z.shape[:-1])
+    _check_distribution(build, spec, build.call("ModelPolicy", policy, z), lead)
+    for critic in critics:
+        build.expect("ModelQ", "Q columns", build.call("ModelQ", critic, z, action), (*lead, spec.columns))
+
+
+def _check_distribution(build: _Builder, spec: Spec, pi, lead: tuple) -> None:
     if not isinstance(pi, ActionDistribution):
         raise UserError(f"{build.where('ModelPolicy')} must return an ActionDistribution, found {type(pi).__name__}")
     if spec.continuous:
         if pi.continuous is None:
-            raise UserError(f"{build.where('ModelPolicy')} gave no continuous part for {spec.continuous} continuous actions")
-        build.expect("ModelPolicy", "continuous actions", pi.continuous.mode(), (PROBE, spec.continuous))
+            where = build.where("ModelPolicy")
+            raise UserError(f"{where} gave no continuous part for {spec.continuous} continuous actions")
+        shape = *lead, spec.continuous
+        build.expect("ModelPolicy", "continuous actions", pi.continuous.mode(), shape)
+        raw = build.call("ModelPolicy", pi.continuous.from_noise, tf.zeros(shape))
+        build.expect("ModelPolicy", "continuous samples", raw, shape)
+        log_prob = build.call("ModelPolicy", pi.continuous.log_prob, raw)
+        build.expect("ModelPolicy", "continuous log-probabilities", log_prob, lead)
     if spec.choices:
-        build.expect("ModelPolicy", "logits", pi.logits, (PROBE, spec.choices))
+        build.expect("ModelPolicy", "logits", pi.logits, (*lead, spec.choices))

@@ -17,18 +17,20 @@ def critic(q, target, clip_centre, weight, valid, clip_epsilon: float):
     `clip_epsilon` of `clip_centre` [E, B, m] (the target critic's value) counts.
     """
     q, target = tf.ensure_shape(q, (None, *valid.shape)), tf.ensure_shape(target, valid.shape)
+    target = tf.where(valid > 0, target, q)  # no error where nothing was done: a NaN there would reach the gradient
     error = tf.square(q - target)
     if clip_epsilon > 0:
         held = clip_centre + tf.clip_by_value(q - clip_centre, -clip_epsilon, clip_epsilon)
         error = tf.maximum(tf.square(held - target), error)
-    summed = tf.math.multiply_no_nan(tf.reduce_sum(error, axis=0), valid * weight[:, None])
+    summed = tf.reduce_sum(error, axis=0) * valid * weight[:, None]
     return tf.math.divide_no_nan(tf.reduce_sum(summed), tf.reduce_sum(valid))
 
 
 def temperature(log_alpha, entropy, target_entropy, valid):
-    """log alpha * (H - H_target), averaged: falls when the policy is more random than wanted (arXiv:1812.05905, eq. 18).
+    """log alpha * (H - H_target), averaged: alpha falls while the policy is more random than wanted.
 
-    Taken on log alpha instead of alpha, as is common practice. entropy, target_entropy, valid [...] -> [].
+    arXiv:1812.05905, equation (18), taken on log alpha instead of alpha, as is common practice.
+    entropy, target_entropy, valid [...] -> [].
     """
     return log_alpha * masked_mean(tf.stop_gradient(entropy - target_entropy), valid)
 

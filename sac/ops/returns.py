@@ -1,8 +1,8 @@
 """Multi-step targets in delta form. Shapes: B windows, m trained states, T = m + n - 1 steps.
 
 `value` is V(s_1) ... V(s_T); `soft_reward`, `log_ratio` and `stored_q` belong to the steps 1 ... T - 1 that follow a
-first action. A step with `valid` 0 adds nothing, so the value of a final observation bootstraps and nothing after it
-counts; a true end cuts the trace through `discount` 0.
+first action. A step with `valid` 0 adds nothing and ends the trace, so the value of a final observation bootstraps and
+nothing after it counts; a true end cuts the trace through `discount` 0.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ def clipped_ratio(log_ratio, cap: float):
 
 
 def _summed_along_trace(delta, trace, n: int, m: int):
-    """sum_k (prod_{j<k} trace_j) delta_k over n - 1 steps from each of m states. delta, trace [B, m + n - 2] -> [B, m]."""
+    """sum_k (prod_{j<k} trace_j) delta_k over n - 1 steps from each of m states.
+
+    delta, trace [B, m + n - 2] -> [B, m]. A factor 0 cuts whatever follows, infinite ratios included.
+    """
     total = tf.zeros((delta.shape[0], m))
     product = tf.ones_like(total)
     for k in range(n - 1):
         total += tf.math.multiply_no_nan(delta[:, k : k + m], product)
-        product *= trace[:, k : k + m]
+        product = tf.math.multiply_no_nan(product, trace[:, k : k + m])
     return total
 
 
@@ -36,7 +39,7 @@ def vtrace(*, reward, discount, valid, value, soft_reward, log_ratio, n, gamma, 
     rho, c = clipped_ratio(log_ratio, rho_cap), clipped_ratio(log_ratio, c_cap)
     r, d, ok = reward[:, 1:], gamma * discount[:, 1:], valid[:, 1:]
     delta = tf.math.multiply_no_nan(rho * (r + soft_reward + d * value[:, 1:] - value[:, :-1]), ok)
-    correction = _summed_along_trace(delta, d * lam * c, n, m)
+    correction = _summed_along_trace(delta, tf.math.multiply_no_nan(c, ok * d * lam), n, m)
     target = reward[:, :m] + gamma * discount[:, :m] * (value[:, :m] + lam * correction)
     return tf.ensure_shape(target, (reward.shape[0], m))
 
@@ -50,6 +53,6 @@ def retrace(*, reward, discount, valid, value, stored_q, log_ratio, n, gamma, la
     c = lam * clipped_ratio(log_ratio, c_cap)
     r, d, ok = reward[:, 1:], gamma * discount[:, 1:], valid[:, 1:]
     delta = tf.math.multiply_no_nan(c * (r + d * value[:, 1:] - stored_q), ok)
-    correction = _summed_along_trace(delta, d * c, n, m)
+    correction = _summed_along_trace(delta, tf.math.multiply_no_nan(c, ok * d), n, m)
     target = reward[:, :m] + gamma * discount[:, :m] * (value[:, :m] + correction)
     return tf.ensure_shape(target, (reward.shape[0], m))

@@ -36,3 +36,10 @@ def random_subset(total: int, size: int, seed):
     if size == total:
         return tf.range(total)
     return tf.argsort(tf.random.stateless_uniform([total], seed))[:size]
+
+
+def largest_entropy(mask, branches: tuple[int, ...]):
+    """Entropy of the uniform choice: sum over branches of log(number of legal choices). mask [..., C] -> [...]."""
+    legal = tf.split(tf.cast(mask, tf.float32), list(branches), axis=-1) if branches else []
+    zero = tf.zeros(tf.shape(mask)[:-1])
+    return sum((tf.math.log(tf.maximum(tf.reduce_sum(x, axis=-1), 1.0)) for x in legal), zero)

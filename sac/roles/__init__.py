@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from importlib import import_module
 
 from sac.config import Config
 
 
-def role(name: str) -> Callable[[Config], float | None]:
-    """The function of a role: takes the config, returns the objective (None without one)."""
-    return getattr(import_module(f"sac.roles.{name}"), name)
+def run(config: Config) -> float | None:
+    """Runs the role that the config names; returns its objective (None without one)."""
+    limit_threads(config.base.threads)
+    role = getattr(import_module(f"sac.roles.{config.role}"), config.role)
+    return role(config)
+
+
+def limit_threads(threads: int | None) -> None:
+    """Sets the threads of the BLAS libraries that NumPy may bring: they look once, when NumPy is imported."""
+    if threads is not None:
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ[name] = str(threads)

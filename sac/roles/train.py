@@ -3,142 +3,168 @@
 from __future__ import annotations
 
 import logging
-import math
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
 from sac import assemble
 from sac.checkpoint import Checkpoints, check_disk
 from sac.clock import Clock
+from sac.commands import run_command
 from sac.config import Config
-from sac.evaluation import Scores, evaluate
+from sac.errors import UserError
+from sac.evaluator import Evaluator
 from sac.interruption import Interruption
 from sac.learner import Learner
 from sac.networks_file import find_networks
+from sac.progress import Progress
 from sac.rollout import Experience, Rollout
 from sac.run_folder import RunFolder, resolved_name
 from sac.run_log import run_log
+from sac.track.tracker import Tracker
+from sac.types import Env
 
 log = logging.getLogger(__name__)
-RECENT = 20  # training episodes in the shown return
-PLAIN_LINE_EVERY = 2.0  # seconds between two records of training returns
 
 
-def train(config: Config) -> float | None:
+def train(config: Config, make_env: Callable[..., Env] = assemble.make_env) -> float | None:
     """Trains until a limit, success or a signal; returns the mean of the last evaluation window.
 
-    Raises UserError for what the user can mend; ends the process with 130 or 75 after SIGINT or SIGTERM.
+    `make_env` is called like `assemble.make_env`. Raises UserError for what the user can mend; ends the process with
+    130 or 75 after SIGINT or SIGTERM.
     """
-    folder, resume = _folder(config)
+    folder, resume, networks = _folder(config)
+    console = Console()
     with ExitStack() as stack:
-        stack.enter_context(run_log(folder.text_log if config.logger_in_file else None))
+        stack.enter_context(run_log(folder.text_log if config.logger_in_file else None, console))
         interruption = stack.enter_context(Interruption())
-        training = Training(config, folder, stack, interruption)
-        if resume is not None:
-            training.resume(resume)
-        tracker = stack.enter_context(assemble.make_tracker(config, folder, training.steps))
+        try:
+            training = Training(config, folder, networks, stack, interruption, make_env)
+            if resume is not None:
+                training.resume(resume)
+        except BaseException:
+            if resume is None:
+                folder.release()
+            raise
+        tracker = stack.enter_context(assemble.make_tracker(config, folder, training.steps, console))
         reason = training.run(tracker)
         result = training.result(reason)
         tracker.close(interruption.exit_code, reason, result)
-    folder.write_result(result)
+        folder.write_result(result)
     print(_farewell(config, folder, result), flush=True)
     if interruption.requested:
         sys.exit(interruption.exit_code)
     return result["objective"]
 
 
-def _folder(config: Config) -> tuple[RunFolder, str | int | None]:
-    """The run's folder, and the checkpoint to go on from (None: a new run, whose folder is made here)."""
-    resume = config.ckpt
+def _folder(config: Config) -> tuple[RunFolder, str | int | None, Path | None]:
+    """The run's folder, the checkpoint to go on from (None: a new run, whose folder is made here), its networks.
+
+    A new run takes the networks from where they were found, so that messages name the user's file.
+    """
+    resume, folder = config.ckpt, RunFolder.of(config)
     if resume == "auto":
-        resume = "latest" if Checkpoints(RunFolder.of(config).checkpoints).all() else None
-        if resume is None and RunFolder.of(config).config.exists():
-            return RunFolder.of(config), None  # a run that ended before its first checkpoint begins again
-    if resume is None:
-        config.base.name = resolved_name(config.base.name)
-        config.seed = config.sac.seed = assemble.run_seed(config)
-        config.repeat = 0  # it is in the seed now
-        folder = RunFolder.of(config)
-        networks = find_networks(config.base.nn, config.base.env)
-        folder.create(config, networks)
-        return folder, None
-    return RunFolder.of(config), resume
+        resume = "latest" if Checkpoints(folder.checkpoints).all() else None
+    if resume is not None or (config.ckpt == "auto" and folder.config.exists()):
+        return folder, resume, folder.own_networks()  # without checkpoint: a run that ended before its first one
+    config.base.name = resolved_name(config.base.name)
+    config.seed = config.sac.seed = assemble.run_seed(config)
+    config.repeat = 0  # it is in the seed now
+    folder, networks = RunFolder.of(config), find_networks(config.base.nn, config.base.env)
+    folder.create(config, networks)
+    return folder, None, networks
 
 
 class Training:
     """The objects of one run and its loop. Steps count transitions of all agents."""
 
-    def __init__(self, config: Config, folder: RunFolder, stack: ExitStack, interruption: Interruption):
-        from sac import backend
-
+    def __init__(
+        self,
+        config: Config,
+        folder: RunFolder,
+        networks: Path | None,
+        stack: ExitStack,
+        interruption: Interruption,
+        make_env: Callable[..., Env] = assemble.make_env,
+    ):
         self.config, self.folder, self.interruption = config, folder, interruption
-        assemble.limit_threads(config.base.threads)
-        backend.start(config.base.threads)
-        seed, self.clock = config.sac.seed, Clock()
-        networks = folder.networks if folder.networks.exists() else None
-        env = assemble.make_env(config, seed=seed, log_folder=folder.path)
-        stack.callback(env.close)
-        self.agent = assemble.make_agent(config, env.spec, networks, seed)
-        n_agents, state_size = env.n_agents, self.agent.state_size
-        self.replay = assemble.make_replay(config, env.spec, state_size, n_agents, seed)
-        check_disk(folder.path, self._checkpoint_bytes())
-        limiter = assemble.make_limiter(config, n_agents)
-        self.learner = Learner(self.agent, self.replay, limiter, config.replay.batch_size, self.clock)
-        self.exploring = assemble.make_exploring(config, self.agent, seed)
-        base = config.base
-        self.rollout = Rollout(
-            env, self.exploring, max_step_each_iter=base.max_step_each_iter,
-            reset_on_iteration=base.reset_on_iteration, seed=seed, clock=self.clock,
-        )  # fmt: skip
-        self.evaluation = Evaluation(config, self.agent, env, folder, stack, interruption)
+        self._stack, self._make_env = stack, partial(make_env, config, log_folder=folder.path)
+        assemble.start_tensorflow(config.base.threads)
+        seed, self.clock, self.progress = config.sac.seed, Clock(), Progress()
+        self.env = self._make_env(seed=seed)
+        stack.callback(self.env.close)
+        self.agent = agent = assemble.make_agent(config, self.env.spec, networks, seed)
+        self.replay = assemble.make_replay(config, self.env.spec, agent.state_size, self.env.n_agents, seed)
         self.checkpoints = Checkpoints(folder.checkpoints)
-        self.progress = Progress()
+        check_disk(folder.path, self._checkpoint_bytes())
+        limiter = assemble.make_limiter(config, self.env.n_agents)
+        self.learner = Learner(agent, self.replay, limiter, config.replay.batch_size, self.clock)
+        self.exploring = assemble.make_exploring(config, agent, seed)
+        self.rollout = self._new_rollout(seed)
+        self.evaluator = Evaluator(
+            config.eval.per_step, config.eval.episodes, config.eval.window, seed + assemble.EVALUATION_SEED,
+            self._evaluation_env, partial(assemble.make_greedy, config, agent), lambda: interruption.requested,
+        )  # fmt: skip
+        self._fill_until = 0  # step up to which a memory that was lost fills before it is learnt from
+        self._saved: tuple | None = None  # what the last checkpoint on disk stands for
         self._last_save, self._saved_updates = time.monotonic(), 0
 
     @property
     def steps(self) -> int:
         return self.progress.steps
 
+    def _new_rollout(self, seed: int | None = None) -> Rollout:
+        base = self.config.base
+        return Rollout(
+            self.env, self.exploring, max_step_each_iter=base.max_step_each_iter,
+            reset_on_iteration=base.reset_on_iteration, seed=seed, clock=self.clock,
+        )  # fmt: skip
+
     # --- the loop
 
-    def run(self, tracker) -> str:
-        """Trains to the end and returns why it ended; the last state is saved whatever the reason."""
+    def run(self, tracker: Tracker) -> str:
+        """Trains to the end and returns why it ended; the last state is saved whatever the reason.
+
+        Raises UserError when training has diverged or the last state could not be saved.
+        """
         reason = self._limit_reached()
-        began = time.monotonic()
-        for experience in self.rollout if not reason else ():
+        while not reason:
+            experience = self.rollout.advance()
             self._learn_from(experience)
             tracker.progress(self.steps, self.learner.updates)
             self._report(tracker)
-            if self.evaluation.due(self.steps):
+            if self._evaluation_due(experience):
                 self._evaluate(tracker)
-            reason = self._end() or ""
-            if reason:
-                break
-            self._save_if_due()
-        if not self.interruption.requested and self.evaluation.behind(self.steps):
+            reason = self._end()
+            if not reason:
+                self._save_if_due()
+        if not self.interruption.requested and self.evaluator.behind(self.steps):
             self._evaluate(tracker)
-            reason = self.interruption.name or reason
-        self.progress.seconds += time.monotonic() - began
-        self._save()
+            reason = self.interruption.name or ("solved" if self._solved() else reason)
+        self._summarise(tracker)
+        self._save_last()
         return reason
 
     def _learn_from(self, experience: Experience) -> None:
         earned = self.replay.add(experience.step)
         self.progress.took_in(experience, earned)
-        self.learner.limiter.earn(earned, self.replay.ready)
+        self.learner.limiter.earn(earned, self.replay.ready and self.steps > self._fill_until)
         self.learner.work()
 
-    def _end(self) -> str | None:
+    def _end(self) -> str:
         if self.interruption.requested:
             return self.interruption.name
-        stop = self.config.eval.stop_return
-        scores = self.evaluation.scores
-        if stop is not None and scores.full and scores.mean >= stop:
-            return "solved"
-        return self._limit_reached()
+        return "solved" if self._solved() else self._limit_reached()
+
+    def _solved(self) -> bool:
+        goal, scores = self.config.eval.stop_return, self.evaluator.scores
+        return goal is not None and scores.full and scores.mean >= goal
 
     def _limit_reached(self) -> str:
         base = self.config.base
@@ -146,63 +172,112 @@ class Training:
             return "max_step"
         return "max_iter" if 0 < base.max_iter <= self.progress.iterations else ""
 
-    def _report(self, tracker) -> None:
-        progress, every = self.progress, self.config.sac.write_summary_per_step
-        returns = progress.news()
+    def _report(self, tracker: Tracker) -> None:
+        returns = self.progress.news()
         if returns:
             tracker.scalars(returns, self.steps)
-        if self.learner.updates - progress.summarised >= every:
-            progress.summarised = self.learner.updates
-            tracker.scalars(self.learner.metrics() | progress.rates(self.learner.updates) | self.clock.drain(), self.steps)
+        if self.learner.updates - self.progress.summarised >= self.config.sac.write_summary_per_step:
+            self._summarise(tracker)
 
-    def _evaluate(self, tracker) -> None:
+    def _summarise(self, tracker: Tracker) -> None:
+        updates = self.learner.updates
+        if updates > self.progress.summarised:
+            self.progress.summarised = updates
+            tracker.scalars(self.learner.metrics() | self.progress.rates(updates) | self.clock.drain(), self.steps)
+
+    # --- evaluation
+
+    def _evaluation_env(self) -> Env:
+        """An environment of its own; a scene that exists only once (the Unity editor) is played in itself."""
+        config = self.config
+        if config.base.editor:
+            return self.env
+        seed, n_agents = config.sac.seed + assemble.EVALUATION_SEED, assemble.evaluation_agents(config)
+        env = self._make_env(seed=seed, n_agents=n_agents, port=config.base.port + 1)
+        self._stack.callback(env.close)
+        return env
+
+    def _evaluation_due(self, experience: Experience) -> bool:
+        return self.evaluator.due(self.steps) and (experience.iteration_ended or not self.config.base.editor)
+
+    def _evaluate(self, tracker: Tracker) -> None:
         with self.clock("evaluate"):
-            statistics = self.evaluation.run(self.steps)
+            statistics = self.evaluator.run(self.steps)
         if statistics:
             tracker.scalars(statistics, self.steps)
+        if self.config.base.editor:  # training goes on in new episodes
+            self.replay.close_open_streams()
+            self.rollout = self._new_rollout()
 
     # --- saving
 
     def _parts(self) -> dict:
         parts = {
             "agent": self.agent, "limiter": self.learner.limiter, "exploring": self.exploring,
-            "rollout": self.rollout, "evaluation": self.evaluation, "progress": self.progress,
+            "rollout": self.rollout, "evaluation": self.evaluator, "progress": self.progress,
         }  # fmt: skip
         return parts | {"replay": self.replay} if self.config.replay.save else parts
 
     def _checkpoint_bytes(self) -> int:
-        """Room for two checkpoints: the one on disk and the one being written."""
+        """Room still needed for two checkpoints with a full memory: the one on disk and the one being written."""
         arrays, _ = self.agent.state()
-        ring = self.replay.nbytes if self.config.replay.save else 0
-        return 2 * (ring + sum(a.nbytes for a in arrays.values())) + 10_000_000
+        one = sum(a.nbytes for a in arrays.values()) + self.replay.nbytes * self.config.replay.save
+        there = sum(file.stat().st_size for file in self.folder.checkpoints.rglob("*.npz"))
+        return one + max(0, one - there) + 10_000_000
 
     def _save_if_due(self) -> None:
+        """A disk that refuses costs this checkpoint, not the run."""
         sac = self.config.sac
         minutes = (time.monotonic() - self._last_save) / 60
-        if self.learner.updates - self._saved_updates >= sac.save_model_per_step or minutes >= sac.save_model_per_minute:
-            self._save()
-
-    def _save(self) -> None:
-        """Writes a checkpoint; a disk that refuses costs this checkpoint, not the run."""
+        if self.learner.updates - self._saved_updates < sac.save_model_per_step and minutes < sac.save_model_per_minute:
+            return
         try:
-            with self.clock("save"):
-                self.checkpoints.save(self._parts(), self.steps, self.evaluation.scores.mean)
+            self._save()
         except OSError as error:
             log.warning("this checkpoint could not be written (%s); training goes on, earlier ones stay", error)
         self._last_save, self._saved_updates = time.monotonic(), self.learner.updates
 
+    def _save_last(self) -> None:
+        if self._saved == self._now():
+            return
+        try:
+            self._save()
+        except OSError as error:
+            raise UserError(
+                f"the last state could not be saved in {self.checkpoints.folder}: {error}; earlier ones stay"
+            ) from error
+
+    def _save(self) -> None:
+        arrays, _ = self.agent.state()
+        lost = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+        if lost:
+            raise UserError(
+                f"training has diverged: {', '.join(lost[:3])} hold NaN or infinity. Nothing of this state was saved"
+            )
+        with self.clock("save"):
+            self.checkpoints.save(self._parts(), self.steps, self.evaluator.scores.mean)
+        self._saved = self._now()
+
+    def _now(self) -> tuple:
+        return self.steps, self.learner.updates, tuple(self.evaluator.scores.returns)
+
     def resume(self, which: str | int) -> None:
         """Continues from a checkpoint. Raises UserError when none fits."""
-        self.checkpoints.load(self._parts(), which)
+        loaded = self.checkpoints.load(self._parts(), which)
+        self.checkpoints.continue_from(loaded)
+        if not len(self.replay):
+            self._fill_until = self.steps + self.learner.limiter.learning_starts
+        self._saved = self._now()
         rows = self.rollout.close_restored()
         if rows is not None:
             self.replay.add(rows)
             log.warning("resumed at step %d: open episodes were closed as truncations", self.steps)
         self._saved_updates = self.learner.updates
+        self.folder.write_config(self.config)
 
     def result(self, reason: str) -> dict:
         """What result.json says."""
-        scores = self.evaluation.scores
+        scores = self.evaluator.scores
         return {
             "reason": reason,
             "success": reason == "solved" or (self.config.eval.stop_return is None and not self.interruption.requested),
@@ -219,112 +294,19 @@ class Training:
         }
 
 
-class Progress:
-    """Counters of a run and the training returns since the last report."""
-
-    def __init__(self):
-        self.steps = self.episodes = self.iterations = self.summarised = 0
-        self.seconds = 0.0
-        self._returns: list[float] = []
-        self._lengths: list[int] = []
-        self._reported, self._mark = 0, (time.monotonic(), 0, 0)
-        self._last_news = 0.0
-
-    def took_in(self, experience: Experience, transitions: int) -> None:
-        self.steps += transitions
-        self.iterations += experience.iteration_ended
-        for episode in experience.episodes:
-            if episode.complete:
-                self.episodes += 1
-                self._returns.append(episode.total_reward)
-                self._lengths.append(episode.length)
-
-    def news(self) -> dict[str, float]:
-        """Mean return and length of the latest training episodes, if some ended since the last time (not too often)."""
-        now = time.monotonic()
-        if self.episodes == self._reported or now - self._last_news < PLAIN_LINE_EVERY:
-            return {}
-        self._reported, self._last_news = self.episodes, now
-        self._returns, self._lengths = self._returns[-RECENT:], self._lengths[-RECENT:]
-        return {"episode/return": float(np.mean(self._returns)), "episode/length": float(np.mean(self._lengths))}
-
-    def rates(self, updates: int) -> dict[str, float]:
-        then, steps, before = self._mark
-        now = time.monotonic()
-        self._mark = now, self.steps, updates
-        seconds = max(now - then, 1e-9)
-        return {"rate/steps": (self.steps - steps) / seconds, "rate/updates": (updates - before) / seconds}
-
-    def state(self):
-        names = ("steps", "episodes", "iterations", "summarised", "seconds")
-        return {}, {name: getattr(self, name) for name in names}
-
-    def restore(self, arrays, scalars) -> None:
-        vars(self).update(scalars)
-        self._reported, self._mark = self.episodes, (time.monotonic(), self.steps, scalars["summarised"])
-
-
-class Evaluation:
-    """Deterministic evaluation in an environment of its own, made when it is first needed.
-
-    A scene that exists only once (the Unity editor) is evaluated in the training environment's place: not here.
-    """
-
-    def __init__(self, config: Config, agent, env, folder: RunFolder, stack: ExitStack, interruption: Interruption):
-        self.config, self.agent, self.folder, self.interruption = config, agent, folder, interruption
-        self.scores = Scores(config.eval.window)
-        self._stack, self._env = stack, None
-        self._next = config.eval.per_step
-        self._last = -1  # step of the last evaluation
-
-    def due(self, steps: int) -> bool:
-        return 0 < self.config.eval.per_step and steps >= self._next
-
-    def behind(self, steps: int) -> bool:
-        """Whether the end of training still lacks its evaluation."""
-        return self.config.eval.per_step > 0 and self._last != steps
-
-    def run(self, steps: int) -> dict[str, float]:
-        """Plays the configured number of episodes; nothing is recorded when a signal cuts it short."""
-        c = self.config
-        while self.due(steps):
-            self._next += c.eval.per_step
-        seed = c.sac.seed + assemble.EVALUATION_SEED
-        if self._env is None:
-            n = assemble.evaluation_agents(c)
-            self._env = assemble.make_env(c, seed=seed, n_agents=n, log_folder=self.folder.path)
-            self._stack.callback(self._env.close)
-            self._env.reset(seed)
-        greedy = assemble.make_greedy(c, self.agent, seed + steps)
-        episodes = evaluate(self._env, greedy, c.eval.episodes, lambda: self.interruption.requested)
-        if len(episodes) < c.eval.episodes:
-            return {}
-        self._last = steps
-        return self.scores.add(episodes)
-
-    def state(self):
-        return {"returns": np.array(self.scores.returns, np.float64)}, {"next": self._next, "last": self._last}
-
-    def restore(self, arrays, scalars) -> None:
-        self.scores.returns.extend(arrays["returns"].tolist())
-        self._next, self._last = scalars["next"], scalars["last"]
+REASONS = {"solved": "solved", "max_step": "reached base.max_step", "max_iter": "reached base.max_iter"}
 
 
 def _farewell(config: Config, folder: RunFolder, result: dict) -> str:
     """The last lines on the screen: how it ended, where it lies, how to go on."""
-    words = {
-        "solved": "solved", "max_step": "reached base.max_step", "max_iter": "reached base.max_iter",
-    }.get(result["reason"], f"ended by {result['reason']}")  # fmt: skip
-    mean = result["eval_return_mean"]
-    score = "no evaluation" if mean is None or math.isnan(mean) else (
-        f"evaluation return {mean:.4g} ± {result['eval_return_std']:.2g} over the last {result['eval_episodes']} episodes"
-    )  # fmt: skip
-    where = f"env={config.base.env} base.name={config.base.name}"
-    if config.base.models != "models":
-        where += f" base.models={config.base.models}"
+    words = REASONS.get(result["reason"], f"ended by {result['reason']}")
+    score = "no evaluation"
+    if result["eval_episodes"]:
+        mean, std, n = result["eval_return_mean"], result["eval_return_std"], result["eval_episodes"]
+        score = f"evaluation return {mean:.4g} ± {std:.2g} over the last {n} episodes"
     return (
         f"{words} after {result['env_steps']:,} steps and {result['seconds']:.0f} s: {score}\n"
         f"run:    {folder.path}\n"
-        f"play:   python run.py role=play {where}\n"
-        f"resume: python run.py {where} ckpt=latest"
+        f"play:   {run_command(config, 'role=play')}\n"
+        f"resume: {run_command(config, 'ckpt=latest')}"
     )

@@ -1,0 +1,61 @@
+"""When deterministic episodes are played while a run trains, and what they said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from sac.evaluation import Scores, evaluate
+from sac.rollout import Behaviour
+from sac.types import Env
+
+
+class Evaluator:
+    """Plays `episodes` episodes every `per_step` environment steps; the environment is opened when first needed.
+
+    `behaviour(seed)` makes the greedy behaviour, `stop()` cuts an evaluation short, which then counts for nothing.
+    """
+
+    def __init__(
+        self,
+        per_step: int,
+        episodes: int,
+        window: int,
+        seed: int,
+        open_env: Callable[[], Env],
+        behaviour: Callable[[int], Behaviour],
+        stop: Callable[[], bool],
+    ):
+        self.per_step, self.episodes, self.scores = per_step, episodes, Scores(window)
+        self._seed, self._open_env, self._behaviour, self._stop = seed, open_env, behaviour, stop
+        self._env: Env | None = None
+        self._next = per_step
+        self._last = -1  # step of the last evaluation
+
+    def due(self, steps: int) -> bool:
+        return self.per_step > 0 and steps >= self._next
+
+    def behind(self, steps: int) -> bool:
+        """Whether the end of training still lacks its evaluation."""
+        return self.per_step > 0 and self._last != steps
+
+    def run(self, steps: int) -> dict[str, float]:
+        """Plays; returns statistics, none when it was cut short. What is played depends on seed and `steps` alone."""
+        while self.due(steps):
+            self._next += self.per_step
+        if self._env is None:
+            self._env = self._open_env()
+        self._env.reset(self._seed + steps)
+        episodes = evaluate(self._env, self._behaviour(self._seed + steps), self.episodes, self._stop)
+        if len(episodes) < self.episodes:
+            return {}
+        self._last = steps
+        return self.scores.add(episodes)
+
+    def state(self):
+        return {"returns": np.array(self.scores.returns, np.float64)}, {"next": self._next, "last": self._last}
+
+    def restore(self, arrays, scalars) -> None:
+        self.scores.returns.extend(arrays["returns"].tolist())
+        self._next, self._last = scalars["next"], scalars["last"]

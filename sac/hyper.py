@@ -1,0 +1,35 @@
+"""Numbers of the algorithm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Hyper:
+    """Numbers of the algorithm; their meaning is that of the config keys of the same name."""
+
+    gamma: float = 0.99
+    n_step: int = 1
+    sequence_length: int = 1
+    v_lambda: float = 1.0
+    v_rho: float = 1.0
+    v_c: float = 1.0
+    use_n_step_is: bool = True
+    trace: str = "vtrace"
+    ensemble_q_sample: int = 2
+    clip_epsilon: float = -1.0
+    tau: float = 0.005
+    update_target_per_step: int = 1
+    init_log_alpha: float = -2.3
+    use_auto_alpha: bool = True
+    target_entropy_ratio: float = 0.5
+    learning_rate: float = 3e-4
+    grad_clip_norm: float | None = None
+    weight_decay: float = 0.0
+    jit: bool = True
+
+    @property
+    def steps(self) -> int:
+        """T, the steps of a window counted from its first trained row."""
+        return self.sequence_length + self.n_step - 1

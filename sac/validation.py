@@ -1,0 +1,155 @@
+"""Whether a composed config is valid, in words: wrong types, ranges, combinations, unknown keys."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import math
+from dataclasses import Field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from sac.config import Config, all_keys, field_of
+from sac.errors import UserError
+
+log = logging.getLogger(__name__)
+NOT_YET = ("use_rnn", "discrete_dqn_like", "use_prediction", "use_curiosity", "use_rnd", "use_normalization")
+
+
+def validated(composed: DictConfig) -> Config:
+    """The composed config as a Config. Raises UserError naming key, value and what is allowed."""
+    if composed.get("base") is None or OmegaConf.is_missing(composed.base, "env_type"):
+        raise UserError(no_environment())
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Config), composed)
+        missing = sorted(OmegaConf.missing_keys(merged))
+        if missing:
+            raise UserError(f"the config has no value for {', '.join(missing)}")
+        config = OmegaConf.to_object(merged)
+    except ConfigKeyError as error:
+        raise UserError(unknown_key(error.full_key or str(error.key))) from error
+    except OmegaConfBaseException as error:
+        raise UserError(_in_words(error, composed)) from error
+    _check_ranges(config, "")
+    _check_combinations(config)
+    return config
+
+
+def _in_words(error: OmegaConfBaseException, composed: DictConfig) -> str:
+    """A value of a wrong type, in words; omegaconf's own first line for anything else."""
+    name = error.full_key
+    known = field_of(name) if name else None
+    if known is None:
+        return f"{name or 'config'}: {str(error).splitlines()[0]}"
+    value = OmegaConf.select(composed, name, throw_on_resolution_failure=False)
+    return _refusal(name, "null" if value is None else value, known)
+
+
+TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "dict": "a mapping",
+    "list": "a list",
+}
+
+
+def _refusal(name: str, value: Any, known: Field) -> str:
+    """`sac.gamma=abc: allowed is a number between 0 and 1`; type annotations are strings here."""
+    kind = next((words for start, words in TYPES.items() if known.type.startswith(start)), "")
+    allowed = known.metadata["allowed"]
+    kind = "" if kind == "text" and allowed else kind  # these say it all by themselves
+    words = " ".join(filter(None, (kind, allowed))) or "a section of keys"
+    return f"{name}={value}: allowed is {words}{' or null' if 'None' in known.type else ''}"
+
+
+def check_value(name: str, value: Any) -> None:
+    """Raises UserError when a key's value is out of its range."""
+    known = field_of(name)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name}={value}: must be a finite number")
+    check = known.metadata["check"]
+    if check is not None and value is not None and not check(value):
+        raise UserError(_refusal(name, value, known))
+
+
+def _check_ranges(section, prefix: str) -> None:
+    for f in fields(section):
+        value, name = getattr(section, f.name), prefix + f.name
+        if is_dataclass(value):
+            _check_ranges(value, name + ".")
+        else:
+            check_value(name, value)
+
+
+def _check_combinations(c: Config) -> None:
+    r, s = c.replay, c.sac
+    starts = r.learning_starts
+    for ok, message in (
+        (r.capacity > r.batch_size, f"replay.capacity={r.capacity} must exceed replay.batch_size={r.batch_size}"),
+        (
+            r.td_error_min <= r.td_error_max,
+            f"replay.td_error_min={r.td_error_min} exceeds replay.td_error_max={r.td_error_max}",
+        ),
+        (
+            starts is None or starts <= r.capacity,
+            f"replay.learning_starts={starts} exceeds replay.capacity={r.capacity}: learning would never start",
+        ),
+        (
+            s.ensemble_q_sample <= s.ensemble_q_num,
+            f"sac.ensemble_q_sample={s.ensemble_q_sample} exceeds sac.ensemble_q_num={s.ensemble_q_num}",
+        ),
+        (
+            s.burn_in_step == 0 or s.use_rnn,
+            f"sac.burn_in_step={s.burn_in_step} warms up a recurrent state: it needs sac.use_rnn=true",
+        ),
+        (
+            c.eval.stop_return is None or c.eval.per_step > 0,
+            "eval.stop_return needs evaluations: set eval.per_step to a number of steps",
+        ),
+    ):
+        if not ok:
+            raise UserError(message)
+    for name in NOT_YET:
+        if getattr(s, name):
+            raise UserError(f"sac.{name}=true: this version cannot do that; leave it false")
+    if s.v_c > s.v_rho:
+        log.warning("sac.v_c=%s exceeds sac.v_rho=%s: V-trace's traces should be cut at least as early", s.v_c, s.v_rho)
+    _check_environment(c)
+
+
+def _check_environment(c: Config) -> None:
+    base = c.base
+    if base.env_type == "GYM" and not isinstance(base.build_path, str):
+        raise UserError(
+            f"base.build_path={base.build_path}: with base.env_type=GYM it is an environment id, e.g. Pendulum-v1"
+        )
+    if base.env_type == "UNITY" and not isinstance(base.build_path, str | dict | None):
+        shape = "{win32: path, linux: path, darwin: path}"
+        raise UserError(f"base.build_path={base.build_path}: with base.env_type=UNITY it is a path or {shape}")
+    for name, value in c.reset.items() if base.env_type == "UNITY" else ():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(f"reset.{name}={value}: Unity's environment parameters are numbers")
+
+
+def unknown_key(name: str, more: tuple[str, ...] = ()) -> str:
+    """What to say of a key that does not exist, with the nearest one that does; `more` names are valid as well."""
+    known = [*all_keys(), *more]
+    section, _, leaf = name.rpartition(".")
+    leaves = {k.rpartition(".")[2]: k for k in reversed(known)}
+    mine = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == section}
+    for candidates in ({leaf: leaves[leaf]} if leaf in leaves else {}, mine, leaves):
+        near = difflib.get_close_matches(leaf, candidates, 1, 0.6)
+        if near:
+            return f"unknown key {name}: did you mean {candidates[near[0]]}?"
+    return f"unknown key {name}: see conf/*/default.yaml for every key"
+
+
+def no_environment() -> str:
+    folder = Path(__file__).parent.parent / "conf" / "env"
+    names = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    return f"no environment was chosen: add env=<name>, for example env=roller (there are {', '.join(names)})"

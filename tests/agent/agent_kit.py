@@ -1,0 +1,112 @@
+"""Tiny agents and random windows for the tests of agent.py."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+
+from sac.agent import Agent
+from sac.backend import keras, seed_everything, tf
+from sac.hyper import Hyper
+from sac.nets.contract import build_networks
+from sac.types import Batch, Choice, Sensor, Spec
+
+SENSORS = (Sensor("v", (3,)),)
+SPECS = {
+    "continuous": Spec(SENSORS, 2),
+    "discrete": Spec(SENSORS, 0, (4,)),
+    "hybrid": Spec(SENSORS, 2, (3,)),
+    "branches": Spec(SENSORS, 1, (3, 2)),
+}
+HIDDEN = {"ModelPolicy": {"hidden": [16, 16]}, "ModelQ": {"hidden": [16, 16]}, "ModelRep": {"conv_units": 8}}
+
+
+class TrainedRep(keras.layers.Layer):
+    """A representation with weights, which the default for vectors has not."""
+
+    def __init__(self, spec, **kwargs):
+        super().__init__()
+        self.dense = keras.layers.Dense(6, activation="tanh")
+
+    def call(self, obs, previous_action, state):
+        return self.dense(obs["v"]), state
+
+
+def module(**classes) -> ModuleType:
+    found = ModuleType("mine")
+    found.__file__ = "nn.py"
+    vars(found).update(classes)
+    return found
+
+
+def make_agent(spec: Spec, *, seed=0, ensemble=2, nn: ModuleType | None = None, jit=False, **hyper) -> Agent:
+    seed_everything(seed)
+    kwargs = {name: value for name, value in HIDDEN.items() if not hasattr(nn, name)}
+    return Agent(build_networks(spec, nn, kwargs, ensemble), Hyper(jit=jit, **hyper), seed)
+
+
+def observations(spec: Spec, rng, *lead) -> dict[str, np.ndarray]:
+    return {
+        s.name: rng.integers(0, 256, (*lead, *s.shape), dtype=np.uint8)
+        if s.dtype == "uint8"
+        else rng.normal(size=(*lead, *s.shape)).astype(np.float32)
+        for s in spec.sensors
+    }
+
+
+def windows(spec: Spec, *lead: int, steps: int, seed=0, mask=None) -> Batch:
+    """Random windows with leading axes [B] or [K, B]; some end in a truncation. Choices are legal ones."""
+    rng = np.random.default_rng(seed)
+    shape = (*lead, steps)
+    mask = np.ones((*lead, steps + 1, spec.choices), bool) if mask is None else mask
+    scores, first, discrete = np.where(mask, rng.random(mask.shape), -1)[..., :-1, :], 0, []
+    for size in spec.branches:
+        discrete.append(scores[..., first : first + size].argmax(-1))
+        first += size
+    valid = (np.arange(steps) < rng.integers(1, steps + 2, lead)[..., None]).astype(np.float32)
+    return Batch(
+        obs=observations(spec, rng, *lead, steps + 1),
+        mask=mask,
+        continuous=rng.normal(size=(*shape, spec.continuous)).astype(np.float32),
+        discrete=np.stack(discrete, -1).astype(np.int32) if discrete else np.zeros((*shape, 0), np.int32),
+        log_prob=(rng.uniform(-1.5, -0.5, (*shape, 2)) * [spec.continuous > 0, spec.choices > 0]).astype(np.float32),
+        reward=rng.normal(size=shape).astype(np.float32),
+        discount=(rng.random(shape) < 0.9).astype(np.float32),
+        valid=valid,
+        state=np.zeros((*lead, 0), np.float32),
+        weight=rng.uniform(0.3, 1, lead).astype(np.float32),
+        index=np.zeros(lead, np.int64),
+    )
+
+
+def single(batch: Batch, k: int | None = None) -> Batch:
+    """Batch k of [K, ...] with a leading axis of one, or a batch [B, ...] with one put in front."""
+
+    def pick(x):
+        if isinstance(x, dict):
+            return {name: pick(value) for name, value in x.items()}
+        return x[None] if k is None else x[k : k + 1]
+
+    return Batch(*map(pick, batch))
+
+
+def act(agent: Agent, obs, mask=None, *, seed=0, greedy=False) -> Choice:
+    k = len(next(iter(obs.values())))
+    rng = np.random.default_rng(seed)
+    normal = rng.normal(size=(k, agent.spec.continuous)).astype(np.float32)
+    gumbel = rng.gumbel(size=(k, agent.spec.choices)).astype(np.float32)
+    mask = np.ones((k, agent.spec.choices), bool) if mask is None else mask
+    return agent.act(obs, mask, np.zeros((k, 0), np.float32), np.zeros((k, 0), np.float32), normal, gumbel, greedy)
+
+
+def weights(agent: Agent) -> dict[str, np.ndarray]:
+    """All numbers of an agent by name, copied."""
+    return {name: np.array(x) for name, x in agent.state()[0].items()}
+
+
+def set_policy_head(agent: Agent, bias) -> None:
+    """Makes the policy the same in every state: the last layer's kernel 0 and this bias (mean, log std, logits)."""
+    head = agent.nets.policy.body.stack[-1]
+    head.kernel.assign(tf.zeros_like(head.kernel))
+    head.bias.assign(np.asarray(bias, np.float32))

@@ -1,0 +1,297 @@
+"""The targets of an update, recomputed step by step in NumPy from the networks' outputs.
+
+The update runs eagerly here and is watched where it hands its pieces to the critic loss.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sac import agent as agent_module
+from sac.agent import FOR_POLICY, FOR_TARGET
+from sac.backend import tf
+from sac.ops import losses
+from sac.ops.soft_value import random_subset
+from tests.agent.agent_kit import SPECS, TrainedRep, act, make_agent, module, observations, single, weights, windows
+
+B, N, M = 6, 3, 2
+T = N + M - 1
+CAPS = {"v_rho": 1.3, "v_c": 0.9, "v_lambda": 0.8, "gamma": 0.9}
+
+
+def agent_with(kind, **hyper):
+    """Target networks unlike the online ones, so that a mix-up of the two shows."""
+    nn = module(ModelRep=TrainedRep)
+    agent = make_agent(SPECS[kind], nn=nn, n_step=N, sequence_length=M, **{**CAPS, **hyper})
+    rng = np.random.default_rng(9)
+    for _, target in agent.nets.target_pairs():
+        target.assign(target + 0.1 * rng.normal(size=target.shape).astype(np.float32))
+    agent.temperatures.log_alpha.assign([-0.5, -1.0])
+    return agent
+
+
+def watched_update(agent, batch, monkeypatch) -> SimpleNamespace:
+    """Runs one update eagerly; returns what the critic loss was given, the loss and the metrics."""
+    seen = SimpleNamespace()
+    names = ("q", "target", "clip_centre", "weight", "valid", "clip_epsilon")
+
+    def critic(*args):
+        vars(seen).update(zip(names, args))
+        return losses.critic(*args)
+
+    monkeypatch.setattr(agent_module, "losses", SimpleNamespace(**{**vars(losses), "critic": critic}))
+    as_tensors = tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=()))
+    seen.metrics, seen.td_error = agent._update_one(as_tensors)
+    return seen
+
+
+class Pieces:
+    """Values of the states 1 ... T and log-probabilities of what was done in 1 ... T - 1, before an update."""
+
+    def __init__(self, agent, batch):
+        spec, nets = agent.spec, agent.nets
+        empty = tf.zeros((B, T + 1, 0))
+        z = nets.rep(batch.obs, empty, empty)[0][:, 1:]
+        self.z_target = nets.target_rep(batch.obs, empty, empty)[0].numpy()
+        pi = nets.policy(z)
+        self.alpha_c, self.alpha_d = np.exp(np.array(agent.temperatures.log_alpha))
+        seed = [agent.seed * 100 + FOR_TARGET, int(agent.updates.numpy()) + 1]
+        noise = tf.random.stateless_normal((B, T, spec.continuous), seed).numpy()
+        subset_seed = [agent.seed * 100 + 10 + FOR_TARGET, seed[1]]
+        nets_used = random_subset(len(nets.target_critics), agent.hyper.ensemble_q_sample, subset_seed).numpy()
+        self.critics = [nets.target_critics[i] for i in nets_used]
+        raw = noise
+        self.log_c = self.fresh_log_c = np.zeros((B, T))
+        if spec.continuous:
+            mean, std = pi.continuous.normal.loc.numpy(), pi.continuous.normal.scale.numpy()
+            raw = mean + std * noise
+            self.fresh_log_c = self.density(raw, mean, std)
+            done = np.concatenate([batch.continuous[:, 1:], np.zeros((B, 1, spec.continuous))], axis=1)
+            self.log_c = self.density(done, mean, std)
+        q = np.stack([critic(self.z_target[:, 1:], np.tanh(raw).astype(np.float32)) for critic in self.critics])
+        self.log_d, self.entropy_d = np.zeros((B, T)), np.zeros((B, T))
+        per_net = q[..., 0] if not spec.branches else 0
+        least, first = q.min(0), 0
+        for i, size in enumerate(spec.branches):
+            logits = np.where(batch.mask[:, 1:], pi.logits.numpy(), -np.inf)[..., first : first + size]
+            log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+            p = np.exp(log_p)
+            self.entropy_d -= (p * np.where(p > 0, log_p, 0)).sum(-1)
+            done = np.concatenate([batch.discrete[:, 1:, i], np.full((B, 1), -1)], axis=1)
+            self.log_d += np.where(done >= 0, np.take_along_axis(log_p, done.clip(0)[..., None], -1)[..., 0], 0)
+            per_net = per_net + (q[..., first : first + size] * p).sum(-1)
+            self.one_branch = (least[..., first : first + size] * p).sum(-1)
+            first += size
+        expected = self.one_branch if len(spec.branches) == 1 else per_net.min(0)
+        self.bonus = self.alpha_d * self.entropy_d - self.alpha_c * self.fresh_log_c
+        self.value = expected + self.bonus
+
+    @staticmethod
+    def density(raw, mean, std):
+        normal = -0.5 * ((raw - mean) / std) ** 2 - np.log(std) - 0.5 * np.log(2 * np.pi)
+        return (normal - np.log1p(-(np.tanh(raw.astype(np.float64)) ** 2))).sum(-1)
+
+    def stored_q(self, batch, spec):
+        """min over the nets of Q' of what was done in the states 1 ... T - 1."""
+        action = np.tanh(batch.continuous[:, 1:]).astype(np.float32)
+        q = np.stack([critic(self.z_target[:, 1:-1], action) for critic in self.critics])
+        if not spec.branches:
+            return q[..., 0].min(0)
+        first, chosen = 0, 0
+        for i, size in enumerate(spec.branches):
+            taken = batch.discrete[None, :, 1:, i, None].repeat(len(q), 0)
+            chosen = chosen + np.take_along_axis(q[..., first : first + size], taken, -1)[..., 0]
+            first += size
+        return chosen.min(0)
+
+
+def expected_targets(agent, batch):
+    """The recursion as it is written, for one window and one trained state at a time."""
+    h, p, spec = agent.hyper, Pieces(agent, batch), agent.spec
+    ratio = np.exp(p.log_c[:, :-1] + p.log_d[:, :-1] - batch.log_prob[:, 1:].sum(-1))
+    soft_reward = -p.alpha_c * p.log_c[:, :-1] - p.alpha_d * p.log_d[:, :-1]
+    if not h.use_n_step_is:
+        ratio, soft_reward = np.ones_like(ratio), p.bonus[:, :-1]
+    stored = p.stored_q(batch, spec)
+    out = np.zeros((B, M))
+    for b in range(B):
+        for y in range(M):
+            # row t is followed by state t + 1, whose value is p.value[:, t]; row t itself is acted in from state t
+            correction, product = 0.0, 1.0
+            for t in range(y + 1, y + N):
+                if not batch.valid[b, t]:
+                    break
+                i, d = t - 1, h.gamma * batch.discount[b, t]
+                step = batch.reward[b, t] + d * p.value[b, t]
+                c = h.v_lambda * min(h.v_c, ratio[b, i])
+                if h.trace == "retrace":
+                    correction += product * c * (step - stored[b, i])
+                else:
+                    rho = min(h.v_rho, ratio[b, i])
+                    correction += h.v_lambda * product * rho * (step + soft_reward[b, i] - p.value[b, i])
+                product *= d * c
+            out[b, y] = batch.reward[b, y] + h.gamma * batch.discount[b, y] * (p.value[b, y] + correction)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("kind", "hyper"),
+    [
+        ("continuous", {}),
+        ("discrete", {}),
+        ("hybrid", {}),
+        ("branches", {}),
+        ("hybrid", {"use_n_step_is": False}),
+        ("branches", {"use_n_step_is": False, "v_lambda": 1.0}),
+        ("continuous", {"trace": "retrace"}),
+        ("branches", {"trace": "retrace"}),
+        ("hybrid", {"ensemble": 5, "ensemble_q_sample": 2}),
+        ("hybrid", {"v_rho": float("inf"), "v_c": float("inf")}),
+    ],
+)
+def test_targets_are_the_recursion_written_out(kind, hyper, monkeypatch):
+    agent, spec = agent_with(kind, **hyper), SPECS[kind]
+    mask = np.random.default_rng(1).random((B, T + 1, spec.choices)) < 0.7
+    mask[..., np.cumsum((0, *spec.branches[:-1]))[: len(spec.branches)]] = True
+    batch = windows(spec, B, steps=T, seed=2, mask=mask)
+    batch.discount[0, 0] = batch.discount[1, 2] = 0
+    batch.valid[:2], batch.valid[2, 2:], batch.valid[3, M:] = 1, 0, 0
+    expected = expected_targets(agent, batch)
+    seen = watched_update(agent, batch, monkeypatch)
+    valid = batch.valid[:, :M] == 1
+    np.testing.assert_allclose(seen.target.numpy()[valid], expected[valid], rtol=2e-4, atol=2e-4)
+    assert np.ptp(expected[valid]) > 1
+
+
+def test_each_use_draws_its_own_subset_of_the_nets(monkeypatch):
+    agent = agent_with("hybrid", ensemble=5, ensemble_q_sample=2)
+    drawn = []
+    subset = agent_module.soft_value.random_subset
+
+    def watch(total, size, seed):
+        drawn.append(tuple(subset(total, size, seed).numpy()))
+        return subset(total, size, seed)
+
+    monkeypatch.setattr(agent_module.soft_value, "random_subset", watch)
+    for seed in range(6):
+        watched_update(agent, windows(agent.spec, B, steps=T, seed=seed), monkeypatch)
+    assert len(drawn) == 12  # target and policy of six updates
+    assert len(set(drawn[::2])) > 2 and len(set(drawn[1::2])) > 2 and drawn[::2] != drawn[1::2]
+
+
+def test_clipped_loss_is_centred_on_the_target_critics(monkeypatch):
+    for kind, expected in (("continuous", 0.3), ("branches", 0.3), ("discrete", -1.0)):
+        agent, batch = agent_with(kind, clip_epsilon=0.3), windows(SPECS[kind], B, steps=T)
+        z = agent.nets.target_rep(batch.obs, tf.zeros((B, T + 1, 0)), tf.zeros((B, T + 1, 0)))[0][:, :M]
+        action = np.tanh(batch.continuous[:, :M])
+        columns = np.stack([critic(z, action) for critic in agent.nets.target_critics])
+        seen = watched_update(agent, batch, monkeypatch)
+        assert seen.clip_epsilon == expected
+        taken = agent_module.one_hot(batch.discrete[:, :M], agent.spec).numpy()
+        np.testing.assert_allclose(seen.clip_centre, (columns * taken).sum(-1), rtol=1e-4, atol=1e-5)
+
+
+def test_td_error_goes_back_as_the_mean_over_nets(monkeypatch):
+    agent, batch = agent_with("hybrid", ensemble=5), windows(SPECS["hybrid"], B, steps=T)
+    seen = watched_update(agent, batch, monkeypatch)
+    error = np.abs(seen.q - seen.target).mean(0) * batch.valid[:, :M]
+    mean = error.sum(1) / batch.valid[:, :M].sum(1)
+    np.testing.assert_allclose(seen.td_error, 0.9 * error.max(1) + 0.1 * mean, rtol=1e-5)
+
+
+@pytest.mark.parametrize("trace", ["vtrace", "retrace"])
+def test_no_gradient_flows_through_the_targets(trace, monkeypatch):
+    """The critics' gradients are those for a constant target, and nothing else has one."""
+    agent, batch = agent_with("hybrid", trace=trace), windows(SPECS["hybrid"], B, steps=T)
+    nets = agent.nets
+    others = [nets.policy, nets.target_rep, *nets.target_critics, agent.temperatures]
+    others = [w for layer in others for w in layer.trainable_weights]
+    gradients = []
+
+    def instead(part, tape, loss):
+        if part == "critic":
+            wanted = [w.value for w in nets.critic_weights + others]
+            found = tape.gradient(loss, wanted)
+            gradients.append(found[: len(nets.critic_weights)])
+            assert all(g is None for g in found[len(nets.critic_weights) :])
+
+    monkeypatch.setattr(agent, "_descend", instead)
+    monkeypatch.setattr(agent, "_move_targets", lambda: None)
+    seen = watched_update(agent, batch, monkeypatch)
+    agent.updates.assign(0)
+    real = agent._targets
+    monkeypatch.setattr(agent, "_targets", lambda *args: (tf.constant(seen.target.numpy()), real(*args)[1]))
+    watched_update(agent, batch, monkeypatch)
+    for free, constant in zip(*gradients):
+        assert np.abs(free).max() > 0
+        np.testing.assert_allclose(free, constant, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", list(SPECS))
+def test_before_the_first_update_every_ratio_is_one(kind, monkeypatch):
+    """Actions chosen by act() along windows of n_step 3; one window of a random behaviour shows that it can fail."""
+    agent = make_agent(SPECS[kind], nn=module(ModelRep=TrainedRep), n_step=N, sequence_length=M)
+    spec, rng = agent.spec, np.random.default_rng(0)
+    obs = observations(spec, rng, B, T + 1)
+    mask = rng.random((B, T + 1, spec.choices)) < 0.6
+    mask[..., np.cumsum((0, *spec.branches[:-1]))[: len(spec.branches)]] = True
+    choices = [act(agent, {k: x[:, t] for k, x in obs.items()}, mask[:, t], seed=t) for t in range(T)]
+    batch = windows(spec, B, steps=T)._replace(
+        obs=obs,
+        mask=mask,
+        continuous=np.stack([c.raw for c in choices], 1),
+        discrete=np.stack([c.discrete for c in choices], 1),
+        log_prob=np.stack([c.log_prob for c in choices], 1),
+        valid=np.ones((B, T), np.float32),
+    )
+    log_ratios = []
+    returns = agent_module.returns
+
+    def vtrace(**kwargs):
+        log_ratios.append(kwargs["log_ratio"].numpy())
+        return returns.vtrace(**kwargs)
+
+    spied = SimpleNamespace(vtrace=vtrace, clipped_ratio=returns.clipped_ratio)
+    monkeypatch.setattr(agent_module, "returns", spied)
+    before = weights(agent)
+    seen = watched_update(agent, batch, monkeypatch)
+    np.testing.assert_allclose(np.exp(log_ratios[0]), 1, atol=1e-4)
+    assert float(seen.metrics["policy/ratio"]) == pytest.approx(1, abs=1e-4)
+    agent.restore(before, {})
+    watched_update(agent, batch._replace(log_prob=batch.log_prob + 0.1), monkeypatch)
+    parts = (spec.continuous > 0) + (spec.choices > 0)
+    assert np.abs(log_ratios[1] + 0.2).max() < 1e-3 and parts
+
+
+def test_policy_loss_takes_the_online_critics_on_fresh_actions():
+    """Against NumPy for one hybrid state: J = alpha_c log pi - alpha_d H - min E[Q]."""
+    agent = agent_with("hybrid", ensemble=3, ensemble_q_sample=3)
+    z = np.random.default_rng(0).normal(size=(B, M, 6)).astype(np.float32)
+    valid = np.ones((B, M), np.float32)
+    pi = agent.nets.policy(z)
+    noise = tf.random.stateless_normal((B, M, 2), [agent.seed * 100 + FOR_POLICY, 0])
+    raw = pi.continuous.from_noise(noise)
+    q = np.stack([critic(z, tf.tanh(raw)) for critic in agent.nets.critics]).min(0)
+    p = pi.probs.numpy()
+    alpha_c, alpha_d = np.exp(np.array(agent.temperatures.log_alpha))
+    value = (q * p).sum(-1) - alpha_d * (p * np.log(p)).sum(-1) - alpha_c * pi.continuous.log_prob(raw)
+    loss, (entropy_c, entropy_d) = agent._improve_policy(tf.constant(z), tf.ones((B, M, 3), tf.bool), valid)
+    assert float(loss) == pytest.approx(-float(np.mean(value)), rel=1e-4)
+    np.testing.assert_allclose(entropy_c, -pi.continuous.log_prob(raw), rtol=1e-5)
+    np.testing.assert_allclose(entropy_d, -(p * np.log(p)).sum(-1), rtol=1e-5)
+
+
+def test_batches_of_one_learn_the_same_through_the_compiled_call():
+    """The eager updates above and the compiled one are the same program."""
+    agent = agent_with("hybrid")
+    batch, before = windows(agent.spec, B, steps=T), weights(agent)
+    _, eager = agent._update_one(tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=())))
+    after = weights(agent)
+    agent.restore(before, {})
+    _, compiled = agent.update(single(batch))
+    np.testing.assert_allclose(compiled[0], eager, rtol=1e-5)
+    for key, value in weights(agent).items():
+        np.testing.assert_allclose(value, after[key], rtol=1e-4, atol=1e-6, err_msg=key)

@@ -1,0 +1,97 @@
+"""role=play: which checkpoint, what is shown, what is missing."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+from short_runs import PENDULUM, Runner
+
+NO_UPDATES = "sac.updates_per_step=0"
+PLAY = ("role=play", "env=gym/pendulum", "base.models=m", "base.name=a", "eval.episodes=2")
+
+
+@pytest.fixture
+def go(monkeypatch, capfd, tmp_path):
+    return Runner(monkeypatch, capfd, tmp_path)
+
+
+@pytest.fixture
+def trained(go):
+    go.ok(*PENDULUM, NO_UPDATES, "base.max_step=5")
+    return go
+
+
+def played(text):
+    """(step, [returns], mean)."""
+    step = int(re.search(r"checkpoint of step ([\d,]+)", text)[1].replace(",", ""))
+    returns = [float(x) for x in re.findall(r"^episode \d+: return (\S+), 200 steps$", text, re.M)]
+    return step, returns, float(re.search(r"^mean return (\S+) ±", text, re.M)[1])
+
+
+def test_play_is_deterministic_and_leaves_the_run_as_it_is(trained):
+    before = {path: path.stat().st_mtime_ns for path in trained.run().path.rglob("*")}
+    first, second = trained.ok(*PLAY).out, trained.ok(*PLAY).out
+    step, returns, mean = played(first)
+    assert step == 5 and len(returns) == 2 and mean == pytest.approx(sum(returns) / 2, rel=1e-3)
+    assert first == second
+    assert {path: path.stat().st_mtime_ns for path in trained.run().path.rglob("*")} == before
+    assert played(trained.ok(*PLAY, "seed=9").out)[1] != returns, "another seed plays other episodes"
+    assert played(trained.ok(*PLAY, "sac.sample_in_play=true").out)[1] != returns
+
+
+def test_play_needs_no_env_when_the_scene_is_named(trained):
+    assert played(trained.ok("role=play", "base.scene=pendulum", "base.models=m", "base.name=a").out)[0] == 5
+
+
+def test_play_takes_the_best_else_the_latest_or_what_is_asked(go):
+    often = ("sac.save_model_per_minute=1e-9", "replay.save=false", "eval.per_step=2", "base.max_step_each_iter=2")
+    go.ok(*PENDULUM, NO_UPDATES, "base.max_step=6", *often)
+    from sac.checkpoint import Checkpoints
+
+    best = Checkpoints(go.run().path / "checkpoints").best()
+    assert best.step < 6 or best.evaluation is not None
+    assert played(go.ok(*PLAY).out)[0] == best.step
+    assert played(go.ok(*PLAY, "ckpt=latest").out)[0] == 6
+    assert played(go.ok(*PLAY, "ckpt=4").out)[0] == 4
+
+
+def test_a_video(trained):
+    import imageio.v2 as imageio
+
+    told = trained.ok(*PLAY, "render=video", "eval.episodes=1").out
+    path = trained.run().path / "video.mp4"
+    assert told.splitlines()[-1] == "video: m/pendulum/a/video.mp4"
+    with imageio.get_reader(path) as reader:
+        frames = list(reader)
+    assert len(frames) == pytest.approx(200, abs=3) and frames[0].shape == (500, 500, 3)
+    assert frames[50].std() > 1, "not a black picture"
+
+
+@pytest.mark.parametrize("missing", ["imageio.v2", "imageio_ffmpeg"])
+def test_a_missing_extra_is_named(trained, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    error = trained(*PLAY, "render=video").error
+    assert 'pip install -e ".[video]"' in error and missing.partition(".")[0] in error
+
+
+def test_pygame_is_named_too(trained, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    assert 'pip install -e ".[video]"' in trained(*PLAY, "render=video").error
+
+
+def test_no_window_without_a_screen(trained, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert "render=window: there is no screen here" in trained(*PLAY, "render=window").error
+
+
+def test_a_scene_without_pictures(go):
+    roller = [word.replace("gym/pendulum", "roller") for word in PENDULUM]
+    go.ok(*roller, NO_UPDATES, "base.max_step=100", "base.n_agents=2", "base.port=21555", "eval.stop_return=null")
+    typed = ["role=play", "env=roller", "base.models=m", "base.name=a", "eval.episodes=2"]
+    assert "this environment gives no pictures" in go(*typed, "render=video").error
+    told = go.ok(*typed).out
+    assert len(re.findall(r"^episode \d+: return [01],", told, re.M)) == 2 and "mean return" in told

@@ -1,0 +1,132 @@
+"""Going on: from which checkpoint, with which config, in which memory."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+from short_runs import PENDULUM, Runner
+
+from sac.checkpoint import ASIDE
+
+NO_UPDATES = "sac.updates_per_step=0"
+AGAIN = ("env=gym/pendulum", "base.models=m", "base.name=a")
+
+
+@pytest.fixture
+def go(monkeypatch, capfd, tmp_path):
+    return Runner(monkeypatch, capfd, tmp_path)
+
+
+def test_the_runs_own_config_is_used_whatever_conf_says_today(go):
+    go.ok(*PENDULUM, NO_UPDATES, "base.max_step=5", "sac.gamma=0.5", "reset={wind: 1}")
+    stored = go.run().path / "config.yaml"
+    config = yaml.safe_load(stored.read_text())
+    del config["sac"]["noise_color"]  # as if a later version had brought this key
+    stored.write_text(yaml.safe_dump(config))
+    today = ("sac.tau=0.1", "reset.rain=2")  # explicit; all else of today's composition counts for nothing
+    told = go.ok(*AGAIN, *today, "base.max_step=9", "ckpt=latest")
+    assert "resumed at step 5: open episodes were closed as truncations" in told.err
+    config = yaml.safe_load(stored.read_text())
+    assert (config["sac"]["gamma"], config["sac"]["tau"], config["sac"]["noise_color"]) == (0.5, 0.1, 0.0)
+    assert config["replay"]["batch_size"] == 8 and config["base"]["max_step"] == 9
+    assert config["reset"] == {"wind": 1, "rain": 2}
+    assert config["seed"] == config["sac"]["seed"] == 1
+    assert go.run().result["env_steps"] == 9
+
+
+def test_going_on_adds_to_everything(go):
+    go.ok(*PENDULUM, "base.max_step=30")
+    first, agent = go.run().arrays(), go.run().scalars()
+    told = go.ok(*AGAIN, "base.max_step=50", "ckpt=latest")
+    run = go.run()
+    assert run.steps == [30, 50] and "open episodes were closed as truncations" in told.err + run.log
+    assert run.result["updates"] == 50 - 8 and run.result["seconds"] > 0
+    second = run.arrays()
+    assert "replay/reward" not in run.arrays(0), "the older checkpoint keeps no memory"
+    rows = len(first["replay/reward"])
+    np.testing.assert_array_equal(second["replay/reward"][:rows], first["replay/reward"])
+    assert second["replay/last"][rows] and not second["replay/last"][:rows].any(), "the open episode was closed"
+    assert len(second["replay/reward"]) == 50 + 1
+    assert run.scalars()["limiter"]["updates"] > agent["limiter"]["updates"]
+    steps = [int(row["env_step"]) for row in run.rows]
+    assert steps == sorted(steps) and steps[-1] == 50
+
+
+def test_a_finished_run_needs_nothing(go):
+    go.ok(*PENDULUM, NO_UPDATES, "base.max_step=5")
+    before = go.run().checkpoints[0].stat().st_mtime_ns
+    assert "reached base.max_step after 5 steps" in go.ok(*AGAIN, "ckpt=latest").out
+    assert go.run().steps == [5] and go.run().checkpoints[0].stat().st_mtime_ns == before
+
+
+def test_auto_starts_and_then_goes_on(go):
+    go.ok(*PENDULUM, NO_UPDATES, "base.max_step=5", "ckpt=auto")
+    go.ok(*PENDULUM, NO_UPDATES, "base.max_step=9", "ckpt=auto", "sac.gamma=0.7")
+    assert go.run().steps == [5, 9]
+    shutil.rmtree(go.run().path / "checkpoints")  # as if it had been killed before the first
+    assert "ckpt=auto begins it again" in go(*AGAIN, "ckpt=latest").error
+    go.ok(*AGAIN, "ckpt=auto")
+    assert go.run().steps == [9] and yaml.safe_load((go.run().path / "config.yaml").read_text())["sac"]["gamma"] == 0.7
+
+
+def test_a_chosen_step_and_the_best(go):
+    often = ("sac.save_model_per_minute=1e-9", "replay.save=false", "eval.per_step=2")
+    go.ok(*PENDULUM, NO_UPDATES, "base.max_step=6", *often, "base.max_step_each_iter=2")
+    assert go.run().steps == [1, 2, 3, 4, 5, 6]
+    assert (
+        f"ckpt=77: no such step in m/pendulum/a/checkpoints; there are {[*range(1, 7)]}" in go(*AGAIN, "ckpt=77").error
+    )
+    told = go.ok(*AGAIN, "ckpt=3", "base.max_step=4").err
+    assert "going on from step_000000000003" in told and go.run().steps == [1, 2, 3, 4]
+    assert {p.name[-1] for p in (go.run().path / "checkpoints" / ASIDE).iterdir()} == {"4", "5", "6"}
+    assert go.ok(*AGAIN, "ckpt=best", "base.max_step=5").code == 0
+
+
+def test_a_memory_that_was_not_saved_fills_before_it_is_learnt_from(go):
+    go.ok(*PENDULUM, "base.max_step=12", "replay.save=false")
+    assert "replay.npz" not in {p.name for p in go.run().checkpoints[0].iterdir()}
+    assert go.run().result["updates"] == 4
+    go.ok(*AGAIN, "ckpt=latest", "base.max_step=30")
+    assert go.run().result["updates"] == 4 + 30 - 12 - 8, "8 = learning_starts = batch_size"
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("base.nn_kwargs.ModelQ.hidden=[9]", "the checkpoint does not fit these networks"),
+        ("sac.ensemble_q_num=3", "the checkpoint does not fit these networks"),
+        ("base.build_path=MountainCarContinuous-v0", "the checkpoint does not fit these networks"),
+    ],
+)
+def test_another_shape_is_refused_in_words(go, typed, words):
+    go.ok(*PENDULUM, NO_UPDATES, "base.max_step=5")
+    error = go(*AGAIN, "ckpt=latest", "base.max_step=9", typed).error
+    assert words in error and error.count("\n") == 1 and "saved" in error
+    assert yaml.safe_load((go.run().path / "config.yaml").read_text())["base"]["max_step"] == 5, "refused: unchanged"
+
+
+def test_other_numbers_of_agents_and_rows_are_fine(go):
+    go.ok(*PENDULUM, "base.max_step=30")
+    go.ok(*AGAIN, "ckpt=latest", "base.max_step=60", "base.n_agents=3", "replay.capacity=20", "sac.n_step=2")
+    assert go.run().result["env_steps"] == 60 and len(go.run().arrays()["replay/reward"]) == 20
+
+
+def test_runs_that_are_not_there(go):
+    assert (
+        "no run was named; m/pendulum holds no runs yet: train one first"
+        in go("env=gym/pendulum", "base.models=m", "ckpt=latest").error
+    )
+    go.ok(*PENDULUM, NO_UPDATES, "base.max_step=5")
+    error = go("env=gym/pendulum", "base.models=m", "base.name=b", "role=play").error
+    assert error == "there is no run m/pendulum/b; give one by base.name=..., newest first: a\n"
+
+
+@pytest.mark.parametrize("text", ["{", "sac: {gama: 1}", "colour: red"])
+def test_a_config_file_that_was_spoilt(go, text):
+    go.ok(*PENDULUM, NO_UPDATES, "base.max_step=5")
+    path = go.run().path / "config.yaml"
+    path.write_text(text if text == "{" else path.read_text() + text + "\n" if "colour" in text else text)
+    assert "m/pendulum/a/config.yaml" in go(*AGAIN, "ckpt=latest").error
