@@ -7,6 +7,7 @@ A benchmark script calls itself with `--child <JSON>`; the child prints one JSON
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,7 @@ def rounds(
 
     Before each one it waits up to `patience` seconds for a quiet machine; a child gets `seconds`.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception ends the child, a plain SIGTERM would not
     cases = [case for case in cases if case.who == "ours" or peer_python]
     found: dict[Case, list[dict]] = {case: [] for case in cases}
     for i in range(repeats):
@@ -78,21 +80,22 @@ def compared(found: Mapping[Case, list[dict]]) -> dict[Case, list[dict]]:
     return {case: runs for case, runs in kept.items() if runs}
 
 
-def table(found: Mapping[Case, list[dict]], rate: str, cpu: str) -> list[list]:
+def table(found: Mapping[Case, list[dict]], rate: str, *also: str) -> list[list]:
     """Header and a row for each case: medians, every run (`!`: disturbed), times each peer's median of the same thing.
 
     Medians are over undisturbed runs; where there are none, over all, and nothing is compared.
     """
     clean = compared(found)
-    rates, cpus = medians({**found, **clean}, rate), medians({**found, **clean}, cpu)
+    rates, *more = (medians({**found, **clean}, name) for name in (rate, *also))
     peers = sorted({case.who for case in found} - {"ours"})
-    rows: list[list] = [["what", "who", rate, cpu, "others", "runs", *(f"x {peer}" for peer in peers)]]
+    rows: list[list] = [["what", "who", rate, *also, "others", "runs", *(f"x {peer}" for peer in peers)]]
     for case, runs in found.items():
         same = {c.who: rates[c] for c in clean if c.options["against"] == case.options["against"]}
         ok = [case in clean and peer in same and case.who != peer for peer in peers]
         ratios = [f"{rates[case] / same[peer]:.2f}" if good else "" for peer, good in zip(peers, ok)]
         each = " ".join(f"{x[rate]:.0f}{'!' * (x['others'] > quiet.LIMIT)}" for x in runs)
-        rows.append([case.row, case.who, rates[case], cpus[case], median(x["others"] for x in runs), each, *ratios])
+        values = [column[case] for column in (rates, *more)]
+        rows.append([case.row, case.who, *values, median(x["others"] for x in runs), each, *ratios])
     return rows
 
 

@@ -166,6 +166,7 @@ def timed(call: Callable[[], None], k: int, seconds: float) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", help="Python of the environment with stable-baselines3 and sbx-rl")
+    parser.add_argument("--peers", nargs="*", default=["sbx", "sb3"], help="which of them")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="length of one measurement")
     parser.add_argument("--only", default="", help="only rows that begin so, e.g. 'train'")
@@ -182,7 +183,9 @@ def main() -> None:
         )})  # fmt: skip
         return
     cases = [
-        Case(c.who, c.row, c.options | {"seconds": options.seconds}) for c in CASES if c.row.startswith(options.only)
+        Case(c.who, c.row, {**c.options, "seconds": options.seconds})
+        for c in CASES
+        if c.row.startswith(options.only) and c.who in ("ours", *options.peers)
     ]
     found = rounds(__file__, cases, options.repeats, options.peer_python, options.patience)
     rows = table(found, "updates/s", "CPU-ms")

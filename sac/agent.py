@@ -85,7 +85,11 @@ class Agent:
         inputs = (obs, mask, previous_action, state, normal, gumbel)
         if more:
             inputs = tf.nest.map_structure(lambda x: np.concatenate([x, np.repeat(x[:1], more, 0)]), inputs)
-        return Choice(*(x.numpy()[:k] for x in self._run(self._compiled_act, *inputs, tf.constant(greedy))))
+        inputs = tf.nest.map_structure(tf.convert_to_tensor, (*inputs, greedy))
+        concrete = vars(self).setdefault("_concrete_acts", {})  # spares tf.function's dispatch: 0.56 -> 0.32 CPU-ms
+        if k + more not in concrete:
+            concrete[k + more] = self._run(self._compiled_act.get_concrete_function, *inputs)
+        return Choice(*(x.numpy()[:k] for x in self._run(concrete[k + more], *inputs)))
 
     # --- learning
 

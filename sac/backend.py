@@ -7,6 +7,7 @@ temporary file during the import; what was written there is shown only if the im
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import tempfile
@@ -52,6 +53,11 @@ def start(threads: int | None) -> None:
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
+    _speak_unheard()
+
+
+@functools.cache  # once in a process: its jobs would each compile it anew
+def _speak_unheard() -> None:
     with _quiet_stderr():
         tf.function(lambda x: x + 1.0, jit_compile=True)(tf.constant(0.0))
 

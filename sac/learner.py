@@ -16,6 +16,13 @@ class Updatable(Protocol):
     def update(self, batches: Batch) -> tuple[dict, object]: ...
 
 
+def diverged(updates: int, what: str) -> UserError:
+    return UserError(
+        f"training has diverged: after {updates} updates {what} is not finite. Usual causes: sac.learning_rate too "
+        "large, rewards of a huge scale, sac.gamma=1 in endless episodes. Nothing of this state was saved"
+    )
+
+
 class Learner:
     """Spends the limiter's credit on updates of the agent with windows from the replay."""
 
@@ -39,17 +46,10 @@ class Learner:
             with self.clock("update"):
                 self.latest, td_error = self.agent.update(batches)
             if not np.isfinite(td_error).all():
-                raise UserError(self._divergence())
+                lost = [name for name, value in self.latest.items() if not np.isfinite(float(value))]
+                raise diverged(self.updates, ", ".join(lost) or "the TD error")
             with self.clock("sample"):
                 self.replay.update(batches.index, td_error)
-
-    def _divergence(self) -> str:
-        lost = [name for name, value in self.latest.items() if not np.isfinite(float(value))]
-        return (
-            f"training has diverged: after {self.updates} updates {', '.join(lost) or 'the TD error'} is not finite. "
-            "Usual causes: sac.learning_rate too large, rewards of a huge scale, sac.gamma=1 in endless episodes. "
-            "Nothing of this state was saved"
-        )
 
     def metrics(self) -> dict[str, float]:
         """Newest losses and statistics as plain numbers."""

@@ -27,6 +27,7 @@ def run_log(path: Path | None, console: Console | None = None) -> Iterator[None]
     if path is not None:
         try:
             handlers.append(LogFile(path, encoding="utf8"))
+            handlers[-1].setFormatter(logging.Formatter(FORMAT))
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     root, level = logging.getLogger(), logging.getLogger().level

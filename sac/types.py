@@ -99,7 +99,7 @@ class Turn:
     mask: np.ndarray  # [k, C] bool, true = legal
     reward: np.ndarray  # [k] float32, since the agent's last action (no meaning on the first request of an episode)
     ended: Ended
-    lost: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # ids gone without a usable last observation
+    lost: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # ids gone without a good last row
 
 
 class Env(Protocol):

@@ -21,7 +21,7 @@ from sac.config import Config
 from sac.errors import UserError
 from sac.evaluator import Evaluator
 from sac.interruption import Interruption
-from sac.learner import Learner
+from sac.learner import Learner, diverged
 from sac.networks_file import find_networks
 from sac.progress import Progress
 from sac.rollout import Experience, Rollout
@@ -251,9 +251,7 @@ class Training:
         arrays, _ = self.agent.state()
         lost = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
         if lost:
-            raise UserError(
-                f"training has diverged: {', '.join(lost[:3])} hold NaN or infinity. Nothing of this state was saved"
-            )
+            raise diverged(self.learner.updates, ", ".join(lost[:3]))
         with self.clock("save"):
             self.checkpoints.save(self._parts(), self.steps, self.evaluator.scores.mean)
         self._saved = self._now()

@@ -88,16 +88,20 @@ class TwoQuestions(Lesson):
         self.x = self.rng.uniform(-1, 1, (self.n_agents, 2))
 
     def answer(self, action):
-        first = np.digitize(self.x[:, 0], [-1 / 3, 1 / 3])
-        second = (self.x[:, 1] > 0).astype(int)
-        return ((action.discrete[:, 0] == first) + (action.discrete[:, 1] == second)) / 2
+        right = np.stack([np.digitize(self.x[:, 0], [-1 / 3, 1 / 3]), self.x[:, 1] > 0], -1)
+        return (action.discrete == right).mean(-1)
 
 
 class Together(TwoQuestions):
-    """One point only where both answers are right: no sum of two branches expresses this. Random: 1/6."""
+    """A point for two equal choices where x is positive, for two different ones elsewhere; a random answer gets 0.5.
+
+    No sum of a value for each branch expresses this: it needs one joint choice.
+    """
+
+    spec = Spec((Sensor("x", (2,)),), 0, (2, 2))
 
     def answer(self, action):
-        return super().answer(action) == 1
+        return (action.discrete[:, 0] == action.discrete[:, 1]) == (self.x[:, 0] > 0)
 
 
 class Hybrid(Lesson):

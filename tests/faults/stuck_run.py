@@ -1,0 +1,33 @@
+"""A run with a Unity player and worker processes whose 5th step never ends: `python stuck_run.py env=...`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import faulty_envs
+
+from envs.adapters.gymnasium_env import GymEnv
+from envs.adapters.unity import UnityEnv
+
+
+def block(_) -> None:
+    Path("stuck").touch()
+    time.sleep(300)
+
+
+def main() -> None:
+    import run
+    import sac.roles
+    from sac.roles.train import train
+
+    keep = [GymEnv("CartPole-v1", 2, "async"), UnityEnv("player:roller", port=21700, n_agents=2)]
+    keep[0].reset(0)
+    sac.roles.run = lambda config: train(config, faulty_envs.factory({5: block}))
+    run.main()
+
+
+if __name__ == "__main__":
+    sys.argv[0] = "run.py"
+    main()
