@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-RIM = "sac.roles sac.assemble sac.command_line sac.commands sac.config sac.run_folder sac.validation run"
+RIM = "sac.roles sac.assemble sac.command_line sac.commands sac.config sac.farewell sac.run_folder sac.validation run"
 TF_DOOR = "sac.backend"
 
 

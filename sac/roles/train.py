@@ -16,10 +16,10 @@ from rich.console import Console
 from sac import assemble
 from sac.checkpoint import Checkpoints, check_disk
 from sac.clock import Clock
-from sac.commands import run_command
 from sac.config import Config
 from sac.errors import UserError
 from sac.evaluator import Evaluator
+from sac.farewell import farewell
 from sac.interruption import Interruption
 from sac.learner import Learner, diverged
 from sac.networks_file import find_networks
@@ -42,9 +42,9 @@ def train(config: Config, make_env: Callable[..., Env] = assemble.make_env) -> f
     folder, resume, networks = _folder(config)
     console = Console()
     with ExitStack() as stack:
-        stack.enter_context(run_log(folder.text_log if config.logger_in_file else None, console))
-        interruption = stack.enter_context(Interruption())
         try:
+            stack.enter_context(run_log(folder.text_log if config.logger_in_file else None, console))
+            interruption = stack.enter_context(Interruption())
             training = Training(config, folder, networks, stack, interruption, make_env)
             if resume is not None:
                 training.resume(resume)
@@ -57,7 +57,7 @@ def train(config: Config, make_env: Callable[..., Env] = assemble.make_env) -> f
         result = training.result(reason)
         tracker.close(interruption.exit_code, reason, result)
         folder.write_result(result)
-    print(_farewell(config, folder, result), flush=True)
+    print(farewell(config, folder, result), flush=True)
     if interruption.requested:
         sys.exit(interruption.exit_code)
     return result["objective"]
@@ -290,21 +290,3 @@ class Training:
             "seconds": round(self.progress.seconds, 1),
             "seed": self.config.sac.seed,
         }
-
-
-REASONS = {"solved": "solved", "max_step": "reached base.max_step", "max_iter": "reached base.max_iter"}
-
-
-def _farewell(config: Config, folder: RunFolder, result: dict) -> str:
-    """The last lines on the screen: how it ended, where it lies, how to go on."""
-    words = REASONS.get(result["reason"], f"ended by {result['reason']}")
-    score = "no evaluation"
-    if result["eval_episodes"]:
-        mean, std, n = result["eval_return_mean"], result["eval_return_std"], result["eval_episodes"]
-        score = f"evaluation return {mean:.4g} ± {std:.2g} over the last {n} episodes"
-    return (
-        f"{words} after {result['env_steps']:,} steps and {result['seconds']:.0f} s: {score}\n"
-        f"run:    {folder.path}\n"
-        f"play:   {run_command(config, 'role=play')}\n"
-        f"resume: {run_command(config, 'ckpt=latest')}"
-    )

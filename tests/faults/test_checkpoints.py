@@ -115,6 +115,12 @@ def test_every_byte_of_the_manifest_matters_or_does_not_hurt(tmp_path):
         assert step == agent, f"byte {i}"
 
 
+def test_a_folder_with_another_steps_name_is_not_trusted(tmp_path, caplog):
+    checkpoints = saved(tmp_path, [1, 2])
+    (tmp_path / "step_000000000002").rename(tmp_path / "step_000000000009")
+    assert loaded(checkpoints)[0] == 1 and "format 1, step 2; expected 1, 9" in caplog.text
+
+
 def test_all_damaged_is_one_line(tmp_path):
     checkpoints = saved(tmp_path, [1, 2, 3])
     for path in tmp_path.glob("step_*/agent.npz"):

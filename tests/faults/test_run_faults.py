@@ -114,8 +114,7 @@ def alive(pids: list[int]) -> list[int]:
     return sorted(living & set(pids))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_second_signal_ends_at_once_and_leaves_no_process(tmp_path, number, code):
+def test_a_second_signal_ends_at_once_and_leaves_no_process(tmp_path):
     command = [sys.executable, stuck_run.__file__, *PENDULUM, NO_UPDATES]
     env = os.environ | {"PYTHONPATH": str(faulty_envs.ROOT)}
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=env) as process:
@@ -126,12 +125,12 @@ def test_a_second_signal_ends_at_once_and_leaves_no_process(tmp_path, number, co
                 time.sleep(0.1)
             below = children_of(process.pid)
             assert len(below) >= 4, "a guard, a player, two workers"
-            process.send_signal(number)
+            process.send_signal(signal.SIGINT)
             line = next(line for line in process.stderr if line.strip())
             assert "once more to end at once" in line and process.poll() is None
             before = time.monotonic()
-            process.send_signal(number)
-            assert process.wait(timeout=20) == code and time.monotonic() - before < 5
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=20) == 143 and time.monotonic() - before < 5
             assert "ended at once" in process.stderr.read()
             while alive(below) and time.monotonic() < before + 15:
                 time.sleep(0.1)
@@ -279,10 +278,10 @@ def register(name, entry_point):
 
 def test_one_nan_goes_on_and_ten_in_a_row_end(go):
     once = register("Once-v0", lambda **_: toys.Fragile({(3, 2): "obs", (5, 1): "reward"}))
-    told = go.ok(*PENDULUM, "base.max_step=60", once)
+    told = go.ok(*PENDULUM, NO_UPDATES, "base.max_step=60", once)
     assert told.err.count("NaN or infinity in") == 2 and go.run().result["env_steps"] == 60
     always = register("Always-v0", lambda **_: toys.Fragile({(episode, 1): "reward" for episode in range(3, 99)}))
-    error = go(*PENDULUM, "base.max_step=600", "base.name=b", always).error.splitlines()[-1]
+    error = go(*PENDULUM, NO_UPDATES, "base.max_step=600", "base.name=b", always).error.splitlines()[-1]
     assert "10 times without a good step in between; look into the environment" in error
 
 
@@ -391,5 +390,8 @@ def test_evaluation_looks_for_its_port_next_to_the_trainings(go):
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_stays_behind():
+    before = set(children_of(os.getpid()))  # multiprocessing's own resource tracker, left by other tests
     yield
-    assert not alive(children_of(os.getpid())), "a process of these tests is still there"
+    assert not alive([p for p in children_of(os.getpid()) if p not in before]), (
+        "a process of these tests is still there"
+    )

@@ -180,6 +180,14 @@ def test_a_scene_that_begins_with_nobody_does_not_end_an_iteration():
     assert [rollout.advance().iteration_ended for _ in range(3)] == [False, False, True]
 
 
+def test_an_iteration_waits_for_agents_that_came_later():
+    env = Stage(
+        Said(asks={0: (1, 0)}), Said(asks={0: (2, 0), 7: (1, 0)}), Said(ends={0: (3, 0, 0)}), Said(ends={7: (2, 0, 0)})
+    )
+    rollout = Rollout(env, Counting(env.spec))
+    assert [rollout.advance().iteration_ended for _ in range(3)] == [False, False, True]
+
+
 def test_the_replay_takes_every_row_of_the_scene():
     env, _, experiences = played_scene()
     replay = Replay(env.spec, 1, Uniform(64), steps=2)

@@ -38,16 +38,15 @@ def assert_same(one: RunFiles, other: RunFiles) -> None:
     "options",
     [
         ("sac.use_priority=false", "replay.capacity=60"),  # the memory is full long before the end
-        ("sac.n_step=3", "sac.updates_per_call=4", "sac.noise_color=1", "sac.ensemble_q_num=3"),
         ("sac.sequence_length=2", "sac.n_step=2", "sac.trace=retrace", "base.max_step_each_iter=7",
          "sac.updates_per_step=0.5"),
     ],
 )  # fmt: skip
 def test_halves_make_a_whole(go, options):
     typed = (*SCRIPTED, *options)
-    go.ok(*typed, "base.name=whole", "base.max_step=300")
-    go.ok(*typed, "base.name=halves", "base.max_step=150")
-    told = go.ok("env=gym/pendulum", "base.models=m", "base.name=halves", "ckpt=latest", "base.max_step=300")
+    go.ok(*typed, "base.name=whole", "base.max_step=240")
+    go.ok(*typed, "base.name=halves", "base.max_step=120")
+    told = go.ok("env=gym/pendulum", "base.models=m", "base.name=halves", "ckpt=latest", "base.max_step=240")
     whole, halves = go.run("pendulum/whole"), go.run("pendulum/halves")
     assert len(halves.steps) == 2 and whole.result["updates"] > 40
     assert "closed as truncations" not in told.err, "this environment goes on in mid-episode"
@@ -82,7 +81,7 @@ def test_evaluation_depends_on_the_step_alone(go):
 
 def test_in_another_process_compiled_with_one_thread(tmp_path):
     """One process runs the whole and the first half, another the second half."""
-    typed = [*SCRIPTED, "sac.jit=true", "base.threads=1", "sac.n_step=3"]
+    typed = [*SCRIPTED, "sac.jit=true", "base.threads=1", "sac.n_step=3", "sac.updates_per_call=4", "sac.noise_color=1"]
 
     def process(*arguments: str) -> None:
         command = [sys.executable, scripted_runs.__file__, *arguments]

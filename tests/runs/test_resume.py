@@ -26,14 +26,14 @@ def test_the_runs_own_config_is_used_whatever_conf_says_today(go):
     config = yaml.safe_load(stored.read_text())
     del config["sac"]["noise_color"]  # as if a later version had brought this key
     stored.write_text(yaml.safe_dump(config))
-    today = ("sac.tau=0.1", "reset.rain=2")  # explicit; all else of today's composition counts for nothing
+    today = ("sac.tau=0.1", "reset.rain=2", "seed=9", "sac.seed=9", "repeat=4")  # the last three belong to the run
     told = go.ok(*AGAIN, *today, "base.max_step=9", "ckpt=latest")
     assert "resumed at step 5: open episodes were closed as truncations" in told.err
     config = yaml.safe_load(stored.read_text())
     assert (config["sac"]["gamma"], config["sac"]["tau"], config["sac"]["noise_color"]) == (0.5, 0.1, 0.0)
     assert config["replay"]["batch_size"] == 8 and config["base"]["max_step"] == 9
     assert config["reset"] == {"wind": 1, "rain": 2}
-    assert config["seed"] == config["sac"]["seed"] == 1
+    assert config["seed"] == config["sac"]["seed"] == 1 and config["repeat"] == 0
     assert go.run().result["env_steps"] == 9
 
 

@@ -100,6 +100,11 @@ def test_a_run_that_cannot_begin_gives_its_name_back(go):
     typed = (*PENDULUM, NO_UPDATES, "base.max_step=3")
     assert "Nothing-v7" in go(*typed, "base.build_path=Nothing-v7").error
     assert "Nothing-v7" in go.run().log, "why it failed stays"
+    log = go.run().path / "log.log"
+    log.unlink()
+    log.mkdir()
+    assert go(*typed).error == "cannot write m/pendulum/a/log.log: Is a directory\n"
+    log.rmdir()
     go.ok(*typed)
 
 

@@ -1,0 +1,26 @@
+"""The last lines on the screen: how a run ended, where it lies, how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sac.commands import run_command
+from sac.config import Config
+from sac.run_folder import RunFolder
+
+REASONS = {"solved": "solved", "max_step": "reached base.max_step", "max_iter": "reached base.max_iter"}
+
+
+def farewell(config: Config, folder: RunFolder, result: Mapping) -> str:
+    """Several lines; the commands can be typed as they stand."""
+    words = REASONS.get(result["reason"], f"ended by {result['reason']}")
+    score = "no evaluation"
+    if result["eval_episodes"]:
+        mean, std, n = result["eval_return_mean"], result["eval_return_std"], result["eval_episodes"]
+        score = f"evaluation return {mean:.4g} ± {std:.2g} over the last {n} episodes"
+    return (
+        f"{words} after {result['env_steps']:,} steps and {result['seconds']:.0f} s: {score}\n"
+        f"run:    {folder.path}\n"
+        f"play:   {run_command(config, 'role=play')}\n"
+        f"resume: {run_command(config, 'ckpt=latest')}"
+    )
