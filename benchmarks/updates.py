@@ -1,0 +1,196 @@
+"""Updates per second: observation 17, action 6, 2x256 ReLU, two critics, batch 256, float32; against SB3 and SBX.
+
+    python benchmarks/updates.py [--peer-python PATH] [--repeats 3] [--seconds 8]
+
+An update is one step of both critics, the policy, the temperature and the targets. K = 1 and K = 16 updates a call
+(SBX: `gradient_steps`, fused as ours are; SB3 knows no fusing). Two things are measured:
+
+* train: sampling from a filled replay of 100,000 rows, the updates, and what is read back. The peers sample uniformly,
+  so the like of theirs is our uniform sampler; "prioritized" is what we ship (sum tree, weights, priorities back).
+* update: only the compiled call, on batches drawn before (SB3: its replay hands out one batch for ever).
+
+Each measurement is a process of its own, ours and theirs in turn; medians. The peers (stable-baselines3 and sbx-rl)
+live in another virtual environment, whose Python is `--peer-python`; without it only ours is measured. Writes
+updates.csv and updates.md into docs/results. CPU-ms are those of all threads, for one update.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.paired import Case, measured, rounds, table
+from benchmarks.report import RESULTS, show, stamp, versions, write_csv, write_markdown
+
+OBS, ACT, BATCH, ROWS, HIDDEN = 17, 6, 256, 100_000, (256, 256)
+CASES = [
+    Case(who, f"{what}{f', {sampler}' if sampler else ''}, K = {k}", {
+        "what": what, "sampler": sampler, "k": k, "against": f"{what} {k}",
+    })
+    for what in ("train", "update")
+    for k in (1, 16)
+    for who, sampler in (("ours", "uniform"), ("sbx", ""), ("sb3", ""), ("ours", "prioritized"))
+    if not (what == "update" and sampler == "prioritized")
+]  # fmt: skip
+
+
+def ours(what: str, sampler: str, k: int) -> Callable[[], None]:
+    """One call of our agent."""
+    from sac import backend
+    from sac.agent import Agent, Hyper
+    from sac.clock import Clock
+    from sac.learner import Learner
+    from sac.nets.contract import build_networks
+    from sac.replay import Limiter, Prioritized, Replay, Uniform
+    from sac.types import Sensor, Spec
+
+    backend.start(None)
+    backend.seed_everything(0)
+    spec = Spec(sensors=(Sensor("vector", (OBS,)),), continuous=ACT)
+    nets = build_networks(spec, None, {name: {"hidden": HIDDEN} for name in ("ModelPolicy", "ModelQ")}, 2)
+    agent = Agent(nets, Hyper(), 0)
+    priority = {
+        "alpha": 0.9, "beta": 0.4, "beta_increment_per_sampling": 1e-3, "td_error_min": 0.01, "td_error_max": 1.0
+    }  # fmt: skip
+    drawn = Prioritized(ROWS, **priority) if sampler == "prioritized" else Uniform(ROWS)
+    replay = Replay(spec, 0, drawn, steps=1, seed=0)
+    fill(replay, spec)
+    if what == "update":
+        batches = replay.sample(BATCH, k)
+        return lambda: agent.update(batches)
+    learner = Learner(agent, replay, Limiter(1, 0, k), BATCH, Clock())
+
+    def call() -> None:
+        learner.limiter.earn(k, True)
+        learner.work()
+
+    return call
+
+
+def fill(replay, spec) -> None:
+    """Random rows of one agent, in episodes of 1,000 steps."""
+    from sac.types import Step
+
+    rng, k, f32 = np.random.default_rng(0), 1000, np.float32
+    for _ in range(ROWS // k):
+        last = np.arange(k) == k - 1
+        replay.add(Step(
+            np.zeros(k, np.int64), {"vector": rng.standard_normal((k, OBS), f32)}, np.ones((k, 0), bool),
+            rng.standard_normal((k, ACT), f32), np.zeros((k, 0), np.int32), np.full((k, 2), -1, f32),
+            np.zeros((k, 0), f32), rng.standard_normal(k, f32), np.ones(k, f32), last,
+        ))  # fmt: skip
+
+
+def peer(who: str, what: str, k: int) -> Callable[[], None]:
+    """One call of SBX's or SB3's SAC on a filled buffer."""
+    import gymnasium
+
+    class Random(gymnasium.Env):
+        """Only lends its spaces."""
+
+        observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (OBS,), np.float32)
+        action_space = gymnasium.spaces.Box(-1, 1, (ACT,), np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(OBS, np.float32), {}
+
+        def step(self, action):
+            return np.zeros(OBS, np.float32), 0.0, False, False, {}
+
+    if who == "sbx":
+        from sbx import SAC
+    else:
+        from stable_baselines3 import SAC
+
+    model = SAC(
+        "MlpPolicy", Random(), buffer_size=ROWS, batch_size=BATCH, train_freq=k, gradient_steps=k, learning_starts=0,
+        learning_rate=3e-4, policy_kwargs={"net_arch": list(HIDDEN)}, seed=0,
+    )  # fmt: skip
+    model.learn(1)  # sets the logger up
+    rng, buffer = np.random.default_rng(0), model.replay_buffer
+    for name in ("observations", "next_observations", "rewards"):
+        column = getattr(buffer, name)
+        column[:] = rng.standard_normal(column.shape)
+    buffer.actions[:] = rng.uniform(-1, 1, buffer.actions.shape)
+    buffer.full = True
+    if what == "train":
+        return lambda: model.train(k, BATCH)
+    if who == "sb3":
+        kept = buffer.sample(BATCH)
+        buffer.sample = lambda *_, **__: kept
+        return lambda: model.train(k, BATCH)
+    return compiled_sbx(model, k)
+
+
+def compiled_sbx(model, k: int) -> Callable[[], None]:
+    """SBX's compiled function with what `train` hands it, and a loss read back as `train` does."""
+    from sbx.common.type_aliases import ReplayBufferSamplesNp
+
+    d = model.replay_buffer.sample(BATCH * k)
+    flat = [x.numpy() for x in (d.observations, d.actions, d.next_observations)]
+    flat += [x.numpy().flatten() for x in (d.dones, d.rewards)]
+    data = ReplayBufferSamplesNp(*flat, np.full(BATCH * k, model.gamma, np.float32))
+    policy = model.policy
+
+    def call() -> None:
+        policy.qf_state, policy.actor_state, model.ent_coef_state, model.key, losses = model._train(
+            model.tau, model.target_entropy, k, data, 1, 0, policy.qf_state, policy.actor_state, model.ent_coef_state,
+            model.key,
+        )  # fmt: skip
+        losses[0].item()
+
+    return call
+
+
+def timed(call: Callable[[], None], k: int, seconds: float) -> dict[str, float]:
+    """Updates per second and CPU-ms of an update, after a warm-up of a quarter of the time."""
+    for share in (0.25, 1.0):
+        calls, wall, cpu = 0, time.perf_counter(), time.process_time()
+        call()
+        while (passed := time.perf_counter() - wall) < share * seconds or not calls:
+            if not calls and share < 1:  # the first call compiled
+                wall = time.perf_counter()
+            call()
+            calls += 1
+        calls += 1
+    return {"updates/s": calls * k / passed, "CPU-ms": (time.process_time() - cpu) * 1e3 / (calls * k)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer-python", help="Python of the environment with stable-baselines3 and sbx-rl")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=8.0, help="length of one measurement")
+    parser.add_argument("--only", default="", help="only rows that begin so, e.g. 'train'")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        job = json.loads(options.child)
+        what, k = job["what"], job["k"]
+        call = ours(what, job["sampler"], k) if job["who"] == "ours" else peer(job["who"], what, k)
+        measured(timed(call, k, job["seconds"]) | {"versions": versions(
+            "tensorflow", "keras", "jax", "sbx-rl", "torch", "stable-baselines3", "numpy",
+        )})  # fmt: skip
+        return
+    cases = [
+        Case(c.who, c.row, c.options | {"seconds": options.seconds}) for c in CASES if c.row.startswith(options.only)
+    ]
+    found = rounds(__file__, cases, options.repeats, options.peer_python)
+    rows = table(found, "updates/s", "CPU-ms")
+    show(rows)
+    write_csv(options.out / "updates.csv", rows)
+    known = {k: v for runs in found.values() for k, v in runs[0]["versions"].items()}
+    write_markdown(options.out / "updates.md", "Updates per second", [__doc__.split("\n\n", 1)[1], rows, stamp(known)])
+
+
+if __name__ == "__main__":
+    main()
