@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,8 @@ def main() -> None:
 
     keep = [GymEnv("CartPole-v1", 2, "async"), UnityEnv("player:roller", port=21700, n_agents=2)]
     keep[0].reset(0)
+    hangs = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(300,), daemon=True)
+    hangs.start()  # a worker that does not notice that its parent is gone
     sac.roles.run = lambda config: train(config, faulty_envs.factory({5: block}))
     run.main()
 

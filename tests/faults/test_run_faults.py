@@ -117,6 +117,7 @@ def alive(pids: list[int]) -> list[int]:
 def test_a_second_signal_ends_at_once_and_leaves_no_process(tmp_path):
     command = [sys.executable, stuck_run.__file__, *PENDULUM, NO_UPDATES]
     env = os.environ | {"PYTHONPATH": str(faulty_envs.ROOT)}
+    below = []
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=env) as process:
         try:
             deadline = time.monotonic() + 120
@@ -124,19 +125,21 @@ def test_a_second_signal_ends_at_once_and_leaves_no_process(tmp_path):
                 assert process.poll() is None and time.monotonic() < deadline
                 time.sleep(0.1)
             below = children_of(process.pid)
-            assert len(below) >= 4, "a guard, a player, two workers"
+            assert len(below) >= 5, "a guard, a player, three workers"
             process.send_signal(signal.SIGINT)
             line = next(line for line in process.stderr if line.strip())
             assert "once more to end at once" in line and process.poll() is None
             before = time.monotonic()
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=20) == 143 and time.monotonic() - before < 5
-            assert "ended at once" in process.stderr.read()
             while alive(below) and time.monotonic() < before + 15:
                 time.sleep(0.1)
             assert not alive(below)
+            assert "ended at once" in process.stderr.read()
         finally:
             process.kill()
+            for pid in alive(below):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_kill_9_of_a_run_while_it_saves(go):
