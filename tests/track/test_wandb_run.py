@@ -145,7 +145,8 @@ def test_an_absent_server_costs_seconds_and_leaves_an_offline_run(tmp_path, monk
 @pytest.mark.skipif(sys.platform == "win32", reason="ps and SIGKILL")
 def test_a_killed_service_drops_the_sink_and_training_goes_on(tmp_path, caplog):
     tracker = Tracker([WandbSink(tmp_path, "offline", "p", {})])
-    listing = subprocess.run(["ps", "-ww", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    command = ["ps", "-ww", "-A", "-o", "pid=,ppid=,args="]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in listing.splitlines()]
     (service,) = [int(pid) for pid, parent, name in rows if int(parent) == os.getpid() and "wandb-core" in name]
     os.kill(service, signal.SIGKILL)
