@@ -13,7 +13,7 @@ import numpy as np
 TINY = (
     "base.models=m", "base.name=a", "seed=1", "replay.batch_size=8", "replay.capacity=1000", "replay.random_steps=0",
     "base.nn_kwargs={ModelPolicy: {hidden: [8]}, ModelQ: {hidden: [8]}}", "sac.jit=false", "eval.episodes=1",
-    "eval.per_step=-1", "track.tensorboard=false",
+    "eval.per_step=-1", "track.tensorboard=false", "sac.ensemble_q_num=1", "sac.ensemble_q_sample=1",
 )  # fmt: skip
 PENDULUM = ("env=gym/pendulum", *TINY)
 

@@ -9,7 +9,7 @@ import pytest
 from short_runs import PENDULUM, Runner
 
 NO_UPDATES = "sac.updates_per_step=0"
-PLAY = ("role=play", "env=gym/pendulum", "base.models=m", "base.name=a", "eval.episodes=2")
+PLAY = ("role=play", "env=gym/pendulum", "base.models=m", "base.name=a", "eval.episodes=2", "eval.n_agents=2")
 
 
 @pytest.fixture
