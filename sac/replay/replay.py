@@ -42,6 +42,7 @@ def columns(spec: Spec, state_size: int) -> Columns:
         "discrete": ((len(spec.branches),), "int32"),
         "log_prob": ((2,), "float32"),
         "state": ((state_size,), "float32"),
+        "previous": ((spec.action_size if state_size else 0,), "float32"),
         "reward": ((), "float32"),
         "discount": ((), "float32"),
         "last": ((), "bool"),
@@ -233,6 +234,7 @@ class Replay:
         return Batch(
             obs={name: ring.gather(OBS + name, rows) for name in self._sensors},
             mask=ring.gather("mask", rows),
+            previous=ring.gather("previous", rows),
             continuous=ring.gather("continuous", acts),
             discrete=ring.gather("discrete", acts),
             log_prob=ring.gather("log_prob", acts),
@@ -240,6 +242,7 @@ class Replay:
             discount=ring.gather("discount", acts),
             valid=valid.astype(np.float32),
             state=ring.gather("state", rows[..., 0]),
+            stored=ring.gather("state", rows[..., self.burn_in]),
             weight=weight,
             index=index,
         )
