@@ -27,6 +27,11 @@ class Sensor:
     def is_image(self) -> bool:
         return len(self.shape) == 3
 
+    @property
+    def normalizable(self) -> bool:
+        """Pictures and bytes are scaled and need no statistics."""
+        return self.dtype != "uint8" and not self.is_image
+
 
 @dataclass(frozen=True)
 class Spec:

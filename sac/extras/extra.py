@@ -1,7 +1,7 @@
 """What an optional part of the agent may do, and all of an agent's parts as one.
 
-An extra is one file in this folder: a subclass of `Extra` that overrides what it needs. Everything left alone is neutral:
-no bonus, no loss, no preference. The agent knows only `Extras`, whatever is in it.
+An extra is one file in this folder: a subclass of `Extra` that overrides what it needs. Everything left alone is
+neutral: no bonus, no loss, no preference. The agent knows only `Extras`, whatever is in it.
 """
 
 from __future__ import annotations

@@ -104,7 +104,11 @@ class Training:
         self.checkpoints = Checkpoints(folder.checkpoints)
         check_disk(folder.path, self._checkpoint_bytes())
         limiter = assemble.make_limiter(config, self.env.n_agents)
-        self.learner = Learner(agent, self.replay, limiter, config.replay.batch_size, self.clock)
+        self.moments = assemble.make_moments(config, self.env.spec)
+        self.learner = Learner(
+            agent, self.replay, limiter, config.replay.batch_size, self.clock, moments=self.moments,
+            refresh_state=config.sac.refresh_state,
+        )  # fmt: skip
         self.exploring = assemble.make_exploring(config, agent, seed)
         self.rollout = self._new_rollout(seed)
         self.evaluator = Evaluator(
@@ -153,6 +157,7 @@ class Training:
 
     def _learn_from(self, experience: Experience) -> None:
         earned = self.replay.add(experience.step)
+        self.moments.add(experience.step)
         self.progress.took_in(experience, earned)
         self.learner.limiter.earn(earned, self.replay.ready and self.steps > self._fill_until)
         self.learner.work()
@@ -184,6 +189,7 @@ class Training:
         if updates > self.progress.summarised:
             self.progress.summarised = updates
             tracker.scalars(self.learner.metrics() | self.progress.rates(updates) | self.clock.drain(), self.steps)
+            tracker.images(self.learner.pictures(), self.steps)
 
     # --- evaluation
 
@@ -214,7 +220,7 @@ class Training:
     def _parts(self) -> dict:
         parts = {
             "agent": self.agent, "limiter": self.learner.limiter, "exploring": self.exploring,
-            "rollout": self.rollout, "evaluation": self.evaluator, "progress": self.progress,
+            "rollout": self.rollout, "moments": self.moments, "evaluation": self.evaluator, "progress": self.progress,
         }  # fmt: skip
         return parts | {"replay": self.replay} if self.config.replay.save else parts
 
