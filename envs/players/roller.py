@@ -25,8 +25,9 @@ ROLLING = 1.4  # a rolling sphere's inertia: m + I / r^2
 SLIP_SPEED = 7.0 * RADIUS  # Unity limits a body to 7 rad/s: a faster sphere slides
 SLIDING = 0.6 * GRAVITY  # m/s^2 lost while it slides, Unity's default friction
 PIXELS, SCALE = 24, 2.0  # the camera's picture and its pixels per m: it sees 1 m beyond the edge
-CENTRES = (np.arange(PIXELS) + 0.5) / SCALE - PIXELS / SCALE / 2  # of the pixels, m
-GROUND, PLANE, TARGET, SPHERE = np.array([[20, 30, 60], [130, 130, 130], [240, 200, 40], [230, 240, 250]])
+CENTRES = ((np.arange(PIXELS) + 0.5 - PIXELS / 2) / SCALE).astype(np.float32)  # of the pixels, m
+COLOURS = [[20, 30, 60], [130, 130, 130], [240, 200, 40], [230, 240, 250]]
+GROUND, PLANE, TARGET, SPHERE = np.array(COLOURS, np.float32)
 
 
 class Roller:
@@ -140,9 +141,9 @@ class Roller:
 def film(target: np.ndarray, sphere: np.ndarray) -> np.ndarray:
     """[k, PIXELS, PIXELS, 3] uint8 from above of places [k, 3]; z points up in the picture."""
     on_plane = np.abs(CENTRES) < EDGE
-    picture = np.where((on_plane[:, None] & on_plane)[..., None], PLANE, GROUND).astype(np.float64)
+    picture = np.where((on_plane[:, None] & on_plane)[..., None], PLANE, GROUND)
     for place, colour in ((target, TARGET), (sphere, SPHERE)):
-        across, up = CENTRES - place[:, :1], CENTRES[::-1] - place[:, 2:]
+        across, up = CENTRES - place[:, :1].astype(np.float32), CENTRES[::-1] - place[:, 2:].astype(np.float32)
         distance = np.hypot(across[:, None, :], up[:, :, None])
         # smooth edges, so that a place shows more finely than in whole pixels
         covered = np.clip((RADIUS - distance) * SCALE + 0.5, 0.0, 1.0)[..., None]

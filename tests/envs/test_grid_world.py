@@ -94,6 +94,7 @@ def test_masks_forbid_walls_and_nothing_else():
     reports, _ = play(GridWorld(), lambda files: random.integers(0, 5, len(files)), 40, env_copys=8)
     corners = set()
     for report in reports:
+        assert report.mask.shape == (len(report.ids), 5)
         for picture, mask, done in zip(pixels(report.obs[0]), report.mask, report.done):
             row, column = places(picture)[AGENT]
             if not done:
@@ -150,4 +151,6 @@ def test_the_filmed_rollers_layouts_arrive_as_the_same_pictures():
         with playing("roller", n_agents=3, seed=3, no_graphics=False, **parameters) as env:
             assert [sensor.shape for sensor in env.spec.sensors] == [(2,), (24, 24, 3)]
             seen.append(turns(env, 1)[-1].obs["CameraSensor"])
+            wire = env._connection.infos["RollerBall"][0].observations[1].shape
+            assert tuple(wire) == ((3, 24, 24) if channels_first else (24, 24, 3))
     np.testing.assert_array_equal(*seen)
