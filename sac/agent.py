@@ -20,6 +20,7 @@ from sac.nets.contract import Networks
 from sac.nets.recurrent import warmed_up
 from sac.ops import losses, returns, soft_value
 from sac.ops.discrete_choice import ByPolicy
+from sac.ops.gradient_gate import gradients
 from sac.ops.value_scale import Plain
 from sac.optimizers import adam
 from sac.types import Batch
@@ -265,10 +266,10 @@ class Agent:
     def _train_critics(self, tape, critic_loss, extra_losses) -> None:
         """Critics and representation, and the extras' own networks."""
         optimizer, weights = self.trained["critic"]
-        gradients = tape.gradient(critic_loss, weights, unconnected_gradients="zero")
+        found = gradients(tape, critic_loss, weights)
         shared = len(self.nets.rep.trainable_weights)
-        own, shaped = self.extras.gradients(tape, extra_losses, weights[:shared], gradients[:shared])
-        optimizer.apply([*shaped, *gradients[shared:]], weights)
+        own, shaped = self.extras.gradients(tape, extra_losses, weights[:shared], found[:shared])
+        optimizer.apply([*shaped, *found[shared:]], weights)
         for part, mine in zip(self.extras.parts, own):
             optimizer, weights = self.trained[f"extra_{part.name}"]
             optimizer.apply(mine, weights)
@@ -289,7 +290,7 @@ class Agent:
             held = self._held_log_prob(pi, raw, log_pi_c, z_target)
             bonus = soft_value.entropy_bonus(held, entropy_d, alpha_c, alpha_d)
             loss = -losses.masked_mean(value + bonus, valid)
-        optimizer.apply(tape.gradient(loss, weights, unconnected_gradients="zero"), weights)
+        optimizer.apply(gradients(tape, loss, weights), weights)
         return loss, (-log_pi_c, entropy_d)
 
     def _held_log_prob(self, pi, raw, log_pi_c, z_target):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sac.backend import tf
-from sac.ops.gradient_gate import aligned
+from sac.ops.gradient_gate import aligned, gradients
 
 
 class Window(NamedTuple):
@@ -91,7 +91,7 @@ class Extras:
         for part, named in zip(self.parts, losses):
             mine = [tf.zeros_like(w) for w in part.trained]
             for loss in named.values():
-                found = tape.gradient(loss, [*part.trained, *shared], unconnected_gradients="zero")
+                found = gradients(tape, loss, [*part.trained, *shared])
                 mine = [a + b for a, b in zip(mine, found)]
                 summed = [a + b for a, b in zip(summed, aligned(found[len(mine) :], guide))]
             own.append(mine)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from sac.backend import tf
 
 
+def gradients(tape, loss, weights: list) -> list:
+    """The gradient of `loss` for each Keras weight; zeros where it does not depend on it."""
+    return tape.gradient(loss, [w.value for w in weights], unconnected_gradients="zero")
+
+
 def cosine(a: list, b: list):
     """Cosine between two gradients, lists of tensors of equal shapes -> []; 0 where one of them is 0."""
     dot = sum((tf.reduce_sum(x * y) for x, y in zip(a, b)), tf.constant(0.0))
