@@ -1,6 +1,6 @@
 """What an optional part of the agent may do, and all of an agent's parts as one.
 
-An extra is one file in this folder: a subclass of `Extra` that overrides what it needs. Everything left alone is neutral:
+An extra is one file in this folder: a subclass of `Extra` that overrides what it needs. All left alone is neutral:
 no bonus, no loss, no preference. The agent knows only `Extras`, whatever is in it.
 """
 
@@ -91,7 +91,8 @@ class Extras:
         for part, named in zip(self.parts, losses):
             mine = [tf.zeros_like(w) for w in part.trained]
             for loss in named.values():
-                found = tape.gradient(loss, [*part.trained, *shared], unconnected_gradients="zero")
+                sources = [w.value for w in (*part.trained, *shared)]  # Keras' own cannot be "unconnected"
+                found = tape.gradient(loss, sources, unconnected_gradients="zero")
                 mine = [a + b for a, b in zip(mine, found)]
                 summed = [a + b for a, b in zip(summed, aligned(found[len(mine) :], guide))]
             own.append(mine)

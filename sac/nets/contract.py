@@ -11,7 +11,7 @@ from types import ModuleType
 
 from sac.backend import keras, tf
 from sac.errors import UserError
-from sac.nets import defaults
+from sac.nets import auxiliary_defaults, defaults
 from sac.nets.action_distribution import ActionDistribution
 from sac.types import Spec
 
@@ -59,16 +59,19 @@ def scaled(obs, spec: Spec):
     return {name: tf.cast(obs[name], tf.float32) * factor for name, factor in scale.items()}
 
 
-class _Builder:
+class Builder:
+    """Makes networks of the user's module or of the defaults, and names the class when one fails."""
+
     def __init__(self, module: ModuleType | None, kwargs: dict):
         self.module, self.kwargs = module, kwargs
-        known = {n for n in dir(defaults) if n.startswith("Model")}
+        known = {n for n in (*dir(defaults), *dir(auxiliary_defaults)) if n.startswith("Model")}
         unknown = sorted(set(kwargs) - known)
         if unknown:
             raise UserError(f"base.nn_kwargs names {unknown}; it takes the class names {sorted(known)}")
 
     def make(self, name: str, spec: Spec):
-        cls = getattr(self.module, name, None) or getattr(defaults, name)
+        own = defaults if hasattr(defaults, name) else auxiliary_defaults
+        cls = getattr(self.module, name, None) or getattr(own, name)
         try:
             return cls(spec, **self.kwargs.get(name, {}))
         except Exception as error:
@@ -96,7 +99,7 @@ class _Builder:
 
 def build_networks(spec: Spec, module: ModuleType | None, kwargs: dict, ensemble: int) -> Networks:
     """Makes and checks all networks. Raises UserError naming class, expected and found shape."""
-    build = _Builder(module, kwargs)
+    build = Builder(module, kwargs)
     rep, target_rep = build.make("ModelRep", spec), build.make("ModelRep", spec)
     state_size = int(getattr(rep, "state_size", 0))
     previous_size = spec.continuous + spec.choices if state_size else 0
@@ -130,14 +133,14 @@ def build_networks(spec: Spec, module: ModuleType | None, kwargs: dict, ensemble
     return networks
 
 
-def _check_heads(build: _Builder, spec: Spec, policy, critics, z, action) -> None:
+def _check_heads(build: Builder, spec: Spec, policy, critics, z, action) -> None:
     lead = tuple(z.shape[:-1])
     _check_distribution(build, spec, build.call("ModelPolicy", policy, z), lead)
     for critic in critics:
         build.expect("ModelQ", "Q columns", build.call("ModelQ", critic, z, action), (*lead, spec.columns))
 
 
-def _check_distribution(build: _Builder, spec: Spec, pi, lead: tuple) -> None:
+def _check_distribution(build: Builder, spec: Spec, pi, lead: tuple) -> None:
     if not isinstance(pi, ActionDistribution):
         raise UserError(f"{build.where('ModelPolicy')} must return an ActionDistribution, found {type(pi).__name__}")
     if spec.continuous:
