@@ -154,8 +154,7 @@ def test_curious_about_actions_and_not_about_noise():
         assert losses[-1]["forward"] < 0.6 * losses[0]["forward"]
         noisy, calm = (float(tf.reduce_mean(extra.bonus(walk(10_000, spread)))) for spread in (1.0, 0.0))
         ratio[inverse] = noisy / calm
-    print(ratio)
-    assert ratio[False] > 5 * ratio[True], ratio
+    assert ratio[False] > 5 * ratio[True], ratio  # measured with three seeds: 270 to 430 against 1.6 to 3.8
 
 
 @pytest.mark.parametrize(
