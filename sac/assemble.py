@@ -114,10 +114,17 @@ def _with_extra(spec: Spec, names: list[str]) -> Spec:
 
 def make_extras(config: Config, build, spec: Spec):
     """The optional parts that the config asks for. Raises UserError when nn.py breaks their contract."""
+    from sac.extras.curiosity import Curiosity
     from sac.extras.extra import Extras
+    from sac.extras.prediction import Prediction
+    from sac.extras.rnd import RND
 
-    parts = []
-    return Extras(parts)
+    s = config.sac
+    return Extras([
+        *([Prediction(build, spec, s.transition_kl, s.use_extra_data)] if s.use_prediction else []),
+        *([Curiosity(build, spec, s.curiosity_strength, s.curiosity_inverse)] if s.use_curiosity else []),
+        *([RND(build, spec, s.rnd_n_sample, s.rnd_temperature, s.rnd_bonus)] if s.use_rnd else []),
+    ])  # fmt: skip
 
 
 def make_moments(config: Config, spec: Spec) -> Moments:

@@ -1,6 +1,7 @@
 """The nn.py contract: builds each network of a module on the Spec and says what is wrong in words.
 
-A module defines only the classes that it changes: ModelRep, ModelPolicy, ModelQ; the rest are `sac.nets.defaults`.
+A module defines only the classes that it changes: ModelRep, ModelPolicy, ModelQ, and those of the extras; the rest are
+the defaults.
 Every class takes the Spec first and the keywords of `base.nn_kwargs[<class name>]`.
 """
 
@@ -14,12 +15,13 @@ import numpy as np
 
 from sac.backend import keras, tf
 from sac.errors import UserError
-from sac.nets import defaults
+from sac.nets import auxiliary_defaults, defaults
 from sac.nets.action_distribution import ActionDistribution
 from sac.nets.noisy import number_streams
 from sac.nets.normalizer import Normalizer
 from sac.types import Spec
 
+DEFAULTS = {**vars(auxiliary_defaults), **vars(defaults)}
 PROBE, WINDOW = 3, 5  # rows of the trial batch and steps of its windows: mixed-up axes show
 
 
@@ -78,7 +80,7 @@ class Builder:
 
     def __init__(self, module: ModuleType | None = None, kwargs: Mapping[str, dict] | None = None):
         self.module, self.kwargs = module, kwargs or {}
-        known = {n for n in dir(defaults) if n.startswith("Model")}
+        known = {n for n in DEFAULTS if n.startswith("Model")}
         unknown = sorted(set(self.kwargs) - known)
         if unknown:
             raise UserError(f"base.nn_kwargs names {unknown}; it takes the class names {sorted(known)}")
@@ -86,7 +88,7 @@ class Builder:
     def make(self, name: str, spec: Spec, **of_default):
         """An instance. `of_default` are keywords that only our default class takes."""
         mine = getattr(self.module, name, None)
-        cls, kwargs = (mine, {}) if mine else (getattr(defaults, name), of_default)
+        cls, kwargs = (mine, {}) if mine else (DEFAULTS[name], of_default)
         try:
             return cls(spec, **{**kwargs, **self.kwargs.get(name, {})})
         except Exception as error:
