@@ -71,6 +71,7 @@ def test_observations_are_reconstructed_in_their_shapes_and_hidden_ones_are_not(
         np.testing.assert_allclose(x, found[name][:, 2], rtol=1e-4, atol=1e-5)
     assert all(np.abs(g).max() > 0 for g in tape.gradient(loss, [w.value for w in net.trainable_weights]))
     assert set(made("ModelObservation", BLIND)(Z)) == {"v"}
+    assert set(made("ModelObservation", Spec(SENSORS, 2, feature=5, extra=("eye",)))(Z)) == {"v", "grid", "hidden"}
     assert set(made("ModelObservation", Spec(SENSORS[1:2], 2, feature=5))(Z)) == {"eye"}
 
 
@@ -79,7 +80,8 @@ def test_deconv_stack_makes_pictures_of_any_size(size):
     stack = DeconvStack((*size, 3))
     together = stack(Z[:2, :2])
     assert together.shape == (2, 2, *size, 3)
-    assert 0 <= np.min(together) < np.max(together) <= 1
+    bright = stack(1e3 * Z)
+    assert 0 <= np.min(bright) < np.max(bright) <= 1
     np.testing.assert_allclose(together, [stack(row) for row in Z[:2, :2]], rtol=1e-4, atol=1e-5)
 
 
