@@ -21,6 +21,7 @@ from sac.nets.recurrent import warmed_up
 from sac.ops import losses, returns, soft_value
 from sac.ops.discrete_choice import ByPolicy
 from sac.ops.gradient_gate import gradients
+from sac.ops.loops import repeated
 from sac.ops.value_scale import Plain
 from sac.optimizers import adam
 from sac.types import Batch
@@ -103,10 +104,11 @@ class Agent:
             metrics, td_error, state = self._update_one(tf.nest.map_structure(lambda x: x[k], batches))
             sums += tf.stack([metrics[name] for name in self.metric_names])
             new = tf.concat([td_error[:, None], state], axis=-1)
-            return k + 1, sums, tf.tensor_scatter_nd_update(learnt, [[k]], [new])
+            return sums, tf.tensor_scatter_nd_update(learnt, [[k]], [new])
 
         learnt = tf.zeros((*batches.weight.shape, 1 + self.state_size))
-        _, sums, learnt = tf.while_loop(lambda k, *_: k < k_total, body, (0, tf.zeros(len(self.metric_names)), learnt))
+        start = tf.zeros(len(self.metric_names)), learnt
+        sums, learnt = repeated(k_total, body, start, unroll=self.spec.has_images)
         return sums / k_total, learnt[..., 0], learnt[..., 1:]
 
     def _update_one(self, batch: Batch):
@@ -176,7 +178,7 @@ class Agent:
         """Features of all T + 1 states [B, T + 1, F], and the recurrent state of the first one [B, S]."""
         b, late = self.hyper.burn_in_step, self._after_burn_in(whole)
         early = {name: x[:, :b] for name, x in whole.obs.items()}
-        state = warmed_up(rep, early, whole.previous[:, :b], whole.state, whole.valid[:, :b])
+        state = warmed_up(rep, early, whole.previous[:, :b], whole.state, whole.valid[:, :b], self.spec.has_images)
         if not self.hyper.burn_in_gradient:
             state = tf.stop_gradient(state)
         return rep(late.obs, late.previous, state)[0], state

@@ -49,6 +49,10 @@ class Spec:
         return tuple(s for s in self.sensors if s.name not in self.extra)
 
     @property
+    def has_images(self) -> bool:
+        return any(sensor.is_image for sensor in self.sensors)
+
+    @property
     def choices(self) -> int:
         """Width of an action mask: all branches' choices side by side."""
         return sum(self.branches)

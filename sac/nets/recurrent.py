@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sac.backend import keras, tf
 from sac.errors import UserError
+from sac.ops.loops import repeated
 
 CELLS = {"gru": (keras.layers.GRU, 1), "lstm": (keras.layers.LSTM, 2)}  # and how many vectors make their state
 
@@ -42,7 +43,7 @@ class NoMemory(keras.layers.Layer):
         return x[..., :0], state
 
 
-def warmed_up(rep, obs, previous, state, real):
+def warmed_up(rep, obs, previous, state, real, unroll=False):
     """The recurrent state after b steps from `state` [B, S]: what a stored, stale state becomes before a window.
 
     obs {sensor: [B, b, ...]}, previous [B, b, P], real [B, b]: where 0 the row is padding and the state stays as it is.
@@ -54,6 +55,6 @@ def warmed_up(rep, obs, previous, state, real):
 
     def step(t, before):
         after = rep({name: x[:, t] for name, x in obs.items()}, previous[:, t], before)[1]
-        return t + 1, tf.where(real[:, t, None] > 0, after, before)
+        return (tf.where(real[:, t, None] > 0, after, before),)
 
-    return tf.while_loop(lambda t, _: t < b, step, (tf.constant(0), state), maximum_iterations=b)[1]
+    return repeated(b, step, (state,), unroll)[0]

@@ -18,5 +18,5 @@ def cosine(a: list, b: list):
 
 def aligned(gradient: list, guide: list) -> list:
     """`gradient` where it points into the half-space of `guide`, else zeros (arXiv:1812.02224, section 3)."""
-    passes = tf.cast(cosine(gradient, guide) > 0, tf.float32)
-    return [passes * x for x in gradient]
+    passes = cosine(gradient, guide) > 0
+    return [tf.where(passes, x, 0.0) for x in gradient]  # a product would let NaN through
