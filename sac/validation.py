@@ -108,6 +108,11 @@ def _check_combinations(c: Config) -> None:
             f"sac.burn_in_step={s.burn_in_step} warms up a recurrent state: it needs sac.use_rnn=true",
         ),
         (
+            not (r.load or "").startswith("minari:") or s.n_step == 1 or not s.use_n_step_is,
+            f"replay.load={r.load} with sac.n_step={s.n_step}: a dataset does not say how probable its actions were, "
+            "so returns cannot be corrected for them: set sac.n_step=1, or sac.use_n_step_is=false",
+        ),
+        (
             c.eval.stop_return is None or c.eval.per_step > 0,
             "eval.stop_return needs evaluations: set eval.per_step to a number of steps",
         ),

@@ -48,6 +48,8 @@ def train(config: Config, make_env: Callable[..., Env] = assemble.make_env) -> f
             training = Training(config, folder, networks, stack, interruption, make_env)
             if resume is not None:
                 training.resume(resume)
+            else:
+                assemble.fill_replay(config, training.env, training.replay, training.agent.state_size)
         except BaseException:
             if resume is None:
                 folder.release()
@@ -262,6 +264,7 @@ class Training:
     def resume(self, which: str | int) -> None:
         """Continues from a checkpoint. Raises UserError when none fits."""
         loaded = self.checkpoints.load(self._parts(), which)
+        assemble.check_log_prob(self.config, self.replay)
         self.checkpoints.continue_from(loaded)
         if not len(self.replay):
             self._fill_until = self.steps + self.learner.limiter.learning_starts
