@@ -1,7 +1,7 @@
 """Any Gymnasium environment with some entries of its observation hidden: what is left must be remembered.
 
 Chosen by `base.build_path: envs.hidden_velocity:HiddenVelocity-v0` and
-`base.env_kwargs: {id: Pendulum-v1, hidden: [2]}`; other keyword arguments go to the environment itself.
+`base.env_kwargs: {env_id: Pendulum-v1, hidden: [2]}`; other keyword arguments go to the environment itself.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class HiddenVelocity(gymnasium.ObservationWrapper):
         return observation[self._seen]
 
 
-def make(id: str, hidden: Sequence[int], render_mode: str | None = None, **env_kwargs: Any) -> gymnasium.Env:
-    """The environment `id` (as base.build_path names it) without the entries `hidden`."""
-    return HiddenVelocity(env_maker(id, render_mode, env_kwargs, {})(), hidden)
+def make(env_id: str, hidden: Sequence[int], render_mode: str | None = None, **env_kwargs: Any) -> gymnasium.Env:
+    """The environment `env_id` (as base.build_path names it) without the entries `hidden`."""
+    return HiddenVelocity(env_maker(env_id, render_mode, env_kwargs, {})(), hidden)
 
 
 if ID not in gymnasium.registry:

@@ -10,6 +10,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
+from test_gymnasium import ACTION_SPACES
 
 from envs.adapters.action_space import ActionSpace
 from envs.adapters.gymnasium_env import GymEnv
@@ -19,7 +20,6 @@ from sac.errors import UserError
 from sac.replay import Replay, Uniform
 from sac.types import Action, Sensor, Spec, Step
 from tests.envs.recorded import Recorded, play, write
-from tests.envs.test_gymnasium import ACTION_SPACES
 from tests.envs.toys import Echo
 
 pytest.importorskip("minari")
