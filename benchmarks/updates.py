@@ -49,14 +49,14 @@ def ours(what: str, sampler: str, k: int) -> Callable[[], None]:
     from sac.agent import Agent, Hyper
     from sac.clock import Clock
     from sac.learner import Learner
-    from sac.nets.contract import build_networks
+    from sac.nets.contract import Builder, build_networks
     from sac.replay import Limiter, Prioritized, Replay, Uniform
     from sac.types import Sensor, Spec
 
     backend.start(None)
     backend.seed_everything(0)
     spec = Spec(sensors=(Sensor("vector", (OBS,)),), continuous=ACT)
-    nets = build_networks(spec, None, {name: {"hidden": HIDDEN} for name in ("ModelPolicy", "ModelQ")}, 2)
+    nets = build_networks(spec, Builder(None, {name: {"hidden": HIDDEN} for name in ("ModelPolicy", "ModelQ")}), 2)
     agent = Agent(nets, Hyper(), 0)
     priority = {
         "alpha": 0.9, "beta": 0.4, "beta_increment_per_sampling": 1e-3, "td_error_min": 0.01, "td_error_max": 1.0
@@ -86,7 +86,7 @@ def fill(replay, spec) -> None:
         replay.add(Step(
             np.zeros(k, np.int64), {"vector": rng.standard_normal((k, OBS), f32)}, np.ones((k, 0), bool),
             rng.standard_normal((k, ACT), f32), np.zeros((k, 0), np.int32), np.full((k, 2), -1, f32),
-            np.zeros((k, 0), f32), rng.standard_normal(k, f32), np.ones(k, f32), last,
+            np.zeros((k, 0), f32), np.zeros((k, 0), f32), rng.standard_normal(k, f32), np.ones(k, f32), last,
         ))  # fmt: skip
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from sac.behaviour import ColoredNoise, Exploring, Greedy, WhiteNoise
+from sac.behaviour import ColoredNoise, Epsilon, Exploring, Greedy, WhiteNoise
 from sac.config import Config
 from sac.errors import UserError
+from sac.moments import Moments
 from sac.offline import fill
 from sac.replay import Limiter, Prioritized, Replay, Uniform, check_capacity
 from sac.run_folder import RunFolder
@@ -79,13 +80,57 @@ def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int):
     """Networks, optimizers and compiled functions. Raises UserError when nn.py breaks its contract."""
     from sac.agent import Agent, Hyper
     from sac.backend import seed_everything
-    from sac.nets.contract import build_networks
+    from sac.nets.contract import Builder, build_networks
     from sac.networks_file import load_networks
+    from sac.ops.discrete_choice import ByCritic, ByPolicy
+    from sac.ops.value_scale import Plain, Rescaled
 
+    s, spec = config.sac, _with_extra(spec, config.base.extra_obs)
+    if s.value_rescale and len(spec.branches) > 1:
+        raise UserError(
+            f"sac.value_rescale=true: the values of {len(spec.branches)} discrete branches are summed, "
+            "which rescaled ones cannot be; set it to false, or raise sac.branch_product_max until they are one choice"
+        )
     seed_everything(seed)
-    nets = build_networks(spec, load_networks(networks), config.base.nn_kwargs, config.sac.ensemble_q_num)
-    hyper = Hyper(**{f.name: getattr(config.sac, f.name) for f in fields(Hyper)})
-    return Agent(nets, hyper, seed)
+    build = Builder(load_networks(networks), config.base.nn_kwargs)
+    nets = build_networks(
+        spec, build, s.ensemble_q_num, recurrent=s.use_rnn, normalized=s.use_normalization,
+        slow_policy=s.clip_epsilon_policy > 0,
+    )  # fmt: skip
+    hyper = Hyper(**{f.name: getattr(s, f.name) for f in fields(Hyper)})
+    choice, scale = ByCritic if s.discrete_dqn_like else ByPolicy, Rescaled if s.value_rescale else Plain
+    return Agent(nets, hyper, seed, choice, scale, make_extras(config, build, nets.spec))
+
+
+def _with_extra(spec: Spec, names: list[str]) -> Spec:
+    """Raises UserError when a sensor of base.extra_obs does not exist, or none would be left to the policy."""
+    known = [sensor.name for sensor in spec.sensors]
+    for name in names:
+        if name not in known:
+            raise UserError(f"base.extra_obs names {name}: the sensors of this scene are {', '.join(known)}")
+    if len(set(names)) == len(known):
+        raise UserError(f"base.extra_obs={names}: at least one of the sensors {known} must be left to the policy")
+    return replace(spec, extra=tuple(names))
+
+
+def make_extras(config: Config, build, spec: Spec):
+    """The optional parts that the config asks for. Raises UserError when nn.py breaks their contract."""
+    from sac.extras.curiosity import Curiosity
+    from sac.extras.extra import Extras
+    from sac.extras.prediction import Prediction
+    from sac.extras.rnd import RND
+
+    s = config.sac
+    return Extras([
+        *([Prediction(build, spec, s.transition_kl, s.use_extra_data)] if s.use_prediction else []),
+        *([Curiosity(build, spec, s.curiosity_strength, s.curiosity_inverse)] if s.use_curiosity else []),
+        *([RND(build, spec, s.rnd_n_sample, s.rnd_temperature, s.rnd_bonus)] if s.use_rnd else []),
+    ])  # fmt: skip
+
+
+def make_moments(config: Config, spec: Spec) -> Moments:
+    """Statistics of what normalisation needs; of nothing without it."""
+    return Moments([s for s in spec.sensors if s.normalizable] if config.sac.use_normalization else [])
 
 
 def make_tracker(config: Config, folder: RunFolder, resumed_at: int, console: Console) -> Tracker:
@@ -124,10 +169,10 @@ def make_replay(config: Config, spec: Spec, state_size: int, n_agents: int, seed
     return Replay(spec, state_size, sampler, steps=steps, burn_in=s.burn_in_step, seed=seed)
 
 
-def fill_replay(config: Config, env: Env, replay: Replay, state_size: int) -> None:
+def fill_replay(config: Config, env: Env, replay: Replay, state_size: int, moments: Moments) -> None:
     """What a new run has in its memory before it begins. Raises UserError when the source does not fit."""
     if config.replay.load is not None:
-        fill(replay, config.replay.load, env, state_size)
+        fill(replay, config.replay.load, env, state_size, moments)
         check_log_prob(config, replay)
 
 
@@ -155,15 +200,17 @@ def make_limiter(config: Config, n_agents: int) -> Limiter:
 
 def make_exploring(config: Config, agent, seed: int) -> Exploring:
     """The behaviour that collects."""
-    color = config.sac.noise_color
-    noise = ColoredNoise(agent.spec, seed, color) if color > 0 else WhiteNoise(agent.spec, seed)
-    return Exploring(agent, noise, config.replay.random_steps)
+    s, n = config.sac, agent.candidates
+    color = s.noise_color
+    noise = ColoredNoise(agent.spec, seed, color, n) if color > 0 else WhiteNoise(agent.spec, seed, n)
+    epsilon = Epsilon(s.epsilon_start, s.epsilon_end, s.epsilon_steps) if s.discrete_dqn_like else Epsilon()
+    return Exploring(agent, noise, config.replay.random_steps, epsilon)
 
 
 def make_greedy(config: Config, agent, seed: int):
     """The behaviour of evaluation and play."""
     if config.sac.sample_in_play:
-        return Exploring(agent, WhiteNoise(agent.spec, seed))
+        return Exploring(agent, WhiteNoise(agent.spec, seed, agent.candidates))
     return Greedy(agent)
 
 

@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
-from sac.types import Choice, Spec
+from sac.types import Choice, Noise, Spec
 
 NOISE_BLOCK = 1024  # steps of coloured noise made at once for an agent
 RANDOM_STREAM = 2**63  # sets our numbers of a seed apart from the replay's, whose keys count from zero
 
 
 class WhiteNoise:
-    """Independent standard-normal and Gumbel noise of every step."""
+    """Independent noise of every step, for `candidates` actions an agent."""
 
-    def __init__(self, spec: Spec, seed: int):
-        self.spec, self.seed, self.counter = spec, seed, 0
+    def __init__(self, spec: Spec, seed: int, candidates: int = 1):
+        self.spec, self.seed, self.candidates, self.counter = spec, seed, candidates, 0
 
     def _generator(self, *key: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(key=[self.seed % 2**63, RANDOM_STREAM], counter=[0, 0, *key]))
 
-    def draw(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Standard-normal [k, A] and Gumbel [k, C] noise for one step of these agents."""
+    @property
+    def layer_seed(self) -> tuple[int, int]:
+        """Seed of noisy layers at the next step."""
+        return (self.seed * 100) % 2**31, self.counter % 2**31
+
+    def draw(self, slots: np.ndarray) -> Noise:
+        """What one step of these agents needs."""
         rng = self._generator(self.counter, 1)
         self.counter += 1
-        k, f32 = len(slots), np.float32
-        return self._normal(rng, slots), rng.gumbel(size=(k, self.spec.choices)).astype(f32)
+        k, n, f32 = len(slots), self.candidates, np.float32
+        normal = self._normal(rng, slots).reshape(k, n, self.spec.continuous)
+        gumbel = rng.gumbel(size=(k, n, self.spec.choices + 1)).astype(f32)
+        return Noise(normal, gumbel[..., :-1], gumbel[..., -1], rng.random(k, f32))
 
     def _normal(self, rng: np.random.Generator, slots: np.ndarray) -> np.ndarray:
-        return rng.standard_normal((len(slots), self.spec.continuous), np.float32)
+        return rng.standard_normal((len(slots), self._width), np.float32)
+
+    @property
+    def _width(self) -> int:
+        return self.candidates * self.spec.continuous
 
     def state(self) -> dict[str, np.ndarray]:
         return {"counter": np.array(self.counter)}
@@ -45,18 +57,18 @@ class ColoredNoise(WhiteNoise):
     actions agree more, and exploration goes further. Block by block from (seed, agent, block).
     """
 
-    def __init__(self, spec: Spec, seed: int, color: float):
-        super().__init__(spec, seed)
+    def __init__(self, spec: Spec, seed: int, color: float, candidates: int = 1):
+        super().__init__(spec, seed, candidates)
         self.color = color
         self._position = np.zeros(0, np.int64)  # of each agent, in steps since its first
-        self._blocks: list[tuple[int, np.ndarray]] = []  # of each agent: number, noise [A, NOISE_BLOCK]
+        self._blocks: list[tuple[int, np.ndarray]] = []  # of each agent: number, noise [n * A, NOISE_BLOCK]
 
     def _normal(self, rng: np.random.Generator, slots: np.ndarray) -> np.ndarray:
         missing = int(slots.max(initial=-1)) + 1 - len(self._position)
         if missing > 0:
             self._position = np.concatenate([self._position, np.zeros(missing, np.int64)])
         self._blocks += [(-1, np.empty(0))] * (len(self._position) - len(self._blocks))
-        noise = np.stack([self._at(int(slot)) for slot in slots]) if len(slots) else np.zeros((0, self.spec.continuous))
+        noise = np.stack([self._at(int(slot)) for slot in slots]) if len(slots) else np.zeros((0, self._width))
         self._position[slots] += 1
         return noise.astype(np.float32)
 
@@ -70,7 +82,7 @@ class ColoredNoise(WhiteNoise):
         frequency = np.fft.rfftfreq(NOISE_BLOCK)
         frequency[0] = frequency[1]
         amplitude = frequency ** (-self.color / 2)
-        shape = self.spec.continuous, len(frequency)
+        shape = self._width, len(frequency)
         spectrum = amplitude * (rng.standard_normal(shape) + 1j * rng.standard_normal(shape))
         noise = np.fft.irfft(spectrum, NOISE_BLOCK)
         ends = amplitude[0] ** 2 + amplitude[-1] ** 2  # these two are real, the others complex and counted twice
@@ -84,19 +96,32 @@ class ColoredNoise(WhiteNoise):
         self._position, self._blocks = np.array(values["position"]), []
 
 
+class Epsilon:
+    """The chance of a random discrete choice: from `start` to `end` in a straight line over `steps` steps."""
+
+    def __init__(self, start: float = 0.0, end: float = 0.0, steps: int = 1):
+        self.start, self.end, self.steps = start, end, steps
+
+    def __call__(self, step: int) -> float:
+        return self.end + (self.start - self.end) * max(0.0, 1 - step / self.steps)
+
+
+NEVER = Epsilon()
+
+
 class Exploring:
     """Acts with the agent's policy and noise; the first `random_steps` actions are uniform over the legal ones."""
 
-    def __init__(self, agent, noise: WhiteNoise, random_steps: int = 0):
-        self.agent, self.noise, self.random_steps = agent, noise, random_steps
+    def __init__(self, agent, noise: WhiteNoise, random_steps: int = 0, epsilon: Callable[[int], float] = NEVER):
+        self.agent, self.noise, self.random_steps, self.epsilon = agent, noise, random_steps, epsilon
         self.state_size, self.previous_size = agent.state_size, agent.previous_size
         self.steps = 0
 
     def choose(self, slots, obs, mask, previous_action, state) -> Choice:
-        normal, gumbel = self.noise.draw(slots)
-        choice = self.agent.act(obs, mask, previous_action, state, normal, gumbel)
+        seed, noise = self.noise.layer_seed, self.noise.draw(slots)
+        choice = self.agent.act(obs, mask, previous_action, state, noise, seed, self.epsilon(self.steps))
         if self.steps < self.random_steps:
-            choice = self._uniform(choice, mask, normal, gumbel)
+            choice = self._uniform(choice, mask, noise.normal[:, 0], noise.gumbel[:, 0])
         self.steps += len(slots)
         return choice
 
@@ -131,8 +156,10 @@ class Greedy:
 
     def choose(self, slots, obs, mask, previous_action, state) -> Choice:
         spec, k = self.agent.spec, len(slots)
-        normal, gumbel = np.zeros((k, spec.continuous), np.float32), np.zeros((k, spec.choices), np.float32)
-        return self.agent.act(obs, mask, previous_action, state, normal, gumbel, greedy=True)
+        n, f32 = self.agent.candidates, np.float32
+        none = Noise(np.zeros((k, n, spec.continuous), f32), np.zeros((k, n, spec.choices), f32),
+                     np.zeros((k, n), f32), np.ones(k, f32))  # fmt: skip
+        return self.agent.act(obs, mask, previous_action, state, none, greedy=True)
 
 
 def _normal_cdf(x: np.ndarray) -> np.ndarray:

@@ -12,6 +12,8 @@ class Hyper:
     gamma: float = 0.99
     n_step: int = 1
     sequence_length: int = 1
+    burn_in_step: int = 0
+    burn_in_gradient: bool = True
     v_lambda: float = 1.0
     v_rho: float = 1.0
     v_c: float = 1.0
@@ -19,12 +21,16 @@ class Hyper:
     trace: str = "vtrace"
     ensemble_q_sample: int = 2
     clip_epsilon: float = -1.0
+    clip_epsilon_policy: float = -1.0
     tau: float = 0.005
     update_target_per_step: int = 1
     init_log_alpha: float = -2.3
     use_auto_alpha: bool = True
     target_entropy_ratio: float = 0.5
     learning_rate: float = 3e-4
+    learning_rate_schedule: str = "constant"
+    learning_rate_end: float = 0.0
+    learning_rate_updates: int = 1_000_000
     grad_clip_norm: float | None = None
     weight_decay: float = 0.0
     jit: bool = True

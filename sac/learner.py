@@ -8,12 +8,20 @@ import numpy as np
 
 from sac.clock import Clock
 from sac.errors import UserError
+from sac.moments import Moments
 from sac.replay import Limiter
 from sac.types import Batch
 
 
+class Learnt(Protocol):
+    td_error: np.ndarray  # [K, B]
+    state: np.ndarray  # [K, B, S]
+
+
 class Updatable(Protocol):
-    def update(self, batches: Batch) -> tuple[dict, object]: ...
+    def update(self, batches: Batch) -> tuple[dict, Learnt]: ...
+    def normalise(self, moments: Moments) -> None: ...
+    def pictures(self, batches: Batch) -> dict[str, np.ndarray]: ...
 
 
 def diverged(updates: int, what: str) -> UserError:
@@ -24,12 +32,20 @@ def diverged(updates: int, what: str) -> UserError:
 
 
 class Learner:
-    """Spends the limiter's credit on updates of the agent with windows from the replay."""
+    """Spends the limiter's credit on updates of the agent with windows from the replay.
 
-    def __init__(self, agent: Updatable, replay, limiter: Limiter, batch_size: int, clock: Clock):
+    With `refresh_state` the recurrent states that an update worked out replace the stored ones.
+    """
+
+    def __init__(
+        self, agent: Updatable, replay, limiter: Limiter, batch_size: int, clock: Clock, *,
+        moments: Moments | None = None, refresh_state: bool = False,
+    ):  # fmt: skip
         self.agent, self.replay, self.limiter = agent, replay, limiter
-        self.batch_size, self.clock = batch_size, clock
-        self.latest: dict = {}  # metrics of the newest call, still tensors
+        self.batch_size, self.clock, self.refresh_state = batch_size, clock, refresh_state
+        self.moments = moments or Moments()
+        self.latest: dict = {}  # metrics of the newest call
+        self._batches: Batch | None = None  # and its windows
 
     @property
     def updates(self) -> int:
@@ -40,16 +56,23 @@ class Learner:
 
         Raises UserError when a loss is not finite any more.
         """
+        self.agent.normalise(self.moments)
         while self.limiter.take():
             with self.clock("sample"):
-                batches = self.replay.sample(self.batch_size, self.limiter.updates_per_call)
+                batches = self._batches = self.replay.sample(self.batch_size, self.limiter.updates_per_call)
             with self.clock("update"):
-                self.latest, td_error = self.agent.update(batches)
-            if not np.isfinite(td_error).all():
+                self.latest, learnt = self.agent.update(batches)
+            if not np.isfinite(learnt.td_error).all():
                 lost = [name for name, value in self.latest.items() if not np.isfinite(float(value))]
                 raise diverged(self.updates, ", ".join(lost) or "the TD error")
             with self.clock("sample"):
-                self.replay.update(batches.index, td_error)
+                self.replay.update(batches.index, learnt.td_error)
+                if self.refresh_state:
+                    self.replay.refresh(batches.index, learnt.state)
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        """What there is to see of the newest windows: {name: picture [H, W, channels] uint8}."""
+        return {} if self._batches is None else self.agent.pictures(self._batches)
 
     def metrics(self) -> dict[str, float]:
         """Newest losses and statistics as plain numbers."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sac.checkpoint import Checkpoints
 from sac.errors import UserError
+from sac.moments import Moments
 from sac.replay import Replay, columns, fitted
 from sac.types import Env
 
@@ -14,11 +15,12 @@ log = logging.getLogger(__name__)
 MINARI = "minari:"
 
 
-def fill(replay: Replay, source: str, env: Env, state_size: int) -> None:
+def fill(replay: Replay, source: str, env: Env, state_size: int, moments: Moments) -> None:
     """Fills an empty replay from `source`: a run folder, or minari:<dataset-id>.
 
     The rows become windows like any others, all their episodes closed and with a new row's priority; of too many the
-    newest stay. They are no environment steps. Raises UserError when the source is missing, damaged or does not fit.
+    newest stay. They are no environment steps, but `moments` counts them. Raises UserError when the source is missing,
+    damaged or does not fit.
     """
     if source.startswith(MINARI):
         there = _from_dataset(replay, source.removeprefix(MINARI), env, state_size)
@@ -28,6 +30,8 @@ def fill(replay: Replay, source: str, env: Env, state_size: int) -> None:
         log.warning("replay.load=%s: of %d rows the newest %d fit replay.capacity", source, there, len(replay))
     if not replay.ready:
         raise UserError(f"replay.load={source}: not one window to learn from is in there ({there} rows)")
+    for step in replay.stored():
+        moments.add(step)
     log.info("replay.load=%s: %d rows were loaded", source, len(replay))
 
 

@@ -122,7 +122,7 @@ class Rollout:
             if len(e):
                 rows.append(slots.completed(e, end.reward[had_acted], end.discount[had_acted]))
                 obs = {name: x[had_acted] for name, x in end.obs.items()}
-                rows.append(slots.final(e, obs, end.mask[had_acted], slots.state[e]))
+                rows.append(slots.final(e, obs, end.mask[had_acted], slots.state[e], slots.previous[e]))
                 episodes += slots.close(e, complete=True)
         if len(turn.lost):
             lost = slots.places(turn.lost)
@@ -191,7 +191,7 @@ class _Slots:
         self.raw, self.log_prob = np.zeros((n, spec.continuous), f32), np.zeros((n, 2), f32)
         self.discrete = np.zeros((n, len(spec.branches)), np.int32)
         self.state, self.previous = np.zeros((n, s), f32), np.zeros((n, p), f32)
-        self.state_before = np.zeros((n, s), f32)
+        self.state_before, self.previous_before = np.zeros((n, s), f32), np.zeros((n, p), f32)
         self.open = np.zeros(n, bool)  # has acted and waits for the outcome
         self.waiting = np.zeros(n, bool)  # has an observation and waits for an action
         self.present = np.zeros(n, bool)
@@ -246,6 +246,7 @@ class _Slots:
         self.open[k], self.waiting[k] = True, False
         if self._sizes[0]:
             self.state_before[k], self.state[k] = self.state[k], choice.state
+            self.previous_before[k] = self.previous[k]
             self.previous[k] = np.concatenate([choice.action, self._one_hot(choice.discrete)], axis=-1)
 
     def _one_hot(self, discrete: np.ndarray) -> np.ndarray:
@@ -258,15 +259,15 @@ class _Slots:
         self.total_reward[k] += reward
         return Step(
             self.ids[k], {name: x[k] for name, x in self.obs.items()}, self.mask[k], self.raw[k], self.discrete[k],
-            self.log_prob[k], self.state_before[k], reward, discount, np.zeros(len(k), bool),
+            self.log_prob[k], self.state_before[k], self.previous_before[k], reward, discount, np.zeros(len(k), bool),
         )  # fmt: skip
 
-    def final(self, k: np.ndarray, obs: dict[str, np.ndarray], mask: np.ndarray, state: np.ndarray) -> Step:
-        """Rows with the final observations of k and the recurrent state that came with them."""
+    def final(self, k: np.ndarray, obs: dict[str, np.ndarray], mask, state, previous) -> Step:
+        """Rows with the final observations of k, and the recurrent state and previous action that came with them."""
         n, spec, f32 = len(k), self.spec, np.float32
         return Step(
             self.ids[k], obs, mask, np.zeros((n, spec.continuous), f32), np.zeros((n, len(spec.branches)), np.int32),
-            np.zeros((n, 2), f32), state, np.zeros(n, f32), np.ones(n, f32), np.ones(n, bool),
+            np.zeros((n, 2), f32), state, previous, np.zeros(n, f32), np.ones(n, f32), np.ones(n, bool),
         )  # fmt: skip
 
     def cut(self, k: np.ndarray) -> list[Step]:
@@ -274,8 +275,10 @@ class _Slots:
         k = k[self.rows[k] > 0]
         if not len(k):
             return []
-        state = np.where(self.open[k, None], self.state_before[k], self.state[k])
-        return [self.final(k, {name: x[k] for name, x in self.obs.items()}, self.mask[k], state)]
+        acted = self.open[k, None]  # what it did last has no outcome: the row is the one before that
+        state = np.where(acted, self.state_before[k], self.state[k])
+        previous = np.where(acted, self.previous_before[k], self.previous[k])
+        return [self.final(k, {name: x[k] for name, x in self.obs.items()}, self.mask[k], state, previous)]
 
     def close(self, k: np.ndarray, complete: bool) -> list[Episode]:
         episodes = [Episode(int(i), float(self.total_reward[i]), int(self.rows[i]), complete) for i in k]
@@ -294,9 +297,9 @@ class _Slots:
         if len(steps) == 1:
             return steps[0]
         if not steps:
-            return self.final(
-                np.zeros(0, np.int64), {k: v[:0] for k, v in self.obs.items()}, self.mask[:0], self.state[:0]
-            )
+            nobody = np.zeros(0, np.int64)
+            obs = {name: x[:0] for name, x in self.obs.items()}
+            return self.final(nobody, obs, self.mask[:0], self.state[:0], self.previous[:0])
         obs = {name: np.concatenate([s.obs[name] for s in steps]) for name in steps[0].obs}
         columns = {f: np.concatenate([getattr(s, f) for s in steps]) for f in Step._fields if f != "obs"}
         return Step(obs=obs, **columns)

@@ -1,7 +1,7 @@
 """Names, shapes and dtypes that every part agrees on (NumPy only).
 
-Letters: k agents of one turn, B batch, T window steps, A continuous actions, C columns (all discrete choices
-of all branches, side by side), S recurrent state.
+Letters: k agents of one turn, n candidates of an action, B batch, T window steps, A continuous actions, C columns
+(all discrete choices of all branches, side by side), S recurrent state, P previous action (0 without a state).
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ class Sensor:
     def is_image(self) -> bool:
         return len(self.shape) == 3
 
+    @property
+    def normalizable(self) -> bool:
+        """Pictures and bytes are scaled and need no statistics."""
+        return self.dtype != "uint8" and not self.is_image
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -36,6 +41,12 @@ class Spec:
     continuous: int = 0  # A: continuous actions, each in [-1, 1]
     branches: tuple[int, ...] = ()  # number of choices of each discrete branch
     feature: int = 0  # width of z; known once the representation exists
+    extra: tuple[str, ...] = ()  # sensors that only the prediction model sees
+
+    @property
+    def seen(self) -> tuple[Sensor, ...]:
+        """Sensors that the representation is made of."""
+        return tuple(s for s in self.sensors if s.name not in self.extra)
 
     @property
     def choices(self) -> int:
@@ -47,6 +58,11 @@ class Spec:
         """Width of a critic's output: one column for each discrete choice, or one when there is none."""
         return max(1, self.choices)
 
+    @property
+    def action_size(self) -> int:
+        """Width of an action as networks take it: the continuous part and every choice as one column of a one-hot."""
+        return self.continuous + self.choices
+
     def with_feature(self, feature: int) -> Spec:
         return replace(self, feature=feature)
 
@@ -56,6 +72,15 @@ class Action(NamedTuple):
 
     continuous: np.ndarray  # [k, A] float32 in [-1, 1]
     discrete: np.ndarray  # [k, branches] int32
+
+
+class Noise(NamedTuple):
+    """The random numbers of one step of k agents, which choose among n candidates each."""
+
+    normal: np.ndarray  # [k, n, A] standard normal
+    gumbel: np.ndarray  # [k, n, C]
+    pick: np.ndarray  # [k, n] Gumbel: which candidate
+    explore: np.ndarray  # [k] uniform: whether the discrete choice is a random one
 
 
 class Choice(NamedTuple):
@@ -135,22 +160,29 @@ class Step(NamedTuple):
     discrete: np.ndarray  # [k, branches] int32
     log_prob: np.ndarray  # [k, 2] float32: log mu of the continuous and of the discrete part
     state: np.ndarray  # [k, S] float32, the recurrent state the action was chosen in
+    previous: np.ndarray  # [k, P] float32, the action before it: continuous in [-1, 1], choices as one-hot
     reward: np.ndarray  # [k] float32
     discount: np.ndarray  # [k] float32: 0 after a true end, else 1
     last: np.ndarray  # [k] bool: a final observation, no action
 
 
 class Batch(NamedTuple):
-    """B windows of T steps from the replay, batch-major; observations and masks have T + 1 entries."""
+    """B windows of L = b + T steps from the replay, batch-major; what states have comes L + 1 times.
 
-    obs: dict[str, np.ndarray]  # {sensor: [B, T + 1, ...]}
-    mask: np.ndarray  # [B, T + 1, C] bool
-    continuous: np.ndarray  # [B, T, A] float32, before the squash
-    discrete: np.ndarray  # [B, T, branches] int32
-    log_prob: np.ndarray  # [B, T, 2] float32
-    reward: np.ndarray  # [B, T] float32
-    discount: np.ndarray  # [B, T] float32
-    valid: np.ndarray  # [B, T] float32: 1 where an action was taken, 0 on final rows and their padding
-    state: np.ndarray  # [B, S] float32, stored state of the first row
+    The first b steps only warm up a recurrent state; where an episode has fewer, its oldest row is repeated there with
+    valid = 0.
+    """
+
+    obs: dict[str, np.ndarray]  # {sensor: [B, L + 1, ...]}
+    mask: np.ndarray  # [B, L + 1, C] bool
+    previous: np.ndarray  # [B, L + 1, P] float32
+    continuous: np.ndarray  # [B, L, A] float32, before the squash
+    discrete: np.ndarray  # [B, L, branches] int32
+    log_prob: np.ndarray  # [B, L, 2] float32
+    reward: np.ndarray  # [B, L] float32
+    discount: np.ndarray  # [B, L] float32
+    valid: np.ndarray  # [B, L] float32: 1 where an action was taken, 0 on final rows and their padding
+    state: np.ndarray  # [B, S] float32, stored state of the very first row
+    stored: np.ndarray  # [B, S] float32, stored state of the first trained row
     weight: np.ndarray  # [B] float32, importance-sampling weights; the largest is 1
-    index: np.ndarray  # [B] int64, arrival numbers of the first rows: give them back with the priorities
+    index: np.ndarray  # [B] int64, arrival numbers of the first trained rows: give them back with the priorities

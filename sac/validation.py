@@ -16,7 +16,6 @@ from sac.config import Config, all_keys, field_of
 from sac.errors import UserError
 
 log = logging.getLogger(__name__)
-NOT_YET = ("use_rnn", "discrete_dqn_like", "use_prediction", "use_curiosity", "use_rnd", "use_normalization")
 
 
 def validated(composed: DictConfig) -> Config:
@@ -113,15 +112,25 @@ def _check_combinations(c: Config) -> None:
             "so returns cannot be corrected for them: set sac.n_step=1, or sac.use_n_step_is=false",
         ),
         (
+            not s.refresh_state or s.use_rnn,
+            "sac.refresh_state=true writes recurrent states back: it needs sac.use_rnn=true",
+        ),
+        (
+            s.learning_rate_end <= s.learning_rate,
+            f"sac.learning_rate_end={s.learning_rate_end} exceeds sac.learning_rate={s.learning_rate}",
+        ),
+        (
             c.eval.stop_return is None or c.eval.per_step > 0,
             "eval.stop_return needs evaluations: set eval.per_step to a number of steps",
         ),
     ):
         if not ok:
             raise UserError(message)
-    for name in NOT_YET:
-        if getattr(s, name):
-            raise UserError(f"sac.{name}=true: this version cannot do that; leave it false")
+    if s.use_rnn and s.burn_in_step and not s.burn_in_gradient and s.sequence_length < 10:
+        log.warning(
+            "sac.burn_in_gradient=false with sac.sequence_length=%s: errors reach back through so few steps only",
+            s.sequence_length,
+        )
     if s.v_c > s.v_rho:
         log.warning("sac.v_c=%s exceeds sac.v_rho=%s: V-trace's traces should be cut at least as early", s.v_c, s.v_rho)
     _check_environment(c)

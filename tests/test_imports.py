@@ -26,13 +26,15 @@ MAY_IMPORT = {
     "sac.ops": "sac.backend",
     "sac.nets": "sac.nets sac.ops sac.backend",
     "sac.extras": "sac.extras sac.nets sac.ops sac.backend",
-    "sac.agent": "sac.extras sac.nets sac.ops sac.backend sac.hyper",
-    **each("sac.track sac.replay sac.behaviour sac.networks_file sac.evolution sac.checkpoint", ""),
+    "sac.optimizers": "sac.backend sac.hyper",
+    "sac.acting": "sac.extras sac.nets sac.ops sac.backend",
+    "sac.agent": "sac.acting sac.extras sac.nets sac.ops sac.optimizers sac.backend sac.hyper",
+    **each("sac.track sac.replay sac.behaviour sac.networks_file sac.evolution sac.checkpoint sac.moments", ""),
     "sac.wire": "sac.clock sac.replay",
     "sac.rollout": "sac.clock",
     **each("sac.evaluation sac.evaluator sac.progress", "sac.rollout sac.evaluation sac.clock"),
-    "sac.learner": "sac.clock sac.replay",
-    "sac.offline": "sac.checkpoint sac.replay envs.adapters",
+    "sac.learner": "sac.clock sac.replay sac.moments",
+    "sac.offline": "sac.checkpoint sac.moments sac.replay envs.adapters",
     "envs.adapters": "",
     "envs.players": "",
     **each(RIM, "sac envs"),
@@ -91,7 +93,7 @@ def test_a_wrong_arrow_is_noticed(name, wrong):
 
 
 NUMPY_HALF = """sac.replay sac.track sac.rollout sac.behaviour sac.evaluation sac.learner sac.checkpoint sac.hyper
-sac.networks_file envs.adapters envs.players"""
+sac.moments sac.networks_file envs.adapters envs.players"""
 NUMPY_RIM = "sac.run_folder sac.command_line sac.config sac.assemble sac.roles"
 
 

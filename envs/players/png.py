@@ -7,6 +7,18 @@ import io
 import numpy as np
 from PIL import Image
 
+from envs.players.protocol import Sensor
+
+
+def sensor(name: str, shape: tuple[int, int, int], channels_first: bool) -> Sensor:
+    """Of [H, W, C] pictures, described as com.unity.ml-agents >= 3.0 (channels first) or older ones do."""
+    height, width, channels = shape
+    if channels_first:
+        shape, properties = (channels, height, width), (1, 2, 2)
+    else:
+        properties = (2, 2, 1)
+    return Sensor(name, shape, True, mapping(channels), properties)
+
 
 def encode(picture: np.ndarray) -> bytes:
     """Three channels a PNG; one channel is sent as grey RGB; missing channels of the last PNG are black."""

@@ -63,14 +63,15 @@ class Report:
 
 
 def join(first: Report, second: Report) -> Report:
-    """One report of both, for vector sensors of one behaviour without masks and groups."""
+    """One report of both, for one behaviour without groups; masks in both or in neither."""
     return Report(
         first.behaviour,
         np.concatenate([first.ids, second.ids]),
-        [np.concatenate(pair) for pair in zip(first.obs, second.obs)],
+        [a + b if isinstance(a, list) else np.concatenate([a, b]) for a, b in zip(first.obs, second.obs)],
         np.concatenate([first.reward, second.reward]),
         np.concatenate([first.done, second.done]),
         np.concatenate([first.interrupted, second.interrupted]),
+        None if first.mask is None else np.concatenate([first.mask, second.mask]),
     )
 
 

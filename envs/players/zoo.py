@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -81,15 +82,12 @@ class Zoo:
             yield Sensor("Large", (self.value("large"),))
         if not self.value("pictures"):
             return
-        bare = self.value("bare") > 0
         for name, channels in PICTURES.items():
-            shape, properties = (HEIGHT, WIDTH, channels), (2, 2, 1)
-            if self.value("channels_first"):
-                shape, properties = (channels, HEIGHT, WIDTH), (1, 2, 2)
-            mapping = () if bare else png.mapping(channels)
-            if name == "GridColour" and self.value("camera"):
-                name = "CameraSensor"
-            yield Sensor(name, shape, name != "GridRaw", mapping, () if bare else properties)
+            title = "CameraSensor" if name == "GridColour" and self.value("camera") else name
+            sensor = png.sensor(title, (HEIGHT, WIDTH, channels), self.value("channels_first") > 0)
+            if self.value("bare"):
+                sensor = replace(sensor, mapping=(), properties=())
+            yield replace(sensor, png=name != "GridRaw")
 
     def misbehave(self) -> None:
         if self.tick and self.tick == self.value("die"):

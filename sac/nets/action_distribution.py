@@ -26,9 +26,9 @@ class TanhNormal:
         """Raw action of the deterministic policy [..., A]."""
         return self.normal.loc
 
-    def log_prob(self, raw):
-        """Log-density of the squashed action, from the raw one: no arctanh near the bounds. [..., A] -> [...]."""
-        return tf.reduce_sum(self.normal.log_prob(raw) - tfb.Tanh().forward_log_det_jacobian(raw), axis=-1)
+    def log_probs(self, raw):
+        """Log-density of each squashed action, from the raw ones: no arctanh near the bounds. [..., A] -> [..., A]."""
+        return self.normal.log_prob(raw) - tfb.Tanh().forward_log_det_jacobian(raw)
 
 
 class ActionDistribution:
@@ -38,7 +38,7 @@ class ActionDistribution:
     """
 
     def __init__(self, spec, continuous=None, logits=None, mask=None):
-        self.spec, self.continuous, self.logits = spec, continuous, logits
+        self.spec, self.continuous, self.logits, self.mask = spec, continuous, logits, mask
         if logits is not None:
             if logits.shape[-1] != spec.choices:
                 expected = f"(..., {spec.choices}): one for each choice of the branches {list(spec.branches)}"
@@ -51,6 +51,19 @@ class ActionDistribution:
     def masked(self, mask):
         """The same policy restricted to legal choices. mask [..., C], true = legal."""
         return ActionDistribution(self.spec, self.continuous, self.logits, mask)
+
+    def uniform(self):
+        """The same continuous part with every legal choice equally probable."""
+        logits = None if self.logits is None else tf.zeros_like(self.logits)
+        return ActionDistribution(self.spec, self.continuous, logits, self.mask)
+
+    def greedy(self, columns):
+        """The same continuous part with, in each branch, the legal choice whose column [..., C] is largest."""
+        if self.logits is None:
+            return self
+        legal = columns if self.mask is None else tf.where(self.mask, columns, -float("inf"))
+        best = one_hot(self._branchwise_argmax(legal), self.spec)
+        return ActionDistribution(self.spec, self.continuous, tf.where(best > 0, 0.0, ILLEGAL), self.mask)
 
     def column_probs(self, like):
         """Probability of each critic column [..., C]; 1 for the single column of a purely continuous policy."""
@@ -70,22 +83,29 @@ class ActionDistribution:
 
     def continuous_log_prob(self, raw):
         """Log-density of the continuous part [..., A] -> [...]."""
-        return tf.reduce_sum(raw, axis=-1) if self.continuous is None else self.continuous.log_prob(raw)
+        return tf.reduce_sum(self.continuous_log_probs(raw), axis=-1)
 
-    def from_noise(self, normal, gumbel):
-        """A sample (raw [..., A], choices [..., branches]) from standard-normal [..., A] and Gumbel [..., C] noise."""
-        raw = normal if self.continuous is None else self.continuous.from_noise(normal)
-        return raw, self._best(gumbel)
+    def continuous_log_probs(self, raw):
+        """Log-density of each continuous action [..., A] -> [..., A]."""
+        return tf.zeros_like(raw) if self.continuous is None else self.continuous.log_probs(raw)
 
-    def mode(self, normal, gumbel):
-        """The most probable action, shaped like `from_noise` (the noise only lends its shape)."""
-        raw = normal if self.continuous is None else self.continuous.mode()
-        return raw, self._best(tf.zeros_like(gumbel))
+    def raw_from_noise(self, normal):
+        """Raw continuous action made of standard-normal noise [..., A]."""
+        return normal if self.continuous is None else self.continuous.from_noise(normal)
 
-    def _best(self, bonus):
+    def raw_mode(self, like):
+        """Raw continuous action of the deterministic policy, shaped like `like` [..., A]."""
+        return like if self.continuous is None else self.continuous.mode()
+
+    def choices(self, gumbel):
+        """A sample [..., branches] from Gumbel noise [..., C]; the most probable choices where the noise is zero."""
         if self.logits is None:
-            return tf.zeros(tf.concat([tf.shape(bonus)[:-1], [0]], 0), tf.int32)
-        scores = tf.split(self.log_probs + bonus, list(self.spec.branches), axis=-1)
+            return tf.zeros((*gumbel.shape[:-1], 0), tf.int32)
+        return self._branchwise_argmax(self.log_probs + gumbel)
+
+    def _branchwise_argmax(self, columns):
+        """[..., C] -> [..., branches]."""
+        scores = tf.split(columns, list(self.spec.branches), axis=-1)
         return tf.stack([tf.argmax(s, axis=-1, output_type=tf.int32) for s in scores], axis=-1)
 
 

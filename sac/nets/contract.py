@@ -1,20 +1,27 @@
 """The nn.py contract: builds each network of a module on the Spec and says what is wrong in words.
 
-A module defines only the classes that it changes: ModelRep, ModelPolicy, ModelQ; the rest are `sac.nets.defaults`.
+A module defines only the classes that it changes: ModelRep, ModelPolicy, ModelQ, and those of the extras; the rest are
+the defaults.
 Every class takes the Spec first and the keywords of `base.nn_kwargs[<class name>]`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 
+import numpy as np
+
 from sac.backend import keras, tf
 from sac.errors import UserError
-from sac.nets import defaults
+from sac.nets import auxiliary_defaults, defaults
 from sac.nets.action_distribution import ActionDistribution
+from sac.nets.noisy import number_streams
+from sac.nets.normalizer import Normalizer
 from sac.types import Spec
 
+DEFAULTS = {**vars(auxiliary_defaults), **vars(defaults)}
 PROBE, WINDOW = 3, 5  # rows of the trial batch and steps of its windows: mixed-up axes show
 
 
@@ -28,12 +35,19 @@ class Networks:
     critics: list[keras.layers.Layer]
     target_rep: keras.layers.Layer
     target_critics: list[keras.layers.Layer]
+    slow_policy: keras.layers.Layer | None = None  # follows the policy as targets do; only where it is clipped to it
+    normalizer: Normalizer = field(default_factory=Normalizer)
     state_size: int = 0
     previous_size: int = field(init=False, default=0)
 
     def __post_init__(self):
         # A memoryless representation is handed a previous action of width 0: nothing stores one for it.
-        self.previous_size = self.spec.continuous + self.spec.choices if self.state_size else 0
+        self.previous_size = self.spec.action_size if self.state_size else 0
+        number_streams(self.parts().values())
+
+    def observe(self, obs):
+        """Raw observations as networks see them."""
+        return self.normalizer(scaled(obs, self.spec))
 
     @property
     def critic_weights(self):
@@ -42,35 +56,41 @@ class Networks:
 
     def target_pairs(self):
         """(online, target) weights for the Polyak step, non-trainable ones included."""
-        online, target = (self.rep, *self.critics), (self.target_rep, *self.target_critics)
+        online, target = [self.rep, *self.critics], [self.target_rep, *self.target_critics]
+        if self.slow_policy is not None:
+            online, target = [*online, self.policy], [*target, self.slow_policy]
         return [pair for a, b in zip(online, target) for pair in zip(a.weights, b.weights)]
 
     def parts(self):
         """Name -> layer, for checkpoints."""
-        named = {"rep": self.rep, "policy": self.policy, "target_rep": self.target_rep}
+        named = {"rep": self.rep, "policy": self.policy, "target_rep": self.target_rep, "normalizer": self.normalizer}
         named |= {f"critic_{i}": layer for i, layer in enumerate(self.critics)}
         named |= {f"target_critic_{i}": layer for i, layer in enumerate(self.target_critics)}
-        return named
+        return named if self.slow_policy is None else named | {"slow_policy": self.slow_policy}
 
 
 def scaled(obs, spec: Spec):
-    """Raw observations as networks see them: uint8 becomes float32 in [0, 1], the rest float32."""
+    """Raw observations as numbers: uint8 becomes float32 in [0, 1], the rest float32."""
     scale = {s.name: 1 / 255.0 if s.dtype == "uint8" else 1.0 for s in spec.sensors}
     return {name: tf.cast(obs[name], tf.float32) * factor for name, factor in scale.items()}
 
 
-class _Builder:
-    def __init__(self, module: ModuleType | None, kwargs: dict):
-        self.module, self.kwargs = module, kwargs
-        known = {n for n in dir(defaults) if n.startswith("Model")}
-        unknown = sorted(set(kwargs) - known)
+class Builder:
+    """Makes the classes of a user's module, or the defaults, and names them in every complaint."""
+
+    def __init__(self, module: ModuleType | None = None, kwargs: Mapping[str, dict] | None = None):
+        self.module, self.kwargs = module, kwargs or {}
+        known = {n for n in DEFAULTS if n.startswith("Model")}
+        unknown = sorted(set(self.kwargs) - known)
         if unknown:
             raise UserError(f"base.nn_kwargs names {unknown}; it takes the class names {sorted(known)}")
 
-    def make(self, name: str, spec: Spec):
-        cls = getattr(self.module, name, None) or getattr(defaults, name)
+    def make(self, name: str, spec: Spec, **of_default):
+        """An instance. `of_default` are keywords that only our default class takes."""
+        mine = getattr(self.module, name, None)
+        cls, kwargs = (mine, {}) if mine else (DEFAULTS[name], of_default)
         try:
-            return cls(spec, **self.kwargs.get(name, {}))
+            return cls(spec, **{**kwargs, **self.kwargs.get(name, {})})
         except Exception as error:
             what = f"{type(error).__name__}: {error} (it is called with the Spec and base.nn_kwargs.{name})"
             raise UserError(f"{self.where(name)} cannot be made: {what}") from error
@@ -80,6 +100,7 @@ class _Builder:
         return f"{name} in {self.module.__file__}" if mine else f"the default {name}"
 
     def call(self, name: str, layer, *args):
+        """Calls a network. Raises UserError when it fails."""
         try:
             return layer(*args)
         except UserError as error:
@@ -89,55 +110,88 @@ class _Builder:
             raise UserError(f"{self.where(name)} failed when called on inputs of shape {shapes}: {error}") from error
 
     def expect(self, name: str, what: str, found, expected: tuple):
+        """Raises UserError when `found` is not a tensor of the expected shape."""
         if not hasattr(found, "shape") or tuple(found.shape) != expected:
             shape = tuple(found.shape) if hasattr(found, "shape") else type(found).__name__
             raise UserError(f"{self.where(name)} must return {what} of shape {expected}, found {shape}")
 
 
-def build_networks(spec: Spec, module: ModuleType | None, kwargs: dict, ensemble: int) -> Networks:
+def build_networks(
+    spec: Spec, build: Builder, ensemble: int, *,
+    recurrent: bool = False, normalized: bool = False, slow_policy: bool = False,
+) -> Networks:  # fmt: skip
     """Makes and checks all networks. Raises UserError naming class, expected and found shape."""
-    build = _Builder(module, kwargs)
-    rep, target_rep = build.make("ModelRep", spec), build.make("ModelRep", spec)
-    state_size = int(getattr(rep, "state_size", 0))
-    previous_size = spec.continuous + spec.choices if state_size else 0
-    obs = scaled({s.name: tf.zeros((PROBE, *s.shape), s.dtype) for s in spec.sensors}, spec)
-    inputs = obs, tf.zeros((PROBE, previous_size)), tf.zeros((PROBE, state_size))
-    out = build.call("ModelRep", rep, *inputs)
-    build.call("ModelRep", target_rep, *inputs)
-    if not (isinstance(out, tuple) and len(out) == 2):
-        raise UserError(f"{build.where('ModelRep')} must return (z, state), found {type(out).__name__}")
-    z, state = out
-    if len(getattr(z, "shape", ())) != 2:
-        found = tuple(z.shape) if hasattr(z, "shape") else type(z).__name__
-        raise UserError(f"{build.where('ModelRep')} must return z of shape ({PROBE}, features), found {found}")
-    build.expect("ModelRep", "z", z, (PROBE, int(z.shape[-1])))
-    build.expect("ModelRep", "state", state, (PROBE, state_size))
+    cell = {"cell": "gru"} if recurrent else {}
+    reps = [build.make("ModelRep", spec, **cell) for _ in range(2)]
+    state_size = int(getattr(reps[0], "state_size", 0))
+    if recurrent != (state_size > 0):
+        kind = "has no memory (state_size 0)" if recurrent else f"has a memory (state_size {state_size})"
+        need = "give it a state_size, or set sac.use_rnn=false" if recurrent else "set sac.use_rnn=true"
+        raise UserError(f"{build.where('ModelRep')} {kind} and sac.use_rnn={str(recurrent).lower()}: {need}")
+    inputs = _probe(spec, state_size)
+    z = _check_rep(build, reps, inputs, state_size)
     spec = spec.with_feature(int(z.shape[-1]))
 
-    policy = build.make("ModelPolicy", spec)
-    action = tf.zeros((PROBE, spec.continuous))
+    policies = [build.make("ModelPolicy", spec) for _ in range(1 + slow_policy)]
     critics = [build.make("ModelQ", spec) for _ in range(2 * ensemble)]
-    _check_heads(build, spec, policy, critics, z, action)
-    if not state_size:  # acting has one leading axis, learning has two: windows and their steps
-        windows = [tf.nest.map_structure(lambda x: tf.stack([x] * WINDOW, axis=1), x) for x in (inputs, action)]
-        z, state = build.call("ModelRep", rep, *windows[0])
-        build.expect("ModelRep", "z", z, (PROBE, WINDOW, spec.feature))
-        build.expect("ModelRep", "state", state, (PROBE, WINDOW, 0))
-        _check_heads(build, spec, policy, critics[:1], z, windows[1])
-    networks = Networks(spec, rep, policy, critics[:ensemble], target_rep, critics[ensemble:], state_size)
+    action = tf.zeros((PROBE, WINDOW, spec.continuous))
+    for lead in (np.s_[:, 0], np.s_[:]):  # acting has one leading axis, learning has two: windows and their steps
+        _check_heads(build, spec, policies, critics, z[lead], action[lead])
+    networks = Networks(
+        spec, reps[0], policies[0], critics[:ensemble], reps[1], critics[ensemble:], *policies[1:],
+        normalizer=Normalizer([s for s in spec.sensors if s.normalizable] if normalized else ()),
+        state_size=state_size,
+    )  # fmt: skip
     for online, target in networks.target_pairs():
         target.assign(online)
     return networks
 
 
-def _check_heads(build: _Builder, spec: Spec, policy, critics, z, action) -> None:
+def _probe(spec: Spec, state_size: int):
+    """Observations, previous actions and the first state of a few random windows."""
+    rng = np.random.default_rng(0)
+    lead = PROBE, WINDOW
+    obs = {s.name: (rng.random((*lead, *s.shape)) * (255 if s.dtype == "uint8" else 1)) for s in spec.sensors}
+    obs = scaled({s.name: obs[s.name].astype(s.dtype) for s in spec.sensors}, spec)
+    previous = rng.random((*lead, spec.action_size if state_size else 0)).astype(np.float32)
+    return obs, tf.convert_to_tensor(previous), tf.zeros((PROBE, state_size))
+
+
+def _check_rep(build: Builder, reps, inputs, state_size: int):
+    """z [PROBE, WINDOW, F] of the first one; both get their weights."""
+    obs, previous, state = inputs
+    steps = []
+    for t in range(WINDOW):
+        out = build.call("ModelRep", reps[0], {name: x[:, t] for name, x in obs.items()}, previous[:, t], state)
+        if not (isinstance(out, tuple) and len(out) == 2):
+            raise UserError(f"{build.where('ModelRep')} must return (z, state), found {type(out).__name__}")
+        z, state = out
+        if len(getattr(z, "shape", ())) != 2:
+            found = tuple(z.shape) if hasattr(z, "shape") else type(z).__name__
+            raise UserError(f"{build.where('ModelRep')} must return z of shape ({PROBE}, features), found {found}")
+        build.expect("ModelRep", "z", z, (PROBE, int(z.shape[-1])))
+        build.expect("ModelRep", "state", state, (PROBE, state_size))
+        steps.append(z)
+    (z, last), _ = (build.call("ModelRep", rep, *inputs) for rep in reps)
+    build.expect("ModelRep", "z", z, (PROBE, WINDOW, int(steps[0].shape[-1])))
+    build.expect("ModelRep", "state", last, (PROBE, state_size))
+    if not np.allclose(z, tf.stack(steps, axis=1), atol=1e-3, rtol=1e-3) or not np.allclose(last, state, atol=1e-3):
+        raise UserError(
+            f"{build.where('ModelRep')} says something else of a window [{PROBE}, {WINDOW}, ...] than of its steps "
+            "one by one: it must go through the steps in order, from the state that it is given"
+        )
+    return z
+
+
+def _check_heads(build: Builder, spec: Spec, policies, critics, z, action) -> None:
     lead = tuple(z.shape[:-1])
-    _check_distribution(build, spec, build.call("ModelPolicy", policy, z), lead)
+    for policy in policies:
+        _check_distribution(build, spec, build.call("ModelPolicy", policy, z), lead)
     for critic in critics:
         build.expect("ModelQ", "Q columns", build.call("ModelQ", critic, z, action), (*lead, spec.columns))
 
 
-def _check_distribution(build: _Builder, spec: Spec, pi, lead: tuple) -> None:
+def _check_distribution(build: Builder, spec: Spec, pi, lead: tuple) -> None:
     if not isinstance(pi, ActionDistribution):
         raise UserError(f"{build.where('ModelPolicy')} must return an ActionDistribution, found {type(pi).__name__}")
     if spec.continuous:
@@ -148,7 +202,7 @@ def _check_distribution(build: _Builder, spec: Spec, pi, lead: tuple) -> None:
         build.expect("ModelPolicy", "continuous actions", pi.continuous.mode(), shape)
         raw = build.call("ModelPolicy", pi.continuous.from_noise, tf.zeros(shape))
         build.expect("ModelPolicy", "continuous samples", raw, shape)
-        log_prob = build.call("ModelPolicy", pi.continuous.log_prob, raw)
-        build.expect("ModelPolicy", "continuous log-probabilities", log_prob, lead)
+        log_probs = build.call("ModelPolicy", pi.continuous.log_probs, raw)
+        build.expect("ModelPolicy", "continuous log-probabilities", log_probs, shape)
     if spec.choices:
         build.expect("ModelPolicy", "logits", pi.logits, (*lead, spec.choices))

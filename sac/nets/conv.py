@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from sac.backend import keras, tf
 
 # (filters, kernel, stride) by the smaller side of the image
@@ -48,3 +50,40 @@ class ConvStack(keras.layers.Layer):
         x = self.dense(tf.reshape(x, [-1, self.flat]))
         out = tf.reshape(x, tf.concat([lead, [self.units]], 0))
         return tf.ensure_shape(out, (*image.shape[:-3], self.units))
+
+
+class DeconvStack(keras.layers.Layer):
+    """The ConvStack of such an image backwards: dense, then transposed convolutions, a sigmoid at the end.
+
+    [..., F] -> [..., *image] in [0, 1]. Sides that the strides do not divide are made too large and cropped.
+    """
+
+    def __init__(self, image, layers=None, **kwargs):
+        super().__init__(**kwargs)
+        self.image, self.plan = tuple(image), layers or stack_for(*image[:2])
+
+    def build(self, shape):
+        height, width, channels = self.image
+        shrink = math.prod(stride for _, _, stride in self.plan)
+        self.grid = -(-height // shrink), -(-width // shrink), self.plan[-1][0]
+        outputs = [channels, *(filters for filters, _, _ in self.plan[:-1])]
+        self.deconvs = [
+            keras.layers.Conv2DTranspose(
+                outputs[i], kernel, stride, padding="same", activation="relu" if i else "sigmoid"
+            )
+            for i, (_, kernel, stride) in reversed(list(enumerate(self.plan)))
+        ]
+        self.dense = keras.layers.Dense(math.prod(self.grid), activation="relu")
+        self.dense.build((None, shape[-1]))
+        x = (None, *self.grid)
+        for deconv in self.deconvs:
+            deconv.build(x)
+            x = deconv.compute_output_shape(x)
+
+    def call(self, z):
+        lead = tf.shape(z)[:-1]
+        x = tf.reshape(self.dense(tf.reshape(z, [-1, z.shape[-1]])), [-1, *self.grid])
+        for deconv in self.deconvs:
+            x = deconv(x)
+        out = tf.reshape(x[:, : self.image[0], : self.image[1]], tf.concat([lead, self.image], 0))
+        return tf.ensure_shape(out, (*z.shape[:-1], *self.image))

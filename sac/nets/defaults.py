@@ -6,23 +6,28 @@ from sac.backend import keras, tf
 from sac.nets.action_distribution import LOG_STD_MAX, LOG_STD_MIN, ActionDistribution, TanhNormal
 from sac.nets.conv import ConvStack
 from sac.nets.mlp import MLP, flat_concat
+from sac.nets.recurrent import NoMemory, Recurrent
 
 HIDDEN = (256, 256)
 
 
 class ModelRep(keras.layers.Layer):
-    """Observations to features z: vectors as they are, images through a ConvStack, all concatenated."""
+    """Observations to features z: vectors as they are, images through a ConvStack, all concatenated.
 
-    state_size = 0  # width of the recurrent state; 0 = memoryless
+    With `cell` (gru | lstm; the default where sac.use_rnn is on) what a recurrent layer of `units` makes of them and of
+    the previous action is appended.
+    """
 
-    def __init__(self, spec, conv_units=64, **kwargs):
+    def __init__(self, spec, conv_units=64, cell=None, units=64, **kwargs):
         super().__init__(**kwargs)
-        self.sensors = spec.sensors
-        self.convs = {s.name: ConvStack(units=conv_units) for s in spec.sensors if s.is_image}
-        self.flat = [len(s.shape) != 1 and not s.is_image for s in spec.sensors]
+        self.sensors = spec.seen
+        self.convs = {s.name: ConvStack(units=conv_units) for s in self.sensors if s.is_image}
+        self.memory = Recurrent(units, cell) if cell else NoMemory()
+        self.state_size = self.memory.state_size  # width of the recurrent state; 0 = memoryless
 
     def call(self, obs, previous_action, state):
-        """{sensor: [..., *shape]}, previous_action [..., P], state [..., S] -> z [..., F], state [..., S]."""
+        """One step {sensor: [k, *shape]}, previous_action [k, P], state [k, S] -> z [k, F], state; or a window
+        {sensor: [B, T, *shape]}, previous_action [B, T, P], state [B, S] -> z [B, T, F], last state."""
         parts = []
         for sensor in self.sensors:
             x = obs[sensor.name]
@@ -33,7 +38,9 @@ class ModelRep(keras.layers.Layer):
                 size = int(tf.TensorShape(sensor.shape).num_elements())
                 x = tf.reshape(x, tf.concat([lead, [size]], 0))
             parts.append(x)
-        return flat_concat(parts), state
+        x = flat_concat(parts)
+        remembered, state = self.memory(tf.concat([x, previous_action], axis=-1), state)
+        return tf.concat([x, remembered], axis=-1), state
 
 
 class ModelPolicy(keras.layers.Layer):

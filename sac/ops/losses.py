@@ -26,6 +26,16 @@ def critic(q, target, clip_centre, weight, valid, clip_epsilon: float):
     return tf.math.divide_no_nan(tf.reduce_sum(summed), tf.reduce_sum(valid))
 
 
+def held_log_prob(log_probs, slow, epsilon: float):
+    """log pi(a|s) [..., A] -> [...], at least what it is when held within [1 - eps, 1 + eps] times the slow policy's.
+
+    The larger of both makes the larger loss: where pi leaves that interval downwards, entropy pays no longer.
+    """
+    low, high = tf.math.log(1 - epsilon), tf.math.log(1 + epsilon)
+    held = slow + tf.clip_by_value(log_probs - slow, low, high)
+    return tf.maximum(tf.reduce_sum(log_probs, axis=-1), tf.reduce_sum(held, axis=-1))
+
+
 def temperature(log_alpha, entropy, target_entropy, valid):
     """log alpha * (H - H_target), averaged: alpha falls while the policy is more random than wanted.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -42,6 +42,7 @@ def columns(spec: Spec, state_size: int) -> Columns:
         "discrete": ((len(spec.branches),), "int32"),
         "log_prob": ((2,), "float32"),
         "state": ((state_size,), "float32"),
+        "previous": ((spec.action_size if state_size else 0,), "float32"),
         "reward": ((), "float32"),
         "discount": ((), "float32"),
         "last": ((), "bool"),
@@ -139,6 +140,15 @@ class Replay:
         transitions = self.add(step)
         self._silent = self._ring.total
         return transitions
+
+    def stored(self, chunk: int = 4096) -> Iterator[Step]:
+        """All live rows in the order of their arrival; streams are not told apart any more."""
+        column = self._ring.columns
+        for first in range(self._ring.oldest, self._ring.total, chunk):
+            places = np.arange(first, min(first + chunk, self._ring.total)) % self.capacity
+            obs = {name: column[OBS + name][places] for name in self._sensors}
+            rest = {name: column[name][places] for name in self._columns if not name.startswith(OBS)}
+            yield Step(stream=np.zeros(len(places), np.int64), obs=obs, **rest)
 
     def close_open_streams(self, streams: Iterable[int] | None = None) -> int:
         """Ends open episodes (all, or those named) as truncations; returns how many.
@@ -256,6 +266,7 @@ class Replay:
         return Batch(
             obs={name: ring.gather(OBS + name, rows) for name in self._sensors},
             mask=ring.gather("mask", rows),
+            previous=ring.gather("previous", rows),
             continuous=ring.gather("continuous", acts),
             discrete=ring.gather("discrete", acts),
             log_prob=ring.gather("log_prob", acts),
@@ -263,6 +274,7 @@ class Replay:
             discount=ring.gather("discount", acts),
             valid=valid.astype(np.float32),
             state=ring.gather("state", rows[..., 0]),
+            stored=ring.gather("state", rows[..., self.burn_in]),
             weight=weight,
             index=index,
         )

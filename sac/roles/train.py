@@ -49,7 +49,7 @@ def train(config: Config, make_env: Callable[..., Env] = assemble.make_env) -> f
             if resume is not None:
                 training.resume(resume)
             else:
-                assemble.fill_replay(config, training.env, training.replay, training.agent.state_size)
+                training.fill_memory()
         except BaseException:
             if resume is None:
                 folder.release()
@@ -106,7 +106,11 @@ class Training:
         self.checkpoints = Checkpoints(folder.checkpoints)
         check_disk(folder.path, self._checkpoint_bytes())
         limiter = assemble.make_limiter(config, self.env.n_agents)
-        self.learner = Learner(agent, self.replay, limiter, config.replay.batch_size, self.clock)
+        self.moments = assemble.make_moments(config, self.env.spec)
+        self.learner = Learner(
+            agent, self.replay, limiter, config.replay.batch_size, self.clock, moments=self.moments,
+            refresh_state=config.sac.refresh_state,
+        )  # fmt: skip
         self.exploring = assemble.make_exploring(config, agent, seed)
         self.rollout = self._new_rollout(seed)
         self.evaluator = Evaluator(
@@ -155,6 +159,7 @@ class Training:
 
     def _learn_from(self, experience: Experience) -> None:
         earned = self.replay.add(experience.step)
+        self.moments.add(experience.step)
         self.progress.took_in(experience, earned)
         self.learner.limiter.earn(earned, self.replay.ready and self.steps > self._fill_until)
         self.learner.work()
@@ -186,6 +191,7 @@ class Training:
         if updates > self.progress.summarised:
             self.progress.summarised = updates
             tracker.scalars(self.learner.metrics() | self.progress.rates(updates) | self.clock.drain(), self.steps)
+            tracker.images(self.learner.pictures(), self.steps)
 
     # --- evaluation
 
@@ -216,7 +222,7 @@ class Training:
     def _parts(self) -> dict:
         parts = {
             "agent": self.agent, "limiter": self.learner.limiter, "exploring": self.exploring,
-            "rollout": self.rollout, "evaluation": self.evaluator, "progress": self.progress,
+            "rollout": self.rollout, "moments": self.moments, "evaluation": self.evaluator, "progress": self.progress,
         }  # fmt: skip
         return parts | {"replay": self.replay} if self.config.replay.save else parts
 
@@ -260,6 +266,10 @@ class Training:
 
     def _now(self) -> tuple:
         return self.steps, self.learner.updates, tuple(self.evaluator.scores.returns)
+
+    def fill_memory(self) -> None:
+        """What a new run begins with, where the config names something."""
+        assemble.fill_replay(self.config, self.env, self.replay, self.agent.state_size, self.moments)
 
     def resume(self, which: str | int) -> None:
         """Continues from a checkpoint. Raises UserError when none fits."""

@@ -60,7 +60,8 @@ class Tracker:
 
     def images(self, values: Mapping[str, np.ndarray], step: int) -> None:
         """Pictures [H, W, 1 or 3] uint8, by name."""
-        self._all("images", values, step)
+        if values:
+            self._all("images", values, step)
 
     def close(self, exit_code: int = 0, reason: str = "", result: Mapping[str, Any] | None = None) -> None:
         """Closes every sink; later calls do nothing."""

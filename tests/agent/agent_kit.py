@@ -9,8 +9,10 @@ import numpy as np
 from sac.agent import Agent
 from sac.backend import keras, seed_everything, tf
 from sac.hyper import Hyper
-from sac.nets.contract import build_networks
-from sac.types import Batch, Choice, Sensor, Spec
+from sac.nets.contract import Builder, build_networks
+from sac.ops.discrete_choice import ByPolicy
+from sac.ops.value_scale import Plain
+from sac.types import Batch, Choice, Noise, Sensor, Spec
 
 SENSORS = (Sensor("v", (3,)),)
 SPECS = {
@@ -40,10 +42,17 @@ def module(**classes) -> ModuleType:
     return found
 
 
-def make_agent(spec: Spec, *, seed=0, ensemble=2, nn: ModuleType | None = None, jit=False, **hyper) -> Agent:
+def make_agent(
+    spec: Spec, *, seed=0, ensemble=2, nn: ModuleType | None = None, jit=False, choice=ByPolicy, scale=Plain,
+    extras=None, networks=None, **hyper,
+) -> Agent:  # fmt: skip
+    """`extras` is an Extras or makes one of the builder and the spec; `networks` are options of build_networks."""
     seed_everything(seed)
     kwargs = {name: value for name, value in HIDDEN.items() if not hasattr(nn, name)}
-    return Agent(build_networks(spec, nn, kwargs, ensemble), Hyper(jit=jit, **hyper), seed)
+    build = Builder(nn, kwargs)
+    nets = build_networks(spec, build, ensemble, **networks or {})
+    extras = extras(build, nets.spec) if callable(extras) else extras
+    return Agent(nets, Hyper(jit=jit, **hyper), seed, choice, scale, extras)
 
 
 def observations(spec: Spec, rng, *lead) -> dict[str, np.ndarray]:
@@ -55,7 +64,7 @@ def observations(spec: Spec, rng, *lead) -> dict[str, np.ndarray]:
     }
 
 
-def windows(spec: Spec, *lead: int, steps: int, seed=0, mask=None) -> Batch:
+def windows(spec: Spec, *lead: int, steps: int, seed=0, mask=None, state=0) -> Batch:
     """Random windows with leading axes [B] or [K, B]; some end in a truncation. Choices are legal ones."""
     rng = np.random.default_rng(seed)
     shape = (*lead, steps)
@@ -68,13 +77,15 @@ def windows(spec: Spec, *lead: int, steps: int, seed=0, mask=None) -> Batch:
     return Batch(
         obs=observations(spec, rng, *lead, steps + 1),
         mask=mask,
+        previous=rng.normal(size=(*lead, steps + 1, spec.action_size * bool(state))).astype(np.float32),
         continuous=rng.normal(size=(*shape, spec.continuous)).astype(np.float32),
         discrete=np.stack(discrete, -1).astype(np.int32) if discrete else np.zeros((*shape, 0), np.int32),
         log_prob=(rng.uniform(-1.5, -0.5, (*shape, 2)) * [spec.continuous > 0, spec.choices > 0]).astype(np.float32),
         reward=rng.normal(size=shape).astype(np.float32),
         discount=(rng.random(shape) < 0.9).astype(np.float32),
         valid=valid,
-        state=np.zeros((*lead, 0), np.float32),
+        state=rng.normal(size=(*lead, state)).astype(np.float32),
+        stored=rng.normal(size=(*lead, state)).astype(np.float32),
         weight=rng.uniform(0.3, 1, lead).astype(np.float32),
         index=np.zeros(lead, np.int64),
     )
@@ -91,13 +102,19 @@ def single(batch: Batch, k: int | None = None) -> Batch:
     return Batch(*map(pick, batch))
 
 
-def act(agent: Agent, obs, mask=None, *, seed=0, greedy=False) -> Choice:
+def draw(agent: Agent, k: int, rng) -> Noise:
+    n, f32 = agent.candidates, np.float32
+    normal, gumbel = rng.normal(size=(k, n, agent.spec.continuous)), rng.gumbel(size=(k, n, agent.spec.choices))
+    return Noise(normal.astype(f32), gumbel.astype(f32), rng.gumbel(size=(k, n)).astype(f32), rng.random(k, f32))
+
+
+def act(agent: Agent, obs, mask=None, *, seed=0, layer_seed=(0, 0), epsilon=0.0, greedy=False) -> Choice:
     k = len(next(iter(obs.values())))
     rng = np.random.default_rng(seed)
-    normal = rng.normal(size=(k, agent.spec.continuous)).astype(np.float32)
-    gumbel = rng.gumbel(size=(k, agent.spec.choices)).astype(np.float32)
+    noise = draw(agent, k, rng)
     mask = np.ones((k, agent.spec.choices), bool) if mask is None else mask
-    return agent.act(obs, mask, np.zeros((k, 0), np.float32), np.zeros((k, 0), np.float32), normal, gumbel, greedy)
+    empty = np.zeros((k, 0), np.float32)
+    return agent.act(obs, mask, empty, empty, noise, layer_seed, epsilon, greedy)
 
 
 def weights(agent: Agent) -> dict[str, np.ndarray]:

@@ -44,7 +44,7 @@ def watched_update(agent, batch, monkeypatch) -> SimpleNamespace:
 
     monkeypatch.setattr(agent_module, "losses", SimpleNamespace(**{**vars(losses), "critic": critic}))
     as_tensors = tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=()))
-    seen.metrics, seen.td_error = agent._update_one(as_tensors)
+    seen.metrics, seen.td_error, _ = agent._update_one(as_tensors)
     return seen
 
 
@@ -211,14 +211,15 @@ def test_no_gradient_flows_through_the_targets(trace, monkeypatch):
     others = [w for layer in others for w in layer.trainable_weights]
     gradients = []
 
-    def instead(part, tape, loss):
-        if part == "critic":
-            wanted = [w.value for w in nets.critic_weights + others]
-            found = tape.gradient(loss, wanted)
-            gradients.append(found[: len(nets.critic_weights)])
-            assert all(g is None for g in found[len(nets.critic_weights) :])
+    def instead(tape, loss, extra_losses):
+        wanted = [w.value for w in nets.critic_weights + others]
+        found = tape.gradient(loss, wanted)
+        gradients.append(found[: len(nets.critic_weights)])
+        assert all(g is None for g in found[len(nets.critic_weights) :])
 
-    monkeypatch.setattr(agent, "_descend", instead)
+    monkeypatch.setattr(agent, "_train_critics", instead)
+    monkeypatch.setattr(agent, "_improve_policy", lambda *args: (tf.constant(0.0), (args[-1], args[-1])))
+    monkeypatch.setattr(agent, "_adjust_temperatures", lambda *args: None)
     monkeypatch.setattr(agent, "_move_targets", lambda: None)
     seen = watched_update(agent, batch, monkeypatch)
     agent.updates.assign(0)
@@ -277,10 +278,11 @@ def test_policy_loss_takes_the_online_critics_on_fresh_actions():
     q = np.stack([critic(z, tf.tanh(raw)) for critic in agent.nets.critics]).min(0)
     p = pi.probs.numpy()
     alpha_c, alpha_d = np.exp(np.array(agent.temperatures.log_alpha))
-    value = (q * p).sum(-1) - alpha_d * (p * np.log(p)).sum(-1) - alpha_c * pi.continuous.log_prob(raw)
-    loss, (entropy_c, entropy_d) = agent._improve_policy(tf.constant(z), tf.ones((B, M, 3), tf.bool), valid)
+    value = (q * p).sum(-1) - alpha_d * (p * np.log(p)).sum(-1) - alpha_c * pi.continuous_log_prob(raw)
+    z, mask = tf.constant(z), tf.ones((B, M, 3), tf.bool)
+    loss, (entropy_c, entropy_d) = agent._improve_policy(z, z, mask, valid)
     assert float(loss) == pytest.approx(-float(np.mean(value)), rel=1e-4)
-    np.testing.assert_allclose(entropy_c, -pi.continuous.log_prob(raw), rtol=1e-5)
+    np.testing.assert_allclose(entropy_c, -pi.continuous_log_prob(raw), rtol=1e-5)
     np.testing.assert_allclose(entropy_d, -(p * np.log(p)).sum(-1), rtol=1e-5)
 
 
@@ -288,10 +290,10 @@ def test_batches_of_one_learn_the_same_through_the_compiled_call():
     """The eager updates above and the compiled one are the same program."""
     agent = agent_with("hybrid")
     batch, before = windows(agent.spec, B, steps=T), weights(agent)
-    _, eager = agent._update_one(tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=())))
+    _, eager, _ = agent._update_one(tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=())))
     after = weights(agent)
     agent.restore(before, {})
-    _, compiled = agent.update(single(batch))
+    _, (compiled, _) = agent.update(single(batch))
     np.testing.assert_allclose(compiled[0], eager, rtol=1e-5)
     for key, value in weights(agent).items():
         np.testing.assert_allclose(value, after[key], rtol=1e-4, atol=1e-6, err_msg=key)

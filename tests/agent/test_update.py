@@ -8,12 +8,13 @@ import pytest
 from sac.backend import keras, tf
 from sac.errors import UserError
 from sac.nets.contract import scaled
-from sac.types import Sensor, Spec
+from sac.types import Noise, Sensor, Spec
 from tests.agent.agent_kit import (
     SENSORS,
     SPECS,
     TrainedRep,
     act,
+    draw,
     make_agent,
     module,
     set_policy_head,
@@ -104,13 +105,13 @@ def test_every_weight_is_trained(agent):
 
 def test_four_fused_updates_equal_four_single_ones_bit_for_bit(agent):
     batches, before = windows(agent.spec, 4, B, steps=T), weights(agent)
-    metrics, td_error = agent.update(batches)
+    metrics, (td_error, _) = agent.update(batches)
     fused = weights(agent)
     agent.restore(before, {})
     singly = [agent.update(single(batches, k)) for k in range(4)]
     for key, value in weights(agent).items():
         np.testing.assert_array_equal(value, fused[key], err_msg=key)
-    np.testing.assert_array_equal(td_error, np.concatenate([td for _, td in singly]))
+    np.testing.assert_array_equal(td_error, np.concatenate([learnt.td_error for _, learnt in singly]))
     for name, value in metrics.items():
         np.testing.assert_allclose(value, np.mean([m[name] for m, _ in singly]), rtol=1e-5, atol=1e-6, err_msg=name)
     assert int(agent.updates.numpy()) == 4
@@ -144,13 +145,13 @@ def test_update_is_traced_once_for_each_number_of_fused_updates(agent):
 def test_invalid_rows_mean_nothing(agent):
     batch, before = windows(agent.spec, B, steps=T, seed=3), weights(agent)
     assert (batch.valid == 0).any()
-    _, td_error = agent.update(single(batch))
+    _, (td_error, _) = agent.update(single(batch))
     after = weights(agent)
     invalid = batch.valid == 0
     for column in (batch.reward, batch.log_prob, batch.continuous):
         column[invalid] = 5.0
     agent.restore(before, {})
-    _, again = agent.update(single(batch))
+    _, (again, _) = agent.update(single(batch))
     np.testing.assert_array_equal(td_error, again)
     for key, value in weights(agent).items():
         np.testing.assert_array_equal(value, after[key], err_msg=key)
@@ -213,7 +214,7 @@ def test_illegal_choices_have_no_influence_on_anything_that_is_learnt(agent):
     mask[..., np.cumsum((0, *spec.branches[:-1])) + 1] = True
     mask[..., 0] = False
     batch, before = single(windows(spec, B, steps=T, mask=mask)), weights(agent)
-    metrics, td_error = agent.update(batch)
+    metrics, (td_error, _) = agent.update(batch)
     agent.restore(before, {})
     shift = np.zeros(spec.columns, np.float32)
     shift[0] = 1000
@@ -221,7 +222,7 @@ def test_illegal_choices_have_no_influence_on_anything_that_is_learnt(agent):
         critic.body.stack[-1].bias.assign_add(shift)
     policy_bias = agent.nets.policy.body.stack[-1].bias
     policy_bias.assign_add(np.concatenate([np.zeros(2 * spec.continuous, np.float32), shift]))
-    again, td_again = agent.update(batch)
+    again, (td_again, _) = agent.update(batch)
     np.testing.assert_allclose(td_error, td_again, rtol=1e-5)
     for name, value in metrics.items():
         np.testing.assert_allclose(value, again[name], rtol=1e-5, atol=1e-6, err_msg=name)
@@ -249,16 +250,17 @@ def test_illegal_choices_are_never_made(agent):
 def test_any_number_of_agents_gets_the_same_actions(agent):
     rng = np.random.default_rng(0)
     obs = {"v": rng.normal(size=(16, 3)).astype(np.float32)}
-    noise = rng.normal(size=(16, agent.spec.continuous)).astype(np.float32)
-    gumbel = rng.gumbel(size=(16, agent.spec.choices)).astype(np.float32)
+    noise = draw(agent, 16, rng)
     mask, empty = np.ones((16, agent.spec.choices), bool), np.zeros((16, 0), np.float32)
-    whole = agent.act(obs, mask, empty, empty, noise, gumbel)
+    whole = agent.act(obs, mask, empty, empty, noise)
     for k in (1, 3, 5, 8):
-        some = agent.act({"v": obs["v"][:k]}, mask[:k], empty[:k], empty[:k], noise[:k], gumbel[:k])
+        few = Noise(*(x[:k] for x in noise))
+        some = agent.act({"v": obs["v"][:k]}, mask[:k], empty[:k], empty[:k], few)
         for name, a, b in zip(whole._fields, whole, some):
             np.testing.assert_allclose(a[:k], b, atol=1e-5, err_msg=name)
             assert len(b) == k
-    nobody = agent.act({"v": obs["v"][:0]}, mask[:0], empty[:0], empty[:0], noise[:0], gumbel[:0])
+    none = Noise(*(x[:0] for x in noise))
+    nobody = agent.act({"v": obs["v"][:0]}, mask[:0], empty[:0], empty[:0], none)
     assert [x.shape for x in nobody] == [(0, *x.shape[1:]) for x in whole]
 
 
@@ -323,7 +325,7 @@ def test_images_and_vectors_learn_together_and_uint8_is_scaled():
     spec = Spec((*SENSORS, Sensor("eye", (8, 8, 3), "uint8")), 1, (2,))
     agent = make_agent(spec, n_step=2)
     batch, before = single(windows(spec, 4, steps=2)), weights(agent)
-    metrics, td_error = agent.update(batch)
+    metrics, (td_error, _) = agent.update(batch)
     assert all(np.isfinite(float(value)) for value in metrics.values()) and td_error.shape == (1, 4)
     assert moved(before, weights(agent), "rep")
     obs = {name: x[0, :, 0] for name, x in batch.obs.items()}

@@ -5,28 +5,13 @@ import struct
 
 import numpy as np
 import pytest
+from scene_runs import pixels, play
 
 from envs.adapters import mlagents
 from envs.players import messages, protocol
 from envs.players.ball3d import Ball3D
 from envs.players.protocol import Actions, World
-from envs.players.roller import EDGE, REACHED, Roller
-
-
-def play(scene, policy, exchanges, **parameters):
-    """(reports, returns by episode [(return, interrupted)]) of a policy obs -> [k, 2]."""
-    game = scene.play(World(seed=1, parameters=parameters))
-    report, reports, episodes, returns = next(game)[0], [], [], {}
-    for _ in range(exchanges):
-        reports.append(report)
-        for agent, reward, done, late in zip(report.ids, report.reward, report.done, report.interrupted):
-            returns[agent] = returns.get(agent, 0.0) + reward
-            if done:
-                episodes.append((returns.pop(agent), bool(late)))
-        obs = report.obs[0][~report.done]
-        actions = policy(obs) if len(obs) else np.zeros((0, 2))
-        report = game.send({scene.name: Actions(actions, np.zeros((len(obs), 0), int))})[0]
-    return reports, episodes
+from envs.players.roller import CENTRES, EDGE, REACHED, SPHERE, TARGET, Roller, film
 
 
 def seek(obs):
@@ -111,11 +96,63 @@ def test_the_seed_decides():
     assert not np.array_equal(first, other)
 
 
+def test_the_rollers_camera_shows_target_and_sphere_where_they_are():
+    target, sphere = np.array([[-3.1, 0.5, 2.2], [4.0, 0.5, -4.0]]), np.array([[1.7, 0.5, -0.6], [-5.4, 0.5, 0.0]])
+    picture = film(target, sphere)
+    assert picture.shape == (2, 24, 24, 3) and picture.dtype == np.uint8
+    for place, colour in ((target, TARGET), (sphere, SPHERE)):
+        distance = np.abs(picture.astype(int) - colour).sum(axis=3).reshape(2, -1)
+        row, column = np.divmod(distance.argmin(axis=1), 24)
+        np.testing.assert_allclose(CENTRES[column], place[:, 0], atol=0.5)
+        np.testing.assert_allclose(CENTRES[::-1][row], place[:, 2], atol=0.5)  # z points up
+
+
+def test_the_rollers_camera_shows_less_than_a_pixel():
+    """A tenth of a metre, a fifth of a pixel, changes the picture."""
+    target, sphere = np.array([[3.0, 0.5, 3.0]]), np.array([[0.0, 0.5, 0.0]])
+    assert (film(target, sphere) != film(target, sphere + [0.1, 0.0, 0.0])).any()
+
+
+@pytest.mark.parametrize("hidden, names", [(0, ["VectorSensor_size2", "CameraSensor"]), (1, ["CameraSensor"])])
+def test_a_filmed_roller_sends_a_picture_and_its_velocity(hidden, names):
+    scene = Roller()
+    game = scene.play(World(seed=3, parameters={"camera": 1, "hide_velocity": hidden, "env_copys": 2}))
+    report = next(game)[0]
+    assert [sensor.name for sensor in report.behaviour.sensors] == names
+    for _ in range(3):
+        if not hidden:
+            np.testing.assert_array_equal(report.obs[0], scene.velocity[:, ::2])
+        np.testing.assert_array_equal(pixels(report.obs[-1]), film(scene.target, scene.position))
+        report = game.send({scene.name: Actions(np.ones((2, 2)), np.zeros((2, 0), int))})[0]
+    assert (scene.velocity[:, ::2] > 0.0).all()
+
+
+def test_a_filmed_roller_ends_with_its_last_picture():
+    """The same game as without a camera: its last numbers, drawn."""
+
+    def ahead(obs):
+        return np.ones((len(obs), 2))
+
+    reports, episodes = play(Roller(), ahead, 100, env_copys=4, camera=1)
+    blind, same = play(Roller(), ahead, 100, env_copys=4)
+    assert episodes == same and len(same) > 5
+    for filmed, numbers in zip(reports, blind):
+        drawn = film(numbers.obs[0][:, :3], numbers.obs[0][:, 3:6])
+        np.testing.assert_array_equal(pixels(filmed.obs[1]), drawn)
+
+
 def test_ball3d_can_be_solved_with_a_return_of_100():
     reports, episodes = play(Ball3D(), balance, 1100)
     assert len(reports[0].ids) == 12  # without env_copys: the scene's own number
     best = max(episodes)
     assert best[0] == pytest.approx(100.0) and best[1]
+
+
+def test_the_hard_ball3d_hides_the_velocity_of_the_same_game():
+    easy, hard = (play(Ball3D(), idle, 60, hide_velocity=hidden)[0] for hidden in (0, 1))
+    assert hard[0].behaviour.sensors[0].shape == (5,)
+    for report, other in zip(easy, hard):
+        np.testing.assert_array_equal(report.obs[0][:, :5], other.obs[0])
 
 
 def test_ball3d_drops_without_control():

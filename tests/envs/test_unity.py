@@ -20,18 +20,22 @@ def test_the_spec_is_known_after_construction():
         assert env.render() is None
 
 
-@pytest.mark.parametrize("player, agents", [("roller", 1), ("roller", 16), ("ball3d", 12)])
+@pytest.mark.parametrize(
+    "player, agents", [("roller", 1), ("roller", 16), ("ball3d", 12), ("hallway", 16), ("grid_world", 16)]
+)
 def test_scenes_run_with_random_actions(player, agents):
     random = np.random.default_rng(0)
-    with playing(player, n_agents=agents) as env:
+    with playing(player, n_agents=agents, no_graphics=False) as env:
         turn, endings = env.reset(), 0
+        spec = env.spec
         assert turn.agents.tolist() == list(range(agents))
         for _ in range(150):
             assert all(np.isfinite(data).all() for data in turn.obs.values())
-            assert turn.mask.shape == (len(turn.agents), 0)
+            assert turn.mask.shape == (len(turn.agents), spec.choices)
             endings += len(turn.ended.agents)
-            continuous = random.uniform(-1, 1, (len(turn.agents), 2)).astype(np.float32)
-            turn = env.step(Action(continuous, np.zeros((len(turn.agents), 0), np.int32)))
+            continuous = random.uniform(-1, 1, (len(turn.agents), spec.continuous)).astype(np.float32)
+            discrete = random.integers(0, spec.branches, (len(turn.agents), len(spec.branches)), np.int32)
+            turn = env.step(Action(continuous, discrete))
     assert endings > 0
 
 

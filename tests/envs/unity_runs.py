@@ -20,10 +20,23 @@ PORT = 20000 + os.getpid() % 1000 * 10  # away from a training on the same machi
 
 
 @contextlib.contextmanager
-def playing(player: str = "zoo", n_agents: int = 2, seed: int = 0, timeout: float = 30.0, **parameters) -> Iterator:
+def playing(
+    player: str = "zoo",
+    n_agents: int = 2,
+    seed: int = 0,
+    timeout: float = 30.0,
+    no_graphics: bool = True,
+    **parameters,
+) -> Iterator:
     """A UnityEnv on a stand-in player; the other keywords are environment parameters."""
     env = UnityEnv(
-        f"player:{player}", port=PORT, n_agents=n_agents, seed=seed, timeout=timeout, reset_parameters=parameters
+        f"player:{player}",
+        port=PORT,
+        n_agents=n_agents,
+        seed=seed,
+        no_graphics=no_graphics,
+        timeout=timeout,
+        reset_parameters=parameters,
     )
     try:
         yield env

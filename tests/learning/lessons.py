@@ -8,12 +8,15 @@ import numpy as np
 
 from sac.agent import Agent
 from sac.backend import seed_everything
-from sac.behaviour import Exploring, Greedy, WhiteNoise
+from sac.behaviour import NEVER, Exploring, Greedy, WhiteNoise
 from sac.clock import Clock
 from sac.evaluation import evaluate
+from sac.extras.extra import Extras
 from sac.hyper import Hyper
 from sac.learner import Learner
-from sac.nets.contract import build_networks
+from sac.moments import Moments
+from sac.nets.contract import Builder, build_networks
+from sac.ops.discrete_choice import ByPolicy
 from sac.replay import Limiter, Prioritized, Replay
 from sac.rollout import Rollout
 from sac.types import Action, Ended, Sensor, Spec, Turn
@@ -56,7 +59,7 @@ class Lesson:
         return self._turn(reward, over)
 
     def _turn(self, reward, over) -> Turn:
-        obs, one = {"x": self.x.astype(np.float32)}, np.ones(over.sum(), np.float32)
+        obs, one = {"x": self.x.astype(self.spec.sensors[0].dtype)}, np.ones(over.sum(), np.float32)
         ended = Ended(np.flatnonzero(over), {"x": obs["x"][over]}, self.mask[over], reward[over], one)
         return Turn(np.arange(self.n_agents), obs, self.mask.copy(), reward, ended)
 
@@ -161,21 +164,125 @@ class Detour(Lesson):
         return turn
 
 
-def train(env, steps: int, *, seed: int = 0, random_steps: int = 200, updates_per_step: float = 0.5, **hyper) -> Agent:
-    """Collects `steps` transitions and learns from them; returns the agent."""
+class Recall(Lesson):
+    """A cue at the first step, `delay` steps of nothing, then the question: 1 for the cue's answer, 0 for the other.
+
+    Without memory the best is 0.5. The cue is gone for `delay` steps: whoever learns it must send errors as far back.
+    """
+
+    spec = Spec((Sensor("x", (2,)),), 0, (2,))
+
+    def __init__(self, n_agents: int = 8, delay: int = 20):
+        super().__init__(n_agents)
+        self.limit = delay + 1
+
+    def reset(self, seed=None) -> Turn:
+        self.cue = np.zeros(self.n_agents, int)
+        return super().reset(seed)
+
+    def ask(self):
+        begins = self.t == 0
+        self.cue[begins] = self.rng.integers(0, 2, begins.sum())
+        self.x = np.stack([np.where(begins, 2 * self.cue - 1, 0), self.t == self.limit - 1], -1)
+
+    def answer(self, action):
+        return (self.t == self.limit - 1) & (action.discrete[:, 0] == self.cue)
+
+
+class Corridor(Lesson):
+    """`length` cells in a row; the way begins at the left wall and 1 waits at the right end, nothing anywhere else.
+
+    An episode ends there or is cut after `limit` steps; a random walk seldom comes so far.
+    """
+
+    limit, length = 40, 20
+
+    def __init__(self, n_agents: int = 4, length: int = 20, limit: int = 40):
+        super().__init__(n_agents)
+        self.length, self.limit, self.reached = length, limit, 0
+        self.spec = Spec((Sensor("x", (length,)),), 0, (2,))
+
+    def reset(self, seed=None) -> Turn:
+        self.place = np.zeros(self.n_agents, int)
+        return super().reset(seed)
+
+    def ask(self):
+        self.x = np.eye(self.length)[self.place]
+
+    def step(self, action: Action) -> Turn:
+        self.place = np.maximum(self.place + np.where(action.discrete[:, 0] == 1, 1, -1), 0)
+        there = self.place == self.length - 1
+        self.t += 1
+        over = there | (self.t >= self.limit)
+        self.reached += int(there.sum())
+        final, reward = np.eye(self.length, dtype=np.float32)[self.place[over]], there.astype(np.float32)
+        self.place[over], self.t[over] = 0, 0
+        self.ask()
+        turn = self._turn(reward, over)
+        turn.ended.obs["x"], turn.ended.discount = final, 1 - there[over].astype(np.float32)
+        return turn
+
+
+class Symbols(Lesson):
+    """One of four symbols in a picture of 12 x 12 pixels, in noise: a point for naming it, random 0.25."""
+
+    spec = Spec((Sensor("x", (12, 12, 1), "uint8"),), 0, (4,))
+    shapes = np.array([
+        [[0, 0, 1, 0, 0]] * 5,
+        [[0] * 5, [0] * 5, [1] * 5, [0] * 5, [0] * 5],
+        np.eye(5),
+        np.eye(5)[::-1],
+    ])  # fmt: skip
+
+    def ask(self):
+        n, rng = self.n_agents, self.rng
+        self.which = rng.integers(0, 4, n)
+        self.x = rng.integers(0, 60, (n, 12, 12, 1))
+        for i, (top, left) in enumerate(rng.integers(0, 8, (n, 2))):
+            self.x[i, top : top + 5, left : left + 5, 0] += (150 * self.shapes[self.which[i]]).astype(int)
+
+    def answer(self, action):
+        return action.discrete[:, 0] == self.which
+
+
+class Scaled(Signal):
+    """Signal whose two numbers come in units of a thousand, far from zero, and of a thousandth."""
+
+    def ask(self):
+        super().ask()
+        self.said, self.x = self.x, self.x * [1e3, 1e-3] + [5e3, 0]
+
+    def answer(self, action):
+        return -((action.continuous - self.said) ** 2).sum(-1)
+
+
+def train(
+    env, steps: int, *, seed: int = 0, random_steps: int = 200, updates_per_step: float = 0.5, batch_size: int = 64,
+    networks=None, kwargs=None, module=None, choice=ByPolicy, extras=None, epsilon=NEVER, until=None, **hyper,
+) -> Agent:  # fmt: skip
+    """Collects `steps` transitions and learns from them; returns the agent.
+
+    `networks` are options of build_networks, `extras(build, spec)` makes the optional parts; `until(env)` ends early.
+    """
     hyper = Hyper(**{"learning_rate": 3e-3, "gamma": 0.9, "tau": 0.02, **hyper})
     seed_everything(seed)
-    agent = Agent(build_networks(env.spec, None, HIDDEN, 2), hyper, seed)
-    rollout = Rollout(env, Exploring(agent, WhiteNoise(env.spec, seed), random_steps), seed=seed)
+    build, networks = Builder(module, {**HIDDEN, **(kwargs or {})}), networks or {}
+    nets = build_networks(env.spec, build, 2, **networks)
+    agent = Agent(nets, hyper, seed, choice, extras=extras and Extras(extras(build, nets.spec)))
+    noise = WhiteNoise(env.spec, seed, agent.candidates)
+    rollout = Rollout(env, Exploring(agent, noise, random_steps, epsilon), seed=seed)
     sampler = Prioritized(
         1 << 14, alpha=0.6, beta=0.4, beta_increment_per_sampling=1e-3, td_error_min=0.01, td_error_max=1.0
     )
-    replay = Replay(env.spec, 0, sampler, steps=hyper.steps, seed=seed)
-    limiter = Limiter(updates_per_step, 200, 4, env.n_agents)
-    learner = Learner(agent, replay, limiter, 64, Clock())
+    replay = Replay(env.spec, agent.state_size, sampler, steps=hyper.steps, burn_in=hyper.burn_in_step, seed=seed)
+    limiter, moments = Limiter(updates_per_step, 200, 4, env.n_agents), Moments(nets.normalizer.sensors)
+    learner = Learner(agent, replay, limiter, batch_size, Clock(), moments=moments)
     for experience in islice(rollout, steps // env.n_agents):
         limiter.earn(replay.add(experience.step), replay.ready)
+        moments.add(experience.step)
         learner.work()
+        if until and until(env):
+            break
     return agent
 
 

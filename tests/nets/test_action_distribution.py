@@ -26,20 +26,20 @@ def test_density_is_that_of_the_squashed_action():
     edges = np.tanh(np.linspace(-12, 12, 400_001))
     middle = np.arctanh((edges[1:] + edges[:-1]) / 2)
     pi = TanhNormal(tf.constant([[mean]]), tf.constant([[std]]))
-    density = np.exp(pi.log_prob(middle[:, None].astype(np.float32)).numpy().astype(np.float64))
+    density = np.exp(pi.log_probs(middle[:, None].astype(np.float32))[..., 0].numpy().astype(np.float64))
     assert (density * np.diff(edges)).sum() == pytest.approx(1, abs=1e-3)
     u = np.linspace(-4, 4, 81)
     h = 1e-4
     slope = (np.tanh(u + h) - np.tanh(u - h)) / (2 * h)
     expected = -0.5 * ((u - mean) / std) ** 2 - np.log(std * np.sqrt(2 * np.pi)) - np.log(slope)
-    np.testing.assert_allclose(pi.log_prob(u[:, None].astype(np.float32)), expected, atol=2e-4)
+    np.testing.assert_allclose(pi.log_probs(u[:, None].astype(np.float32))[..., 0], expected, atol=2e-4)
 
 
 def test_density_and_gradient_stay_finite_at_extreme_raw_values():
     u = tf.Variable([[-20.0], [20.0], [-300.0], [300.0], [0.0]])
     mean = tf.Variable([[0.0]] * 5)
     with tf.GradientTape() as tape:
-        log_prob = TanhNormal(mean, tf.ones((5, 1))).log_prob(u)
+        log_prob = TanhNormal(mean, tf.ones((5, 1))).log_probs(u)[..., 0]
     expected = -0.5 * u.numpy()[:, 0] ** 2 - 0.5 * np.log(2 * np.pi) - 2 * np.log(2) + 2 * np.abs(u.numpy()[:, 0])
     np.testing.assert_allclose(log_prob[:4], expected[:4], rtol=1e-5)
     for gradient in tape.gradient(log_prob, [u, mean]):
@@ -50,8 +50,8 @@ def test_density_of_several_actions_is_the_product():
     rng = np.random.default_rng(0)
     mean, raw = rng.normal(size=(2, 5, 3)).astype(np.float32)
     std = rng.uniform(0.1, 2, (5, 3)).astype(np.float32)
-    alone = [TanhNormal(mean[:, i : i + 1], std[:, i : i + 1]).log_prob(raw[:, i : i + 1]) for i in range(3)]
-    np.testing.assert_allclose(TanhNormal(mean, std).log_prob(raw), np.sum(alone, axis=0), rtol=1e-5)
+    alone = [TanhNormal(mean[:, i : i + 1], std[:, i : i + 1]).log_probs(raw[:, i : i + 1]) for i in range(3)]
+    np.testing.assert_allclose(TanhNormal(mean, std).log_probs(raw), np.concatenate(alone, axis=-1), rtol=1e-5)
 
 
 def test_illegal_choices_have_probability_zero_and_legal_ones_share_the_rest():
@@ -88,7 +88,7 @@ def test_gumbel_noise_samples_the_policy():
     draws = 20_000
     pi = ActionDistribution(DISCRETE, logits=np.repeat(logits(1), draws, 0)).masked(np.repeat(MASK, draws, 0))
     gumbel = np.random.default_rng(0).gumbel(size=(3 * draws, 7)).astype(np.float32)
-    _, discrete = pi.from_noise(tf.zeros((3 * draws, 0)), gumbel)
+    discrete = pi.choices(gumbel)
     frequency = one_hot(discrete, DISCRETE).numpy().reshape(3, draws, 7).mean(1)
     p = pi.probs.numpy()[::draws]
     assert (frequency[~MASK] == 0).all()
@@ -99,7 +99,7 @@ def test_mode_is_the_mean_and_the_most_probable_legal_choice():
     mean = np.array([[0.5, -1.0]] * 3, np.float32)
     normal = TanhNormal(mean, np.ones_like(mean))
     pi = ActionDistribution(HYBRID, normal, logits()).masked(MASK)
-    raw, discrete = pi.mode(tf.ones((3, 2)), tf.ones((3, 7)))
+    raw, discrete = pi.raw_mode(tf.ones((3, 2))), pi.choices(tf.zeros((3, 7)))
     np.testing.assert_array_equal(raw, mean)
     legal = np.where(MASK, logits(), -np.inf)
     np.testing.assert_array_equal(discrete, np.stack([legal[:, :3].argmax(-1), legal[:, 3:].argmax(-1)], -1))
@@ -119,7 +119,7 @@ def test_parts_that_do_not_exist_are_neutral():
     np.testing.assert_array_equal(continuous.column_probs(x), np.ones((3, 1)))
     np.testing.assert_array_equal(continuous.discrete_entropy(x), np.zeros(3))
     np.testing.assert_array_equal(continuous.discrete_log_prob(tf.ones((3, 1))), np.zeros(3))
-    assert continuous.from_noise(x, tf.zeros((3, 0)))[1].shape == (3, 0)
+    assert continuous.choices(tf.zeros((3, 0))).shape == (3, 0)
     discrete = ActionDistribution(DISCRETE, logits=logits())
     np.testing.assert_array_equal(discrete.continuous_log_prob(tf.zeros((3, 0))), np.zeros(3))
 

@@ -10,7 +10,7 @@ from sac.backend import keras, tf
 from sac.errors import UserError
 from sac.nets import defaults
 from sac.nets.action_distribution import ActionDistribution, TanhNormal
-from sac.nets.contract import build_networks
+from sac.nets.contract import Builder, build_networks
 from sac.types import Sensor, Spec
 
 SPEC = Spec((Sensor("v", (4,)),), 2, (3,))
@@ -28,11 +28,13 @@ def layer(call, **members):
     return type("Mine", (keras.layers.Layer,), {"__init__": __init__, "call": call, **members})
 
 
-def build(kwargs=SMALL, spec=SPEC, **classes):
+def build(kwargs=SMALL, spec=SPEC, options=None, **classes):
     module = ModuleType("mine")
     module.__file__ = "/somewhere/nn.py"
     vars(module).update(classes)
-    return build_networks(spec, module, {k: v for k, v in kwargs.items() if k not in classes}, 2)
+    return build_networks(
+        spec, Builder(module, {k: v for k, v in kwargs.items() if k not in classes}), 2, **options or {}
+    )
 
 
 def message(**classes) -> str:
@@ -96,8 +98,8 @@ def test_wrong_representations(call, parts):
         (lambda self, z: ActionDistribution(SPEC, normal(self, z)), ["logits", "(3, 3)", "NoneType"]),
         (lambda self, z: ActionDistribution(SPEC, normal(self, z), logits(z, 4)), ["logits", "(..., 3)", "(3, 4)"]),
         (
-            lambda self, z: ActionDistribution(SPEC, PerAction(normal(self, z)), logits(z)),
-            ["log-probabilities", "(3,)", "(3, 2)"],
+            lambda self, z: ActionDistribution(SPEC, Summed(normal(self, z)), logits(z)),
+            ["log-probabilities", "(3, 2)", "(3,)"],
         ),
         (
             lambda self, z: ActionDistribution(SPEC, normal(self, z[:, 0] if len(z.shape) > 2 else z), logits(z)),
@@ -109,14 +111,14 @@ def test_wrong_policies(call, parts):
     says(message(ModelPolicy=layer(call)), "ModelPolicy in /somewhere/nn.py", *parts)
 
 
-class PerAction:
-    """A user's own distribution that forgot to add up the log-probabilities of its actions."""
+class Summed:
+    """A user's own distribution that adds up the log-probabilities of its actions, which is done elsewhere."""
 
     def __init__(self, inner):
         self.inner, self.from_noise, self.mode = inner, inner.from_noise, inner.mode
 
-    def log_prob(self, raw):
-        return self.inner.normal.log_prob(raw)
+    def log_probs(self, raw):
+        return tf.reduce_sum(self.inner.normal.log_prob(raw), axis=-1)
 
 
 @pytest.mark.parametrize(
@@ -148,13 +150,42 @@ def test_keywords_of_an_unknown_class_are_refused():
         build({"ModelPolice": {}})
 
 
+def remembering(self, obs, previous, state):
+    """Counts its steps in the state, one by one or a window at once, and shows them."""
+    x, steps = obs["v"], 1 if len(obs["v"].shape) == 2 else obs["v"].shape[1]
+    if steps == 1:
+        return tf.concat([x, state + 1], -1), state + 1
+    counts = state[:, None] + tf.range(1.0, steps + 1)[None, :, None]
+    return tf.concat([x, counts], -1), state + steps
+
+
 def test_a_recurrent_representation_gets_state_and_previous_action():
     seen = []
 
     def call(self, obs, previous, state):
-        seen.append((previous.shape, state.shape))
-        return obs["v"], state + 1
+        seen.append((tuple(previous.shape), tuple(state.shape)))
+        return remembering(self, obs, previous, state)
 
-    nets = build(ModelRep=layer(call, state_size=6))
-    assert nets.state_size == 6 and nets.previous_size == 2 + 3
-    assert set(seen) == {((3, 5), (3, 6))}
+    nets = build(ModelRep=layer(call, state_size=6), options={"recurrent": True})
+    assert nets.state_size == 6 and nets.previous_size == 2 + 3 and nets.spec.feature == 4 + 6
+    assert set(seen) == {((3, 5), (3, 6)), ((3, 5, 5), (3, 6))}
+
+
+@pytest.mark.parametrize(
+    ("call", "parts"),
+    [
+        (lambda self, obs, p, s: (obs["v"] + s[..., :1], s), ["failed"]),
+        (lambda self, obs, p, s: (obs["v"], s + 1), ["steps one by one"]),
+        (lambda self, obs, p, s: (remembering(self, obs, p, s)[0][..., ::-1], s), ["steps one by one"]),
+    ],
+)
+def test_wrong_memories(call, parts):
+    with pytest.raises(UserError) as error:
+        build(ModelRep=layer(call, state_size=6), options={"recurrent": True})
+    says(str(error.value), "ModelRep in /somewhere/nn.py", *parts)
+
+
+def test_memory_and_the_switch_must_agree():
+    says(message(ModelRep=layer(remembering, state_size=6)), "state_size 6", "sac.use_rnn=true")
+    with pytest.raises(UserError, match=r"state_size 0.*sac\.use_rnn=false"):
+        build(ModelRep=layer(lambda self, obs, p, s: (obs["v"], s)), options={"recurrent": True})

@@ -7,7 +7,7 @@ import pytest
 
 from sac.backend import tf
 from sac.nets import defaults
-from sac.nets.contract import build_networks, scaled
+from sac.nets.contract import Builder, build_networks, scaled
 from sac.nets.conv import ConvStack, stack_for
 from sac.nets.mlp import MLP
 from sac.types import Sensor, Spec
@@ -19,7 +19,7 @@ B, T = 4, 3
 
 @pytest.fixture(scope="module")
 def nets():
-    return build_networks(SPEC, None, SMALL, 2)
+    return build_networks(SPEC, Builder(None, SMALL), 2)
 
 
 def observations(*lead):
@@ -80,7 +80,7 @@ def test_gradient_reaches_every_weight(nets):
         pi = nets.policy(z)
         raw = pi.continuous.from_noise(tf.random.stateless_normal((64, 2), [0, 1]))
         q = sum(tf.reduce_sum(critic(z, tf.tanh(raw)) * pi.probs) for critic in nets.critics)
-        loss = q + tf.reduce_sum(pi.continuous.log_prob(raw))
+        loss = q + tf.reduce_sum(pi.continuous.log_probs(raw))
     weights = [w for layer in (nets.rep, nets.policy, *nets.critics) for w in layer.trainable_weights]
     assert len(weights) == 2 * (3 + 3 + 3 + 3)  # conv stack, policy and two critics: three layers each
     for w in weights:

@@ -54,6 +54,7 @@ def chunk(rows: list[Row]) -> Step:
         discrete=np.stack([tag * acts, tag * acts], axis=-1).astype(np.int32),
         log_prob=np.stack([-tag, tag], axis=-1),
         state=np.stack([tag] * STATE, axis=-1),
+        previous=np.stack([tag / 2] * SPEC.action_size, axis=-1),
         reward=np.array([row.reward for row in rows], np.float32),
         discount=np.array([row.discount for row in rows], np.float32),
         last=np.array([row.final for row in rows], bool),

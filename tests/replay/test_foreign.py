@@ -62,6 +62,18 @@ def test_rows_are_new_ones_and_sampling_begins_anew():
     assert not new._writer.open and new.log_prob_known
 
 
+@pytest.mark.parametrize("turns", [5, 30])  # before and after the ring wrapped
+def test_all_rows_come_out_in_the_order_of_their_arrival(turns):
+    replay = make(60)
+    fill(replay, turns)
+    steps = list(replay.stored(7))
+    assert sum(len(s.last) for s in steps) == len(replay) and max(len(s.last) for s in steps) <= 7
+    number = np.arange(replay._ring.oldest, replay._ring.total)
+    tags = np.concatenate([s.obs["x"][:, 0] for s in steps])
+    np.testing.assert_array_equal(tags, replay._ring.columns["obs/x"][number % 60, 0])
+    np.testing.assert_array_equal(np.concatenate([s.last for s in steps]), replay._ring.columns["last"][number % 60])
+
+
 def test_what_is_not_known_of_foreign_rows_is_kept_until_they_are_gone():
     replay, player = make(30), Player()
     rows = [row for what in ("act", "act", "end") for row in player.rows(1, what)]

@@ -44,6 +44,8 @@ def test_shapes_and_dtypes():
         shapes = {name: (array.shape, array.dtype.name) for name, array in batch._asdict().items() if name != "obs"}
         assert shapes == {
             "mask": ((*lead, 6, 5), "bool"),
+            "previous": ((*lead, 6, 7), "float32"),
+            "stored": ((*lead, STATE), "float32"),
             "continuous": ((*lead, 5, 2), "float32"),
             "discrete": ((*lead, 5, 2), "int32"),
             "log_prob": ((*lead, 5, 2), "float32"),

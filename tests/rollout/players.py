@@ -39,11 +39,13 @@ class Linear:
     """An agent in NumPy: what it does depends on the observation and on the noise that it is handed."""
 
     state_size = previous_size = 0
+    candidates = 1
 
     def __init__(self, spec: Spec):
         self.spec = spec
 
-    def act(self, obs, mask, previous_action, state, normal, gumbel, greedy=False) -> Choice:
+    def act(self, obs, mask, previous_action, state, noise, seed=(0, 0), epsilon=0.0, greedy=False) -> Choice:
+        normal, gumbel = noise.normal[:, 0], noise.gumbel[:, 0]
         x = next(iter(obs.values())).sum(-1, keepdims=True)
         raw = np.tanh(x) + (0 if greedy else 1) * normal
         scores, first, discrete = np.where(mask, x + gumbel, -np.inf), 0, []

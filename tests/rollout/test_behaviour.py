@@ -17,7 +17,7 @@ SLOTS = np.arange(3)
 
 def series(noise, steps, slots=SLOTS):
     """Normal noise [steps, k, A]."""
-    return np.stack([noise.draw(slots)[0] for _ in range(steps)])
+    return np.stack([noise.draw(slots).normal[:, 0] for _ in range(steps)])
 
 
 @pytest.mark.parametrize("color", [0.0, 0.5, 1.0, 2.0])
@@ -49,8 +49,8 @@ def test_agents_and_dimensions_have_noise_of_their_own():
 def test_an_agent_hears_its_own_noise_whoever_else_asks():
     whole, alone = ColoredNoise(SPEC, 5, 1.0), ColoredNoise(SPEC, 5, 1.0)
     x = series(whole, 6)
-    a = [alone.draw(np.array([2]))[0][0] for _ in range(3)]
-    b = [alone.draw(np.array([2, 0]))[0] for _ in range(3)]
+    a = [alone.draw(np.array([2])).normal[0, 0] for _ in range(3)]
+    b = [alone.draw(np.array([2, 0])).normal[:, 0] for _ in range(3)]
     np.testing.assert_array_equal(a, x[:3, 2])
     np.testing.assert_array_equal([n[0] for n in b], x[3:, 2])
     np.testing.assert_array_equal([n[1] for n in b], x[:3, 0])
@@ -73,7 +73,7 @@ def test_noise_is_reproduced_from_seed_and_counter_and_goes_on_after_a_restore(m
 
 
 def test_gumbel_noise_is_standard():
-    x = np.concatenate([WhiteNoise(SPEC, seed).draw(np.arange(50))[1].ravel() for seed in range(20)])
+    x = np.concatenate([WhiteNoise(SPEC, seed).draw(np.arange(50)).gumbel.ravel() for seed in range(20)])
     assert x.mean() == pytest.approx(np.euler_gamma, abs=4 * 1.283 / np.sqrt(len(x)))
     assert x.dtype == np.float32
 

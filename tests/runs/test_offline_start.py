@@ -118,6 +118,16 @@ def test_demonstrations_begin_a_run(go):
     assert (run.scalars()["replay"]["silent"], arrays["replay/prev"][44]) == (44, -1)
 
 
+def test_what_was_loaded_counts_for_the_normalisation(go):
+    played = pendulum_dataset()
+    typed = ("replay.load=minari:pendulum/random-v0", "sac.use_normalization=true", NO_UPDATES)
+    go.ok(*SECOND, *typed, "base.max_step=1")
+    arrays, scalars = go.run("pendulum/b").arrays(), go.run("pendulum/b").scalars()
+    assert scalars["moments"]["count"] == 40 + 1, "every state of an episode but the last"
+    seen = np.concatenate([e.observations[:-1] for e in played] + [arrays["replay/obs/obs"][44:45]])
+    np.testing.assert_allclose(arrays["moments/mean/obs"], seen.mean(0), rtol=1e-5)
+
+
 def test_demonstrations_do_not_say_how_probable_they_were(go):
     pendulum_dataset()
     words = "set sac.n_step=1, or sac.use_n_step_is=false"
@@ -131,25 +141,14 @@ def test_demonstrations_do_not_say_how_probable_they_were(go):
     go.ok(*SECOND, *onwards)
 
 
-def test_recurrent_networks_and_demonstrations(go):
+def test_recurrent_networks_take_the_memory_of_recurrent_networks_only(go):
     pendulum_dataset()
-    (go.folder / "mine.py").write_text(RECURRENT)
-    error = go(*SECOND, "base.nn=mine.py", "replay.load=minari:pendulum/random-v0").error
-    assert "these networks have a recurrent state" in error
-
-
-RECURRENT = """
-import keras
-
-
-class ModelRep(keras.layers.Layer):
-    state_size = 2
-
-    def __init__(self, spec, **kwargs):
-        super().__init__(**kwargs)
-        self.body = keras.layers.Dense(2)
-
-    def call(self, obs, previous_action, state):
-        z = self.body(obs["obs"])
-        return z, z
-"""
+    error = go(*SECOND, "sac.use_rnn=true", "replay.load=minari:pendulum/random-v0").error
+    assert "these networks have a recurrent state, and a dataset keeps none" in error
+    go.ok(*PENDULUM, NO_UPDATES, "sac.use_rnn=true", "base.max_step=20")
+    error = go(*SECOND, "replay.load=m/pendulum/a").error
+    assert "the recurrent state: expected shape (0,) float32, found shape (64,) float32; use the networks" in error
+    go.ok(*SECOND, NO_UPDATES, "sac.use_rnn=true", "replay.load=m/pendulum/a", "base.max_step=5")
+    first, second = go.run().arrays(), go.run("pendulum/b").arrays()
+    for name in ("state", "previous"):
+        np.testing.assert_array_equal(second[f"replay/{name}"][:20], first[f"replay/{name}"])

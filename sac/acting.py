@@ -1,0 +1,74 @@
+"""How an agent acts: candidates from the policy, one of them chosen, with the probability that it really had."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sac.backend import Compiled, tf, tfp
+from sac.extras.extra import Extras
+from sac.nets import noisy
+from sac.nets.action_distribution import one_hot
+from sac.nets.contract import Networks
+from sac.types import Choice, Noise
+
+
+class Acting:
+    """The compiled function that chooses actions for any number of agents.
+
+    `choice` (ByPolicy, ByCritic) decides the discrete part; `extras` may prefer some of several candidates.
+    """
+
+    def __init__(self, networks: Networks, choice, extras: Extras, jit: bool):
+        self.nets, self.choice, self.extras, self.spec = networks, choice, extras, networks.spec
+        self._compiled = Compiled(self._act, jit)
+
+    def __call__(self, obs, mask, previous, state, noise: Noise, seed=(0, 0), epsilon=0.0, greedy=False) -> Choice:
+        """Chooses for k agents from the noise handed in, or the mode of the policy if greedy.
+
+        With probability `epsilon` the discrete choice is a uniform one; `seed` is that of noisy layers. k is padded to
+        a power of two: any number of agents costs a handful of compilations.
+        """
+        k = len(mask)
+        if k == 0:
+            nothing = np.zeros((0, self.spec.continuous), np.float32)
+            discrete = np.zeros((0, len(self.spec.branches)), np.int32)
+            return Choice(nothing, nothing, discrete, np.zeros((0, 2), np.float32), state)
+        more = (1 << (k - 1).bit_length()) - k
+        inputs = (obs, mask, previous, state, noise)
+        if more:
+            inputs = tf.nest.map_structure(lambda x: np.concatenate([x, np.repeat(x[:1], more, 0)]), inputs)
+        constants = np.array(seed, np.int32), np.float32(epsilon), np.bool_(greedy)
+        return Choice(*(x.numpy()[:k] for x in self._compiled(k + more, *inputs, *constants)))
+
+    def _act(self, obs, mask, previous, state, noise: Noise, seed, epsilon, greedy):
+        n = self.extras.candidates
+        with noisy.drawn(seed, 1.0 - tf.cast(greedy, tf.float32)):
+            z, state = self.nets.rep(self.nets.observe(obs), previous, state)
+            z, mask = tf.repeat(z[:, None], n, axis=1), tf.repeat(mask[:, None], n, axis=1)
+            pi = self.nets.policy(z).masked(mask)
+            raw = tf.where(greedy, pi.raw_mode(noise.normal), pi.raw_from_noise(noise.normal))
+            action = tf.tanh(raw)
+            q = tf.stack([critic(z, action) for critic in self.nets.critics])  # dead code where the policy decides
+        pi, uniform = self.choice.decide(pi, q, len(self.nets.critics), seed), pi.uniform()
+        explore = noise.explore < epsilon
+        drawn = tf.where(explore[:, None, None], uniform.choices(noise.gumbel), pi.choices(noise.gumbel))
+        discrete = tf.where(greedy, pi.choices(tf.zeros_like(noise.gumbel)), drawn)
+        taken = one_hot(discrete, self.spec)
+
+        liked = self.extras.preference(z, tf.concat([action, taken[..., : self.spec.choices]], axis=-1))
+        prefers = self.choice.prefers(explore)
+        picked = tf.where(prefers, tf.argmax(liked + noise.pick, axis=-1, output_type=tf.int32), 0)
+        weight = tf.where(prefers, math.log(n) + self._of(picked, liked), 0.0)  # log(n p_j)
+        mixed = pi.discrete_log_prob(taken), uniform.discrete_log_prob(taken)
+        log_d = tfp.math.log_add_exp(tf.math.log1p(-epsilon) + mixed[0], tf.math.log(epsilon) + mixed[1])
+        log_prob = tf.stack([self._of(picked, pi.continuous_log_prob(raw)), self._of(picked, log_d)], axis=-1)
+        part = 0 if self.spec.continuous else 1
+        log_prob += tf.one_hot(part, 2) * weight[:, None]
+        return self._of(picked, raw), self._of(picked, action), self._of(picked, discrete), log_prob, state
+
+    @staticmethod
+    def _of(picked, x):
+        """The picked candidate's: x [k, n, ...] -> [k, ...]."""
+        return tf.gather(x, picked, axis=1, batch_dims=1)

@@ -1,0 +1,33 @@
+"""Running normalisation of vector observations inside the network."""
+
+from __future__ import annotations
+
+from sac.backend import keras, tf
+
+CLIP = 10.0  # standard deviations
+
+
+class Normalizer(keras.layers.Layer):
+    """(x - mean) / std of every sensor it is made for, clipped to +-10; others pass. With no sensors: the identity.
+
+    The statistics are `sac.moments.Moments`' and are put in from outside: what is counted is real rows, once each,
+    never a sampled batch. Online and target networks share them.
+    """
+
+    def __init__(self, sensors=(), **kwargs):
+        super().__init__(**kwargs)
+        self.sensors, self.names = tuple(sensors), [sensor.name for sensor in sensors]
+        zeros, ones = keras.initializers.Zeros(), keras.initializers.Ones()
+        self.mean = [self.add_weight(shape=s.shape, initializer=zeros, trainable=False) for s in sensors]
+        self.scale = [self.add_weight(shape=s.shape, initializer=ones, trainable=False) for s in sensors]
+
+    def call(self, obs):
+        """{sensor: [..., *shape]} -> the same, normalised."""
+        parts = zip(self.names, self.mean, self.scale)
+        return {**obs, **{n: tf.clip_by_value((obs[n] - m) * s, -CLIP, CLIP) for n, m, s in parts}}
+
+    def take(self, moments) -> None:
+        """Copies mean and 1 / std of `Moments`."""
+        for name, mean, scale in zip(self.names, self.mean, self.scale):
+            mean.assign(moments.mean[name])
+            scale.assign(1 / moments.std(name))

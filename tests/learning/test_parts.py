@@ -1,0 +1,47 @@
+"""Each part of the algorithm on a task that it is for, and the same task without it.
+
+Measured with three seeds each; the thresholds leave what the comments say.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from sac.behaviour import Epsilon
+from sac.ops.discrete_choice import ByCritic
+from tests.learning.lessons import Forbidden, Scaled, Signal, Symbols, TwoQuestions, score, train
+
+pytestmark = [pytest.mark.learning, pytest.mark.timeout(400)]
+EPSILON = Epsilon(1.0, 0.1, 1500)
+
+
+def test_four_symbols_are_told_apart_in_pictures():
+    networks = {"kwargs": {"ModelRep": {"conv_units": 32}}, "jit": False}  # convolutions are slow under XLA on a CPU
+    assert score(train(Symbols(), 4000, updates_per_step=0.25, **networks), Symbols()) > 0.9  # optimum 1, random 0.25
+
+
+def test_normalisation_makes_badly_scaled_observations_learnable():
+    with_it = score(train(Scaled(), 4000, networks={"normalized": True}), Scaled())
+    without = score(train(Scaled(), 4000), Scaled())
+    assert with_it > -0.05 and without < -0.2  # optimum 0, silence -0.43
+
+
+def test_critics_alone_answer_two_questions():
+    """Epsilon-greedy on the critics: summed branches, no discrete policy."""
+    agent = train(TwoQuestions(), 4000, choice=ByCritic, epsilon=EPSILON)
+    assert score(agent, TwoQuestions()) > 0.93  # optimum 1, random 0.42
+
+
+def test_critics_alone_take_the_best_legal_choice():
+    assert score(train(Forbidden(), 4000, choice=ByCritic, epsilon=EPSILON), Forbidden()) > 0.08  # optimum 0.2
+
+
+def test_a_clip_of_the_size_of_returns_still_learns_and_a_small_one_holds_the_critics_back():
+    """Rewards of about 1 and gamma 0.9: Q moves by a few units; within 0.001 of the slow critic it hardly moves."""
+    wide, narrow = (score(train(Signal(), 4000, clip_epsilon=c), Signal()) for c in (1.0, 0.0005))
+    assert wide > -0.02 and narrow < -0.1
+
+
+def test_a_policy_held_near_its_slow_copy_still_learns():
+    agent = train(Signal(), 4000, clip_epsilon_policy=0.2, networks={"slow_policy": True})
+    assert score(agent, Signal()) > -0.02

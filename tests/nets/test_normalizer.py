@@ -1,0 +1,95 @@
+"""Running statistics: each real row counted once, in any chunks and from any process, and used by the networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sac.moments import Moments
+from sac.nets.normalizer import CLIP, Normalizer
+from sac.types import Sensor, Step
+
+SENSORS = Sensor("a", (2,)), Sensor("b", (2, 3))
+
+
+def step(rng, k, last=None):
+    obs = {"a": rng.normal(5, [0.1, 40], (k, 2)).astype(np.float32), "b": rng.normal(size=(k, 2, 3)).astype(np.float32)}
+    none = np.zeros((k, 0), np.float32)
+    last = np.zeros(k, bool) if last is None else last
+    zeros = np.zeros(k, np.float32)
+    return Step(zeros, obs, none, none, none, none, none, none, zeros, zeros, last)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(0, 7))
+def test_any_chunks_and_processes_count_the_same(chunks, split):
+    rng = np.random.default_rng(0)
+    steps = [step(rng, k) for k in chunks]
+    one, other = Moments(SENSORS), Moments(SENSORS)
+    for i, chunk in enumerate(steps):
+        (one if i < split else other).add(chunk)
+    one.merge(other)
+    assert one.count == sum(chunks)
+    for name in ("a", "b"):
+        rows = np.concatenate([s.obs[name] for s in steps]).astype(np.float64)
+        np.testing.assert_allclose(one.mean[name], rows.mean(0), rtol=1e-9)
+        if one.count > 1:
+            np.testing.assert_allclose(one.std(name), np.maximum(rows.std(0), 1e-4), rtol=1e-6)
+
+
+def test_final_rows_are_not_counted_and_too_few_rows_change_nothing():
+    rng, moments = np.random.default_rng(0), Moments(SENSORS)
+    rows = step(rng, 4, last=np.array([False, True, False, True]))
+    moments.add(rows)
+    assert moments.count == 2
+    np.testing.assert_allclose(moments.mean["a"], rows.obs["a"][[0, 2]].mean(0), rtol=1e-6)
+    few = Moments(SENSORS)
+    few.add(step(rng, 1))
+    np.testing.assert_array_equal(few.std("a"), [1, 1])
+
+
+def test_it_survives_a_restore():
+    rng, moments = np.random.default_rng(0), Moments(SENSORS)
+    moments.add(step(rng, 5))
+    again = Moments(SENSORS)
+    again.restore(*moments.state())
+    more = step(rng, 3)
+    moments.add(more), again.add(more)
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(moments.mean[name], again.mean[name])
+        np.testing.assert_array_equal(moments.std(name), again.std(name))
+
+
+def test_the_layer_shifts_scales_and_clips_its_sensors_and_leaves_the_rest():
+    rng, moments, layer = np.random.default_rng(0), Moments(SENSORS[:1]), Normalizer(SENSORS[:1])
+    rows = step(rng, 500)
+    before = layer(rows.obs)
+    np.testing.assert_allclose(before["a"], np.clip(rows.obs["a"], -CLIP, CLIP))
+    moments.add(rows)
+    layer.take(moments)
+    out = layer(rows.obs)
+    np.testing.assert_allclose(np.mean(out["a"], 0), 0, atol=1e-4)
+    np.testing.assert_allclose(np.std(out["a"], 0), 1, atol=1e-3)
+    np.testing.assert_array_equal(out["b"], rows.obs["b"])
+    assert float(layer({"a": np.array([[1e9, -1e9]], np.float32)})["a"][0, 0]) == CLIP
+    assert not layer.trainable_weights
+
+
+def test_without_sensors_it_is_the_identity():
+    obs = {"a": np.full((2, 2), 1e9, np.float32)}
+    layer = Normalizer()
+    layer.take(Moments())
+    np.testing.assert_array_equal(layer(obs)["a"], obs["a"])
+    assert layer.weights == []
+
+
+@pytest.mark.parametrize("constant", [0.0, 3.0])
+def test_a_constant_stays_finite(constant):
+    moments, layer = Moments(SENSORS[:1]), Normalizer(SENSORS[:1])
+    rows = step(np.random.default_rng(0), 10)
+    rows.obs["a"][:] = constant
+    moments.add(rows)
+    layer.take(moments)
+    np.testing.assert_array_equal(layer(rows.obs)["a"], 0)
