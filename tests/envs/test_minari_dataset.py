@@ -135,6 +135,8 @@ def test_no_window_crosses_an_episode_and_the_newest_rows_stay(capacity):
     assert replay.close_open_streams() == 0 and not replay.log_prob_known
     total = sum(len(e.rewards) + 1 for e in played)
     assert len(replay) == min(capacity, total)
+    newest = np.concatenate([e.observations for e in played])[-capacity:]
+    np.testing.assert_array_equal(joined(replay.stored()).obs["obs"], newest)
     of_episode = {}
     for number, one in enumerate(played):
         for t, o in enumerate(one.observations):
