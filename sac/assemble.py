@@ -13,6 +13,7 @@ from sac.behaviour import ColoredNoise, Epsilon, Exploring, Greedy, WhiteNoise
 from sac.config import Config
 from sac.errors import UserError
 from sac.moments import Moments
+from sac.offline import fill
 from sac.replay import Limiter, Prioritized, Replay, Uniform, check_capacity
 from sac.run_folder import RunFolder
 from sac.track.tracker import Tracker
@@ -166,6 +167,23 @@ def make_replay(config: Config, spec: Spec, state_size: int, n_agents: int, seed
     else:
         sampler = Uniform(r.capacity)
     return Replay(spec, state_size, sampler, steps=steps, burn_in=s.burn_in_step, seed=seed)
+
+
+def fill_replay(config: Config, env: Env, replay: Replay, state_size: int, moments: Moments) -> None:
+    """What a new run has in its memory before it begins. Raises UserError when the source does not fit."""
+    if config.replay.load is not None:
+        fill(replay, config.replay.load, env, state_size, moments)
+        check_log_prob(config, replay)
+
+
+def check_log_prob(config: Config, replay: Replay) -> None:
+    """Raises UserError when returns shall be corrected by probabilities that some rows do not know."""
+    s = config.sac
+    if s.n_step > 1 and s.use_n_step_is and not replay.log_prob_known:
+        raise UserError(
+            f"sac.n_step={s.n_step}: rows of this memory come from a dataset that does not say how probable its "
+            "actions were, so returns cannot be corrected for them: set sac.n_step=1, or sac.use_n_step_is=false"
+        )
 
 
 def make_limiter(config: Config, n_agents: int) -> Limiter:

@@ -142,6 +142,24 @@ class Checkpoints:
             return saved
         raise UserError(f"every checkpoint in {self.folder} is damaged ({len(candidates)} tried)")
 
+    def newest_with(self, part: str) -> tuple[Saved, dict[str, np.ndarray], Mapping]:
+        """The newest undamaged checkpoint that holds this part: itself, the part's arrays and scalars.
+
+        Damaged ones are passed over, and that is said. Raises UserError when there is none.
+        """
+        for saved in reversed(self.all()):
+            try:
+                contents = read(saved, [part])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.warning("checkpoint %s is damaged (%s); trying the one before", saved.path, error)
+                continue
+            if part in contents:
+                return saved, contents[part], contents["scalars"][part]
+        raise UserError(
+            f"{self.folder} holds no undamaged checkpoint with a {part}: a run keeps it in its newest checkpoint only, "
+            "and only with replay.save=true"
+        )
+
     def continue_from(self, loaded: Saved) -> None:
         """Sets later checkpoints aside, damaged or passed over by choice: `latest` shall mean the line that goes on."""
         saved = self.all()

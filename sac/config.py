@@ -92,6 +92,7 @@ class Replay:
     learning_starts: int | None = at_least(0)
     random_steps: int = at_least(0)
     save: bool = key()
+    load: str | None = key("a run folder, or minari:<dataset-id>", lambda x: bool(x.removeprefix("minari:").strip()))
 
 
 @dataclass

@@ -107,6 +107,11 @@ def _check_combinations(c: Config) -> None:
             f"sac.burn_in_step={s.burn_in_step} warms up a recurrent state: it needs sac.use_rnn=true",
         ),
         (
+            not (r.load or "").startswith("minari:") or s.n_step == 1 or not s.use_n_step_is,
+            f"replay.load={r.load} with sac.n_step={s.n_step}: a dataset does not say how probable its actions were, "
+            "so returns cannot be corrected for them: set sac.n_step=1, or sac.use_n_step_is=false",
+        ),
+        (
             not s.refresh_state or s.use_rnn,
             "sac.refresh_state=true writes recurrent states back: it needs sac.use_rnn=true",
         ),

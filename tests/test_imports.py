@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "sac.rollout": "sac.clock",
     **each("sac.evaluation sac.evaluator sac.progress", "sac.rollout sac.evaluation sac.clock"),
     "sac.learner": "sac.clock sac.replay sac.moments",
+    "sac.offline": "sac.checkpoint sac.moments sac.replay envs.adapters",
     "envs.adapters": "",
     "envs.players": "",
     **each(RIM, "sac envs"),

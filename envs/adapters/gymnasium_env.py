@@ -188,6 +188,11 @@ class GymEnv:
             self._strikes.add(who, bad)
         return obs, mask
 
+    @property
+    def action_bounds(self) -> np.ndarray:
+        """Lowest and highest value of each continuous action in the environment's own units [2, A]."""
+        return self._actions.bounds
+
     def _encode(self, action: Action) -> Any:
         if self._asking is self._everyone:
             return self._actions.encode(action)

@@ -151,6 +151,7 @@ def _explanation(env_id: str, error: Exception) -> str | None:
         newest = _newest(env_id.removeprefix(OLD).rpartition(":")[2].rsplit("-v", 1)[0])
         hint = f" The newest version here is {newest}." if newest and newest != env_id else ""
         return f"environment '{env_id}' cannot be loaded: {text}.{hint}{cure}"
-    if isinstance(error, gymnasium.error.Error) or (isinstance(error, TypeError) and "keyword argument" in text):
+    mistyped = "keyword argument" in text or "required positional argument" in text  # in base.env_kwargs
+    if isinstance(error, gymnasium.error.Error) or (isinstance(error, TypeError) and mistyped):
         return f"environment '{env_id}' cannot be made: {text}"
     return None

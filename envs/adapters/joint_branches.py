@@ -49,6 +49,11 @@ def join_branches(env: Env, limit: int) -> Env:
     return JointBranches(env) if len(branches) > 1 and math.prod(branches) <= limit else env
 
 
+def joint_choice(discrete: np.ndarray, branches: tuple[int, ...]) -> np.ndarray:
+    """One choice of each branch [k, branches] -> the number of their combination [k, 1]."""
+    return np.ravel_multi_index(tuple(discrete.T), branches).astype(np.int32)[:, None]
+
+
 def joint_mask(mask: np.ndarray, branches: tuple[int, ...]) -> np.ndarray:
     """[k, sum of branches] -> [k, product of branches]: a combination is legal when all its parts are."""
     k = len(mask)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -77,6 +77,7 @@ class Replay:
         self._writer = Writer(steps)
         self._sampler = sampler
         self._draws = 0  # batches drawn so far: with the seed, all there is to know of the randomness
+        self._silent = 0  # rows below this arrival number do not say how probable their actions were
 
     @staticmethod
     def bytes(spec: Spec, state_size: int, sampler: Sampler) -> int:
@@ -100,6 +101,11 @@ class Replay:
     def ready(self) -> bool:
         """A legal start exists."""
         return self._sampler.count > 0
+
+    @property
+    def log_prob_known(self) -> bool:
+        """Every row says how probable its action was; those of a foreign dataset do not."""
+        return self._silent <= self._ring.oldest
 
     @property
     def legal(self) -> np.ndarray:
@@ -128,6 +134,21 @@ class Replay:
             self._sampler.drop(places)
         self._admit(legal)
         return k - int(np.count_nonzero(last))
+
+    def add_foreign(self, step: Step) -> int:
+        """`add` for rows whose `log_prob` means nothing."""
+        transitions = self.add(step)
+        self._silent = self._ring.total
+        return transitions
+
+    def stored(self, chunk: int = 4096) -> Iterator[Step]:
+        """All live rows in the order of their arrival; streams are not told apart any more."""
+        column = self._ring.columns
+        for first in range(self._ring.oldest, self._ring.total, chunk):
+            places = np.arange(first, min(first + chunk, self._ring.total)) % self.capacity
+            obs = {name: column[OBS + name][places] for name in self._sensors}
+            rest = {name: column[name][places] for name in self._columns if not name.startswith(OBS)}
+            yield Step(stream=np.zeros(len(places), np.int64), obs=obs, **rest)
 
     def close_open_streams(self, streams: Iterable[int] | None = None) -> int:
         """Ends open episodes (all, or those named) as truncations; returns how many.
@@ -183,7 +204,8 @@ class Replay:
         own, more = self._sampler.state(len(self))
         arrays |= {f"sampler/{name}": array for name, array in own.items()}
         arrays |= {f"open/{name}": array for name, array in self._writer.state().items()}
-        return arrays, {**scalars, "draws": self._draws, "seed": self.seed, "sampler": more}
+        scalars |= {"draws": self._draws, "seed": self.seed, "silent": self._silent, "sampler": more}
+        return arrays, scalars
 
     def restore(self, arrays: Mapping[str, np.ndarray], scalars: Mapping) -> None:
         """Continues from `state`: bit for bit under the same settings, else with the newest rows that fit.
@@ -198,6 +220,16 @@ class Replay:
         own = {name.removeprefix("sampler/"): a for name, a in arrays.items() if name.startswith("sampler/")}
         self._sampler.restore(ring.legal(self.steps), source, own, scalars["sampler"])
         self._draws, self.seed = scalars["draws"], scalars["seed"]
+        self._silent = max(0, scalars.get("silent", 0) - shift)
+
+    def take_over(self, arrays: Mapping[str, np.ndarray], scalars: Mapping) -> None:
+        """Fills an empty replay with another run's `state`: its episodes are closed, its rows count as new ones.
+
+        Of the other run's sampling (priorities, beta, random numbers) nothing is kept. See `foreign.fitted` first.
+        """
+        rows = {name: array for name, array in arrays.items() if not name.startswith("sampler/")}
+        self.restore(rows, {**scalars, "draws": 0, "seed": self.seed, "sampler": {}})
+        self.close_open_streams()
 
     def _generator(self, draw: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(key=[self.seed % 2**63, draw], counter=RANDOM_STREAM))

@@ -48,6 +48,8 @@ def train(config: Config, make_env: Callable[..., Env] = assemble.make_env) -> f
             training = Training(config, folder, networks, stack, interruption, make_env)
             if resume is not None:
                 training.resume(resume)
+            else:
+                training.fill_memory()
         except BaseException:
             if resume is None:
                 folder.release()
@@ -265,9 +267,14 @@ class Training:
     def _now(self) -> tuple:
         return self.steps, self.learner.updates, tuple(self.evaluator.scores.returns)
 
+    def fill_memory(self) -> None:
+        """What a new run begins with, where the config names something."""
+        assemble.fill_replay(self.config, self.env, self.replay, self.agent.state_size, self.moments)
+
     def resume(self, which: str | int) -> None:
         """Continues from a checkpoint. Raises UserError when none fits."""
         loaded = self.checkpoints.load(self._parts(), which)
+        assemble.check_log_prob(self.config, self.replay)
         self.checkpoints.continue_from(loaded)
         if not len(self.replay):
             self._fill_until = self.steps + self.learner.limiter.learning_starts

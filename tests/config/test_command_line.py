@@ -70,7 +70,7 @@ def test_no_env_and_an_unknown_env(program):  # noqa: F811
     for typed in ([], ["-m"], ["seed=1"]):
         assert "no environment was chosen: add env=<name>, for example env=roller" in program.error(*typed)
     assert "did you mean env=gym/pendulum?" in program.error("env=gym/pendulm")
-    assert "available: 3dball, 3dball/hard, grid_world, " in program.error("env=zzz")
+    assert "available: 3dball, 3dball/hard, bullet/ant, " in program.error("env=zzz")
 
 
 def test_unity_parameters_are_numbers(program):  # noqa: F811

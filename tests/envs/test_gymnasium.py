@@ -391,6 +391,7 @@ def test_unknown_ids_name_the_nearest(id_, words):
         ("LunarLander-v3", "Box2D", "box2d"),
         ("Hopper-v5", "mujoco", "mujoco"),
         ("AntBulletEnv-v0", "pybullet_envs_gymnasium", "bullet"),
+        ("pybullet_envs_gymnasium:AntBulletEnv-v0", "pybullet_envs_gymnasium", "bullet"),
     ],
 )
 def test_a_missing_package_names_the_extra(id_, module, extra, monkeypatch):

@@ -8,10 +8,10 @@ from __future__ import annotations
 from types import ModuleType
 
 import pytest
-from sac.extras.curiosity import Curiosity
-from sac.extras.rnd import RND
 
 from sac.backend import keras, tf
+from sac.extras.curiosity import Curiosity
+from sac.extras.rnd import RND
 from sac.nets.action_distribution import ActionDistribution
 from sac.nets.noisy import NoisyDense
 from tests.learning.lessons import Corridor, mean_return, train

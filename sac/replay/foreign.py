@@ -1,0 +1,56 @@
+"""Whether rows that another run has saved fit this run's environment and networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from sac.errors import UserError
+from sac.replay.ring import Columns
+
+OBS = "obs/"
+LAYOUT = {"continuous": "continuous actions", "discrete": "branches", "mask": "choices of all branches"}
+CURE = "load what was recorded in the same environment"
+NETWORKS = "use the networks (base.nn, base.nn_kwargs) of that run"
+
+
+def fitted(
+    expected: Columns, branches: tuple[int, ...], arrays: Mapping[str, np.ndarray], source: str
+) -> dict[str, np.ndarray]:
+    """The saved columns [n, ...] of a ring, every expected one among them; other arrays pass as they are.
+
+    A column that an older version did not save is added where it has no width. `source` stands in messages. Raises
+    UserError naming sensor or column, what was expected and what was found.
+    """
+    for name in sorted({n for n in arrays if n.startswith(OBS)} - expected.keys()):
+        there = _kind(arrays[name].shape[1:], arrays[name].dtype)
+        raise _unfit(source, name, "no such sensor", there)
+    arrays, rows = dict(arrays), len(arrays["last"])
+    for name, (shape, dtype) in expected.items():
+        found = arrays.get(name)
+        if found is None and 0 in shape:
+            found = arrays[name] = np.zeros((rows, *shape), dtype)
+        if found is None:
+            raise _unfit(source, name, _kind(shape, dtype), "none")
+        if found.shape[1:] != shape or found.dtype != dtype:
+            raise _unfit(source, name, _kind(shape, dtype), _kind(found.shape[1:], found.dtype))
+    chosen = arrays["discrete"][~arrays["last"]]
+    for branch, (size, largest) in enumerate(zip(branches, chosen.max(axis=0, initial=0))):
+        if largest >= size:
+            raise UserError(
+                f"replay.load={source}: branch {branch} of the actions: expected {size} choices (0 to {size - 1}), "
+                f"found choice {largest}; {CURE}"
+            )
+    return arrays
+
+
+def _kind(shape: tuple[int, ...], dtype) -> str:
+    return f"shape {shape} {np.dtype(dtype).name}"
+
+
+def _unfit(source: str, name: str, expected: str, found: str) -> UserError:
+    what = f"sensor '{name.removeprefix(OBS)}'" if name.startswith(OBS) else LAYOUT.get(name, f"column '{name}'")
+    what = "the recurrent state" if name == "state" else what
+    cure = NETWORKS if name in ("state", "previous") else CURE
+    return UserError(f"replay.load={source}: {what}: expected {expected}, found {found}; {cure}")

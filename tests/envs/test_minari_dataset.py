@@ -1,0 +1,227 @@
+"""Minari datasets, made here by playing, against what was played."""
+
+from __future__ import annotations
+
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import SyncVectorEnv
+from gymnasium.wrappers import TimeLimit
+from test_gymnasium import ACTION_SPACES
+
+from envs.adapters.action_space import ActionSpace
+from envs.adapters.gymnasium_env import GymEnv
+from envs.adapters.joint_branches import JointBranches
+from envs.adapters.minari_dataset import EDGE, MinariEpisodes
+from sac.errors import UserError
+from sac.replay import Replay, Uniform
+from sac.types import Action, Sensor, Spec, Step
+from tests.envs.recorded import Recorded, play, write
+from tests.envs.toys import Echo
+
+pytest.importorskip("minari")
+CARTPOLE = Spec((Sensor("obs", (4,)),), branches=(2,))
+
+
+@pytest.fixture(autouse=True)
+def datasets(monkeypatch, tmp_path):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
+
+
+def joined(steps) -> Step:
+    """All rows as one Step."""
+    steps = list(steps)
+    obs = {name: np.concatenate([s.obs[name] for s in steps]) for name in steps[0].obs}
+    rest = {name: np.concatenate([getattr(s, name) for s in steps]) for name in Step._fields if name != "obs"}
+    return Step(obs=obs, **rest)
+
+
+def cart_pole(episodes=8, limit=12):
+    env = gymnasium.make("CartPole-v1", max_episode_steps=limit)
+    played = play(env, episodes)
+    write("cartpole/short-v0", env, played)
+    ends = [e.terminations[-1] for e in played]
+    assert 0 < sum(ends) < len(ends), "both kinds of ending"
+    return played
+
+
+def test_every_row_is_what_was_played():
+    played = cart_pole()
+    episodes = MinariEpisodes("cartpole/short-v0", CARTPOLE)
+    rows, at = joined(episodes.steps(10_000)), 0
+    assert len(rows.last) == len(episodes)
+    for one in played:
+        n = len(one.rewards)
+        part = slice(at, at + n)
+        np.testing.assert_array_equal(rows.obs["obs"][at : at + n + 1], np.array(one.observations, np.float32))
+        np.testing.assert_array_equal(rows.discrete[part, 0], one.actions)
+        np.testing.assert_array_equal(rows.reward[part], one.rewards)
+        np.testing.assert_array_equal(rows.discount[part], [1.0] * (n - 1) + [1.0 - one.terminations[-1]])
+        assert not rows.last[part].any() and rows.last[at + n]
+        assert rows.reward[at + n] == 0 and rows.discount[at + n] == 1
+        at += n + 1
+    assert at == len(rows.last) and rows.mask.shape == (at, 2) and rows.mask.all()
+    assert (rows.state.shape, rows.continuous.shape) == ((at, 0), (at, 0)) and not rows.log_prob.any()
+
+
+def test_boxes_are_kept_as_before_the_squash():
+    env = gymnasium.make("Pendulum-v1", max_episode_steps=5)
+    played = play(env, 3)
+    played[0].actions[1] = np.array([2.0], np.float32)  # at the bound, and what a careless policy recorded beyond it
+    played[0].actions[2] = np.array([-2.5], np.float32)
+    write("pendulum/short-v0", env, played)
+    here = GymEnv("Pendulum-v1")
+    rows = joined(MinariEpisodes("pendulum/short-v0", here.spec, here.action_bounds).steps(100))
+    actions = np.concatenate([[*e.actions, [0]] for e in played])
+    np.testing.assert_allclose(np.tanh(rows.continuous), np.clip(actions / 2, -EDGE, EDGE), atol=1e-6)
+    assert np.isfinite(rows.continuous).all() and np.abs(rows.continuous).max() > 7
+    assert rows.continuous.dtype == np.float32 and (rows.discount == 1).all(), "time limits are no deaths"
+
+
+def test_dicts_and_mixed_actions_have_the_adapters_names_and_layout():
+    action = spaces.Dict({"b": spaces.Tuple([spaces.Discrete(3, start=-1), spaces.Box(-3, 1, (2,))])})
+    inner = spaces.Dict({"n": spaces.Discrete(4), "i": spaces.Box(0, 255, (3, 4, 3), np.uint8)})
+    seen = {"p": spaces.Box(-1, 1, (2,)), "q": inner}
+    toy = TimeLimit(Echo(action, spaces.Dict(seen)), 3)
+    played = play(toy, 2)
+    write("toy/mixed-v0", toy, played)
+    here = GymEnv.from_vector(SyncVectorEnv([lambda: toy] * 1, autoreset_mode="SameStep"))
+    rows = joined(MinariEpisodes("toy/mixed-v0", here.spec, here.action_bounds).steps(100))
+    assert {s.name for s in here.spec.sensors} == set(rows.obs) == {"p", "q/n", "q/i"}
+    np.testing.assert_array_equal(rows.obs["q/i"][:4], [o["q"]["i"] for o in played[0].observations])
+    np.testing.assert_array_equal(rows.obs["q/n"][:4].argmax(1), [o["q"]["n"] for o in played[0].observations])
+    acts = ~rows.last
+    decoded = ActionSpace(action).encode(Action(np.tanh(rows.continuous[acts]), rows.discrete[acts]))
+    flat = [a for e in played for a in e.actions]
+    np.testing.assert_array_equal(decoded["b"][0], [a["b"][0] for a in flat])
+    np.testing.assert_allclose(decoded["b"][1], [a["b"][1] for a in flat], atol=1e-5)
+
+
+def test_branches_that_are_joined_here_are_joined_there():
+    toy = TimeLimit(Echo(spaces.MultiDiscrete([3, 2])), 4)
+    played = play(toy, 2)
+    write("toy/branches-v0", toy, played)
+    here = JointBranches(GymEnv.from_vector(SyncVectorEnv([lambda: toy], autoreset_mode="SameStep")))
+    rows = joined(MinariEpisodes("toy/branches-v0", here.spec, here.action_bounds).steps(100))
+    assert rows.mask.shape == (10, 6)
+    np.testing.assert_array_equal(rows.discrete[~rows.last, 0], [2 * a + b for e in played for a, b in e.actions])
+
+
+@pytest.mark.parametrize(("space", "continuous", "branches"), ACTION_SPACES, ids=lambda x: str(x)[:30])
+def test_decoding_undoes_encoding(space, continuous, branches):
+    layout, rng = ActionSpace(space), np.random.default_rng(1)
+    action = Action(
+        rng.uniform(-1, 1, (5, continuous)).astype(np.float32),
+        np.stack([rng.integers(0, n, 5) for n in branches], 1).astype(np.int32) if branches else np.zeros((5, 0), "i4"),
+    )
+    back = layout.decode(layout.encode(action), 5)
+    low, high = layout.bounds
+    one_value = low == high  # nothing to decode there
+    np.testing.assert_allclose(back.continuous[:, ~one_value], action.continuous[:, ~one_value], atol=0.005)
+    assert not back.continuous[:, one_value].any()
+    np.testing.assert_array_equal(back.discrete, action.discrete)
+    assert back.discrete.dtype == np.int32
+
+
+@pytest.mark.parametrize("capacity", [1000, 40, 7])
+def test_no_window_crosses_an_episode_and_the_newest_rows_stay(capacity):
+    played = cart_pole()
+    replay = Replay(CARTPOLE, 0, Uniform(capacity), steps=3)
+    for step in MinariEpisodes("cartpole/short-v0", CARTPOLE).steps(capacity):
+        replay.add_foreign(step)
+    assert replay.close_open_streams() == 0 and not replay.log_prob_known
+    total = sum(len(e.rewards) + 1 for e in played)
+    assert len(replay) == min(capacity, total)
+    newest = np.concatenate([e.observations for e in played])[-capacity:]
+    np.testing.assert_array_equal(joined(replay.stored()).obs["obs"], newest)
+    of_episode = {}
+    for number, one in enumerate(played):
+        for t, o in enumerate(one.observations):
+            of_episode[np.array(o, np.float32).tobytes()] = number, t, len(one.rewards)
+    legal = replay.legal
+    if capacity > total:
+        assert len(legal) == sum(len(e.rewards) for e in played), "every action of every episode is trained"
+    batch = replay._windows(legal, np.ones(len(legal), np.float32))
+    for window, valid in zip(batch.obs["obs"], batch.valid):
+        where = [of_episode[o.tobytes()] for o in window]
+        number, first, length = where[0]
+        assert where == [(number, min(first + i, length), length) for i in range(4)]
+        assert valid.tolist() == [float(first + i < length) for i in range(3)]
+
+
+def test_what_is_recorded_beyond_an_end_is_an_episode_of_its_own():
+    env = gymnasium.make("CartPole-v1", max_episode_steps=12)
+    one = play(env, 1, seed=3)[0]
+    n = len(one.rewards)
+    one.terminations[3], one.truncations[6] = True, True
+    write("cartpole/odd-v0", env, [one])
+    rows = joined(MinariEpisodes("cartpole/odd-v0", CARTPOLE).steps(100))
+    obs = [0, 1, 2, 3, 4, 4, 5, 6, 7, *range(7, n + 1)]
+    np.testing.assert_array_equal(rows.obs["obs"], np.array(one.observations, np.float32)[obs])
+    assert np.flatnonzero(rows.last).tolist() == [4, 8, n + 2]
+    true_ends = [3] + [n + 1] * one.terminations[-1]
+    assert np.flatnonzero(rows.discount == 0).tolist() == true_ends
+    replay = Replay(CARTPOLE, 0, Uniform(100), steps=2)
+    replay.add(rows)
+    assert len(replay.legal) == n
+
+
+def test_unusable_episodes_are_left_out_with_a_word(caplog):
+    env = gymnasium.make("CartPole-v1", max_episode_steps=6)
+    played = play(env, 3)
+    played[0].observations[2] = np.full(4, np.nan, np.float32)
+    played[1].rewards[1] = np.inf
+    write("cartpole/spoilt-v0", env, played)
+    rows = joined(MinariEpisodes("cartpole/spoilt-v0", CARTPOLE).steps(100))
+    np.testing.assert_array_equal(rows.obs["obs"], np.array(played[2].observations, np.float32))
+    assert "2 episodes with a NaN" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("spec", "bounds", "words"),
+    [
+        (Spec((Sensor("obs", (3,)),), branches=(2,)), None, r"sensor 'obs': expected shape \(3,\).*found shape \(4,\)"),
+        (Spec((Sensor("eye", (4,)),), branches=(2,)), None, "sensor 'eye': expected .*found none"),
+        (Spec((), branches=(2,)), None, "sensor 'obs': expected no such sensor, found"),
+        (Spec(CARTPOLE.sensors, branches=(3,)), None, r"branches: expected \[3\], found \[2\]"),
+        (Spec(CARTPOLE.sensors, 1, (2,)), None, "continuous actions: expected 1, found 0"),
+    ],
+)
+def test_another_environments_dataset_is_refused(spec, bounds, words):
+    cart_pole(4)
+    with pytest.raises(UserError, match=f"replay.load=minari:cartpole/short-v0: {words}"):
+        MinariEpisodes("cartpole/short-v0", spec, bounds)
+
+
+def test_another_scale_of_actions_is_refused():
+    env = gymnasium.make("Pendulum-v1", max_episode_steps=5)
+    write("pendulum/short-v0", env, play(env, 1))
+    with pytest.raises(UserError, match=r"bounds .*expected \[\[-1.0\], \[1.0\]\], found \[\[-2.0\], \[2.0\]\]"):
+        MinariEpisodes("pendulum/short-v0", GymEnv("Pendulum-v1").spec, np.array([[-1.0], [1.0]]))
+
+
+def test_missing_and_broken_datasets_are_named(tmp_path, monkeypatch):
+    cart_pole(4)
+    with pytest.raises(
+        UserError, match=r"minari:no/such-v0: .*there are: cartpole/short-v0.*minari download no/such-v0"
+    ):
+        MinariEpisodes("no/such-v0", CARTPOLE)
+    (file,) = tmp_path.rglob("main_data.hdf5")
+    file.write_bytes(b"spoilt")
+    with pytest.raises(UserError, match=r"minari:cartpole/short-v0 cannot be read"):
+        list(MinariEpisodes("cartpole/short-v0", CARTPOLE).steps(100))
+    monkeypatch.setitem(sys.modules, "minari", None)  # as if it were not installed
+    with pytest.raises(UserError, match=r'pip install -e "\.\[minari\]"'):
+        MinariEpisodes("cartpole/short-v0", CARTPOLE)
+
+
+def test_an_episode_without_a_step_is_nothing():
+    env = gymnasium.make("CartPole-v1", max_episode_steps=6)
+    played = play(env, 1)
+    write("cartpole/empty-v0", env, played)
+    episodes = MinariEpisodes("cartpole/empty-v0", CARTPOLE)
+    episodes._dataset.iterate_episodes = lambda _: [Recorded([played[0].observations[0]])]
+    assert list(episodes.steps(10)) == []
