@@ -36,6 +36,14 @@ GOALS = {  # env -> the least mean over seeds at these steps; None: at the end o
     "gym/lunar_lander": {300_000: 260.0},
     "roller": {None: 0.95},
     "3dball": {100_000: 90.0, 200_000: 90.0},
+    "hallway": {None: 0.69},  # 0.9 of the best return
+    "grid_world": {None: 0.87},  # 0.9 of the best return, pictures CHW
+    "grid_world/hwc": {None: 0.87},
+    "gym/pendulum/hidden_velocity": {20_000: -174.2},  # within 15 % of what the whole observation gives
+    "gym/cart_pole/hidden_velocity": {50_000: 425.0},
+    "mujoco/half_cheetah": {100_000: 5500.0, 300_000: 8500.0},
+    "mujoco/hopper": {100_000: 900.0, 300_000: 2400.0},
+    "mujoco/walker2d": {100_000: 620.0, 300_000: 2370.0},
 }
 DONE = ("max_step", "max_iter", "solved")
 COMMIT = "commit.txt"  # written into each run's folder: what it was trained with

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
+from functools import reduce
 from pathlib import Path
 from typing import get_type_hints
 
@@ -92,7 +93,9 @@ def test_env_files_name_only_what_differs(program, env):  # noqa: F811
     text = (CONF / "env" / f"{env}.yaml").read_text()
     assert text.startswith("# @package _global_")
     values, defaults = yaml.safe_load(text), in_conf()
-    values.pop("defaults", None)
+    for parent in values.pop("defaults", ()):  # a variant differs from its scene
+        theirs = program.config(parent.removeprefix("/").replace("env/", "env=", 1))
+        defaults = {name: reduce(getattr, name.split("."), theirs) for name in defaults if "." in name}
     for section, inside in values.items():
         for key, value in inside.items() if section not in ("reset", "eval") else ():  # a plan of evaluation is whole
             assert defaults[f"{section}.{key}"] != value, f"{section}.{key} is the default already"
