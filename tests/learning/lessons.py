@@ -82,6 +82,13 @@ class Signal(Lesson):
         return -((action.continuous - self.x) ** 2).sum(-1)
 
 
+class Paid(Signal):
+    """Signal that pays 1 a step for listening: the best value is 1 / (1 - gamma)."""
+
+    def answer(self, action):
+        return 1 + super().answer(action)
+
+
 class TwoQuestions(Lesson):
     """A point for each branch that answers its question: 1 on average of both, a random answer gets 0.42."""
 
@@ -297,3 +304,12 @@ def mean_return(agent: Agent, env, episodes: int = 32) -> float:
     """Mean return of an episode under the greedy policy."""
     env.reset(seed=12345)
     return float(np.mean([e.total_reward for e in evaluate(env, Greedy(agent), episodes)]))
+
+
+def value(agent: Agent, env) -> float:
+    """What the critics promise for the greedy actions in an environment's first states, in the mean of nets."""
+    turn = env.reset(seed=12345)
+    empty = np.zeros((len(turn.agents), 0), np.float32)
+    z, _ = agent.nets.rep(agent.nets.observe(turn.obs), empty, empty)
+    action = Greedy(agent).choose(turn.agents, turn.obs, turn.mask, empty, empty).action
+    return float(np.mean([critic(z, action) for critic in agent.nets.critics]))
