@@ -230,6 +230,36 @@ class Corridor(Lesson):
         return turn
 
 
+class Lottery(Lesson):
+    """Eight tickets, each of which pays a draw around 0: whatever critics promise is over-estimated."""
+
+    spec = Spec((Sensor("x", (4,)),), 0, (8,))
+
+    def ask(self):
+        self.x = self.rng.normal(size=(self.n_agents, 4))
+
+    def answer(self, action):
+        return self.rng.normal(size=self.n_agents)
+
+
+class Needle(Lesson):
+    """Pays 1 where both actions exceed 0.97 and nothing elsewhere; a fresh policy does so once in 3,000 steps."""
+
+    spec = Spec((Sensor("x", (1,)),), 2)
+
+    def __init__(self, n_agents: int = 4):
+        super().__init__(n_agents)
+        self.found = 0
+
+    def ask(self):
+        self.x = np.ones((self.n_agents, 1))
+
+    def answer(self, action):
+        hit = (action.continuous > 0.97).all(-1)
+        self.found += int(hit.sum())
+        return hit
+
+
 class Symbols(Lesson):
     """One of four symbols in a picture of 12 x 12 pixels, in noise: a point for naming it, random 0.25."""
 
@@ -264,7 +294,7 @@ class Scaled(Signal):
 
 
 def train(
-    env, steps: int, *, seed: int = 0, random_steps: int = 200, updates_per_step: float = 0.5, batch_size: int = 64,
+    env, steps: int, *, seed: int = 0, random_steps: int = 200, updates_per_step: float = 0.5, batch_size: int = 64, ensemble: int = 2,
     networks=None, kwargs=None, module=None, choice=ByPolicy, extras=None, epsilon=NEVER, until=None, **hyper,
 ) -> Agent:  # fmt: skip
     """Collects `steps` transitions and learns from them; returns the agent.
@@ -274,7 +304,7 @@ def train(
     hyper = Hyper(**{"learning_rate": 3e-3, "gamma": 0.9, "tau": 0.02, **hyper})
     seed_everything(seed)
     build, networks = Builder(module, {**HIDDEN, **(kwargs or {})}), networks or {}
-    nets = build_networks(env.spec, build, 2, **networks)
+    nets = build_networks(env.spec, build, ensemble, **networks)
     agent = Agent(nets, hyper, seed, choice, extras=extras and Extras(extras(build, nets.spec)))
     noise = WhiteNoise(env.spec, seed, agent.candidates)
     rollout = Rollout(env, Exploring(agent, noise, random_steps, epsilon), seed=seed)
@@ -307,9 +337,10 @@ def mean_return(agent: Agent, env, episodes: int = 32) -> float:
 
 
 def value(agent: Agent, env) -> float:
-    """What the critics promise for the greedy actions in an environment's first states, in the mean of nets."""
+    """What the critics promise for the best choices in an environment's first states, in the mean of nets."""
     turn = env.reset(seed=12345)
     empty = np.zeros((len(turn.agents), 0), np.float32)
     z, _ = agent.nets.rep(agent.nets.observe(turn.obs), empty, empty)
     action = Greedy(agent).choose(turn.agents, turn.obs, turn.mask, empty, empty).action
-    return float(np.mean([critic(z, action) for critic in agent.nets.critics]))
+    q = np.mean([critic(z, action) for critic in agent.nets.critics], axis=0)
+    return float(q.max(-1).mean())

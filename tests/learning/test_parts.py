@@ -11,6 +11,7 @@ from sac.behaviour import Epsilon
 from sac.ops.discrete_choice import ByCritic
 from tests.learning.lessons import (
     Forbidden,
+    Lottery,
     Paid,
     Scaled,
     Signal,
@@ -49,7 +50,16 @@ def test_critics_alone_take_the_best_legal_choice():
 def test_a_clip_of_the_size_of_returns_learns_them_and_a_small_one_holds_the_critics_back():
     """The best value is 1 / (1 - 0.9) = 10; critics within 0.001 of slow ones hardly leave 0, as conf/ warns."""
     wide, narrow = (value(train(Paid(), 4000, clip_epsilon=clip), Paid()) for clip in (5.0, 0.001))
-    assert 8 < wide < 12 and narrow < 2
+    assert 8 < wide < 12 and narrow < wide / 2
+
+
+def test_a_minimum_over_some_of_many_critics_promises_less_of_a_lottery():
+    """The true value is the 0 that playing it brings (and hardly any entropy is paid for)."""
+    cold = {"choice": ByCritic, "epsilon": EPSILON, "updates_per_step": 1.0}
+    alone = value(train(Lottery(), 3000, ensemble=1, ensemble_q_sample=1, **cold), Lottery(256))
+    some = value(train(Lottery(), 3000, ensemble=5, ensemble_q_sample=2, **cold), Lottery(256))
+    assert abs(score(train(Lottery(), 500, **cold), Lottery(256), 2000)) < 0.1
+    assert alone > 1.0 and some < alone / 2
 
 
 def test_a_policy_held_near_its_slow_copy_still_learns():
