@@ -294,7 +294,8 @@ class Scaled(Signal):
 
 
 def train(
-    env, steps: int, *, seed: int = 0, random_steps: int = 200, updates_per_step: float = 0.5, batch_size: int = 64, ensemble: int = 2,
+    env, steps: int, *, seed: int = 0, random_steps: int = 200, updates_per_step: float = 0.5, batch_size: int = 64,
+    ensemble: int = 2,
     networks=None, kwargs=None, module=None, choice=ByPolicy, extras=None, epsilon=NEVER, until=None, **hyper,
 ) -> Agent:  # fmt: skip
     """Collects `steps` transitions and learns from them; returns the agent.
