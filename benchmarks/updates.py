@@ -32,10 +32,10 @@ from benchmarks.quiet import Others
 from benchmarks.report import RESULTS, show, stamp, versions, write_csv, write_markdown
 
 OBS, ACT, BATCH, ROWS, HIDDEN = 17, 6, 256, 100_000, (256, 256)
-WHY = """What limits ours, by `perf record`: fused, nearly half of the time is XLA's own matrix kernel, so what is left to win is
-small. With K = 1 a call costs more than an update inside a fused call: dispatch in Python and TensorFlow, and a program
-that XLA runs once instead of looping; neither fewer variables nor a kept heap made a difference beyond the noise of this
-machine. Set sac.updates_per_call above 1 where it matters."""
+WHY = """What limits ours, by `perf record`: fused, nearly half of the time is XLA's own matrix kernel, so what is left
+to win is small. With K = 1 a call costs more than an update inside a fused call: dispatch in Python and
+TensorFlow, and a program that XLA runs once instead of looping; neither fewer variables nor a kept heap made a
+difference beyond the noise of this machine. Set sac.updates_per_call above 1 where it matters."""
 CASES = [
     Case(who, f"{what}{f', {sampler}' if sampler else ''}, K = {k}", {
         "what": what, "sampler": sampler, "k": k, "against": f"{what} {k}",

@@ -27,6 +27,8 @@ class HiddenVelocity(gymnasium.ObservationWrapper):
 
     def __init__(self, env: gymnasium.Env, hidden: Sequence[int]) -> None:
         super().__init__(env)
+        if not isinstance(hidden, Sequence) or isinstance(hidden, str):
+            raise UserError(f"base.env_kwargs.hidden={hidden}: allowed is a list of entries, e.g. [2]")
         space = env.observation_space
         if not isinstance(space, spaces.Box) or len(space.shape) != 1:
             raise UserError(f"base.env_kwargs.hidden={list(hidden)}: entries of a vector can be hidden, not of {space}")

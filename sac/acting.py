@@ -24,11 +24,14 @@ class Acting:
         self.nets, self.choice, self.extras, self.spec = networks, choice, extras, networks.spec
         self._compiled = Compiled(self._act, jit)
 
-    def __call__(self, obs, mask, previous, state, noise: Noise, seed=(0, 0), epsilon=0.0, greedy=False) -> Choice:
+    def __call__(
+        self, obs, mask, previous, state, noise: Noise, seed=(0, 0), epsilon=0.0, explores=True, greedy=False
+    ) -> Choice:
         """Chooses for k agents from the noise handed in, or the mode of the policy if greedy.
 
-        With probability `epsilon` the discrete choice is a uniform one; `seed` is that of noisy layers. k is padded to
-        a power of two: any number of agents costs a handful of compilations.
+        With probability `epsilon` the discrete choice is a uniform one; `seed` is that of noisy layers. Without
+        `explores` those are silent and no extra has a preference: the policy itself. k is padded to a power of two:
+        any number of agents costs a handful of compilations.
         """
         k = len(mask)
         if k == 0:
@@ -39,12 +42,12 @@ class Acting:
         inputs = (obs, mask, previous, state, noise)
         if more:
             inputs = tf.nest.map_structure(lambda x: np.concatenate([x, np.repeat(x[:1], more, 0)]), inputs)
-        constants = np.array(seed, np.int32), np.float32(epsilon), np.bool_(greedy)
+        constants = np.array(seed, np.int32), np.float32(epsilon), np.bool_(explores), np.bool_(greedy)
         return Choice(*(x.numpy()[:k] for x in self._compiled(k + more, *inputs, *constants)))
 
-    def _act(self, obs, mask, previous, state, noise: Noise, seed, epsilon, greedy):
+    def _act(self, obs, mask, previous, state, noise: Noise, seed, epsilon, explores, greedy):
         n = self.extras.candidates
-        with noisy.drawn(seed, 1.0 - tf.cast(greedy, tf.float32)):
+        with noisy.drawn(seed, tf.cast(explores, tf.float32)):
             z, state = self.nets.rep(self.nets.observe(obs), previous, state)
             z, mask = tf.repeat(z[:, None], n, axis=1), tf.repeat(mask[:, None], n, axis=1)
             pi = self.nets.policy(z).masked(mask)
@@ -57,8 +60,9 @@ class Acting:
         discrete = tf.where(greedy, pi.choices(tf.zeros_like(noise.gumbel)), drawn)
         taken = one_hot(discrete, self.spec)
 
-        liked = self.extras.preference(z, tf.concat([action, taken[..., : self.spec.choices]], axis=-1))
-        prefers = self.choice.prefers(explore)
+        with noisy.drawn(seed, tf.cast(explores, tf.float32)):
+            liked = self.extras.preference(z, tf.concat([action, taken[..., : self.spec.choices]], axis=-1))
+        prefers = tf.logical_and(self.choice.prefers(explore), explores)
         picked = tf.where(prefers, tf.argmax(liked + noise.pick, axis=-1, output_type=tf.int32), 0)
         weight = tf.where(prefers, math.log(n) + self._of(picked, liked), 0.0)  # log(n p_j)
         mixed = pi.discrete_log_prob(taken), uniform.discrete_log_prob(taken)

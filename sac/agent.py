@@ -57,6 +57,7 @@ class Agent:
         self.nets, self.hyper, self.spec, self.seed = networks, hyper, networks.spec, seed
         self.choice, self.scale, self.extras = choice, scale, extras or Extras()
         self.state_size, self.previous_size = networks.state_size, networks.previous_size
+        noisy.number_streams([*networks.parts().values(), *self.extras.layers().values()])
         self.act = Acting(networks, choice, self.extras, hyper.jit)
         self.candidates = self.extras.candidates  # actions of which one is chosen at each step
         self.temperatures = Temperatures(hyper.init_log_alpha)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sac.behaviour import ColoredNoise, Epsilon, Exploring, Greedy, WhiteNoise
+from sac.behaviour import ColoredNoise, Epsilon, Exploring, Greedy, Sampling, WhiteNoise
 from sac.config import Config
 from sac.errors import UserError
 from sac.moments import Moments
@@ -19,6 +20,7 @@ from sac.run_folder import RunFolder
 from sac.track.tracker import Tracker
 from sac.types import Env, Spec
 
+log = logging.getLogger(__name__)
 EVALUATION_SEED = 1_000_003  # evaluation plays other episodes than training does
 
 
@@ -46,6 +48,8 @@ def make_env(
     port: int | None = None, log_folder: Path,
 ) -> Env:  # fmt: skip
     """An environment of the configured kind. Raises UserError when it cannot start."""
+    from envs.adapters.joint_branches import join_branches
+
     base, reset = config.base, config.reset
     n = n_agents or base.n_agents
     if base.env_type == "GYM":
@@ -63,17 +67,7 @@ def make_env(
             no_graphics=base.no_graphics and render_mode is None, editor=base.editor, reset_parameters=reset,
             time_scale=base.time_scale if render_mode is None else 1.0, timeout=base.timeout, log_folder=log_folder,
         )  # fmt: skip
-    return joined_branches(env, config.sac.branch_product_max)
-
-
-def joined_branches(env: Env, limit: int) -> Env:
-    """Several discrete branches as one joint choice, where their product is at most `limit`."""
-    from envs.adapters.joint_branches import JointBranches
-
-    combinations = 1
-    for size in env.spec.branches:
-        combinations *= size
-    return JointBranches(env) if len(env.spec.branches) > 1 and combinations <= limit else env
+    return join_branches(env, config.sac.branch_product_max)
 
 
 def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int):
@@ -91,6 +85,12 @@ def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int):
             f"sac.value_rescale=true: the values of {len(spec.branches)} discrete branches are summed, "
             "which rescaled ones cannot be; set it to false, or raise sac.branch_product_max until they are one choice"
         )
+    for key, needed, on in (
+        ("discrete_dqn_like", "discrete", s.discrete_dqn_like and not spec.branches),
+        ("clip_epsilon_policy", "continuous", s.clip_epsilon_policy > 0 and not spec.continuous),
+    ):
+        if on:
+            log.warning("sac.%s has no effect here: this scene has no %s actions", key, needed)
     seed_everything(seed)
     build = Builder(load_networks(networks), config.base.nn_kwargs)
     nets = build_networks(
@@ -210,7 +210,7 @@ def make_exploring(config: Config, agent, seed: int) -> Exploring:
 def make_greedy(config: Config, agent, seed: int):
     """The behaviour of evaluation and play."""
     if config.sac.sample_in_play:
-        return Exploring(agent, WhiteNoise(agent.spec, seed, agent.candidates))
+        return Sampling(agent, WhiteNoise(agent.spec, seed, agent.candidates))
     return Greedy(agent)
 
 

@@ -112,6 +112,8 @@ NEVER = Epsilon()
 class Exploring:
     """Acts with the agent's policy and noise; the first `random_steps` actions are uniform over the legal ones."""
 
+    explores = True
+
     def __init__(self, agent, noise: WhiteNoise, random_steps: int = 0, epsilon: Callable[[int], float] = NEVER):
         self.agent, self.noise, self.random_steps, self.epsilon = agent, noise, random_steps, epsilon
         self.state_size, self.previous_size = agent.state_size, agent.previous_size
@@ -119,7 +121,7 @@ class Exploring:
 
     def choose(self, slots, obs, mask, previous_action, state) -> Choice:
         seed, noise = self.noise.layer_seed, self.noise.draw(slots)
-        choice = self.agent.act(obs, mask, previous_action, state, noise, seed, self.epsilon(self.steps))
+        choice = self.agent.act(obs, mask, previous_action, state, noise, seed, self.epsilon(self.steps), self.explores)
         if self.steps < self.random_steps:
             choice = self._uniform(choice, mask, noise.normal[:, 0], noise.gumbel[:, 0])
         self.steps += len(slots)
@@ -148,6 +150,12 @@ class Exploring:
         self.noise.restore(arrays)
 
 
+class Sampling(Exploring):
+    """Acts with actions drawn from the policy and nothing that only explores: for sac.sample_in_play."""
+
+    explores = False
+
+
 class Greedy:
     """Acts with the mode of the policy: for evaluation and play."""
 
@@ -159,7 +167,7 @@ class Greedy:
         n, f32 = self.agent.candidates, np.float32
         none = Noise(np.zeros((k, n, spec.continuous), f32), np.zeros((k, n, spec.choices), f32),
                      np.zeros((k, n), f32), np.ones(k, f32))  # fmt: skip
-        return self.agent.act(obs, mask, previous_action, state, none, greedy=True)
+        return self.agent.act(obs, mask, previous_action, state, none, explores=False, greedy=True)
 
 
 def _normal_cdf(x: np.ndarray) -> np.ndarray:

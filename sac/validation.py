@@ -112,8 +112,9 @@ def _check_combinations(c: Config) -> None:
             "so returns cannot be corrected for them: set sac.n_step=1, or sac.use_n_step_is=false",
         ),
         (
-            not s.refresh_state or s.use_rnn,
-            "sac.refresh_state=true writes recurrent states back: it needs sac.use_rnn=true",
+            not s.refresh_state or (s.use_rnn and s.burn_in_step > 0),
+            "sac.refresh_state=true writes back states that a burn-in brought up to date: it needs "
+            "sac.use_rnn=true and sac.burn_in_step of at least 1",
         ),
         (
             s.learning_rate_end <= s.learning_rate,

@@ -43,7 +43,10 @@ class MinariEpisodes:
         """The newest episodes that fill `capacity` rows, oldest first, in Steps of at most so many rows."""
         skipped = 0
         for episode in self._episodes(capacity):
-            rows = self._rows(episode) if len(episode.rewards) else None
+            try:
+                rows = self._rows(episode) if len(episode.rewards) else None
+            except UNREADABLE as error:
+                raise _unreadable(self.name, error) from error
             if rows is None:
                 skipped += 1
                 continue

@@ -17,7 +17,6 @@ from sac.backend import keras, tf
 from sac.errors import UserError
 from sac.nets import auxiliary_defaults, defaults
 from sac.nets.action_distribution import ActionDistribution
-from sac.nets.noisy import number_streams
 from sac.nets.normalizer import Normalizer
 from sac.types import Spec
 
@@ -43,7 +42,6 @@ class Networks:
     def __post_init__(self):
         # A memoryless representation is handed a previous action of width 0: nothing stores one for it.
         self.previous_size = self.spec.action_size if self.state_size else 0
-        number_streams(self.parts().values())
 
     def observe(self, obs):
         """Raw observations as networks see them."""

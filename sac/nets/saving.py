@@ -8,8 +8,9 @@ from sac.errors import UserError
 
 
 def variables(owners: dict) -> dict:
-    """Every variable of the named layers and optimizers, as `owner/number`."""
-    return {f"{name}/{i}": variable for name, owner in owners.items() for i, variable in enumerate(owner.variables)}
+    """Every variable of the named layers and optimizers, as `owner/number`, but the learning rate: that is config."""
+    kept = {name: [v for v in owner.variables if v.name != "learning_rate"] for name, owner in owners.items()}
+    return {f"{name}/{i}": variable for name, found in kept.items() for i, variable in enumerate(found)}
 
 
 def arrays(named: dict) -> dict[str, np.ndarray]:

@@ -31,6 +31,7 @@ def held_log_prob(log_probs, slow, epsilon: float):
 
     The larger of both makes the larger loss: where pi leaves that interval downwards, entropy pays no longer.
     """
+    slow = tf.stop_gradient(slow)  # it sees actions that the trained policy made
     low, high = tf.math.log(1 - epsilon), tf.math.log(1 + epsilon)
     held = slow + tf.clip_by_value(log_probs - slow, low, high)
     return tf.maximum(tf.reduce_sum(log_probs, axis=-1), tf.reduce_sum(held, axis=-1))

@@ -108,13 +108,15 @@ def draw(agent: Agent, k: int, rng) -> Noise:
     return Noise(normal.astype(f32), gumbel.astype(f32), rng.gumbel(size=(k, n)).astype(f32), rng.random(k, f32))
 
 
-def act(agent: Agent, obs, mask=None, *, seed=0, layer_seed=(0, 0), epsilon=0.0, greedy=False) -> Choice:
+def act(agent: Agent, obs, mask=None, *, seed=0, layer_seed=(0, 0), epsilon=0.0, explores=True, greedy=False) -> Choice:
     k = len(next(iter(obs.values())))
     rng = np.random.default_rng(seed)
     noise = draw(agent, k, rng)
     mask = np.ones((k, agent.spec.choices), bool) if mask is None else mask
     empty = np.zeros((k, 0), np.float32)
-    return agent.act(obs, mask, empty, empty, noise, layer_seed, epsilon, greedy)
+    return agent.act(
+        obs, mask, empty, empty, noise, layer_seed, epsilon, explores=explores and not greedy, greedy=greedy
+    )
 
 
 def weights(agent: Agent) -> dict[str, np.ndarray]:

@@ -93,3 +93,16 @@ def test_noisy_layers_draw_anew_at_each_step_and_are_silent_when_greedy():
     assert np.abs(one - other).min() > 1e-5
     greedy = [act(agent, obs(4), layer_seed=(1, i), greedy=True).raw for i in range(2)]
     np.testing.assert_array_equal(*greedy)
+
+
+@pytest.mark.parametrize("kind", ["continuous", "discrete"])
+def test_sampling_in_play_is_the_policy_and_nothing_else(kind):
+    liking = make_agent(SPECS[kind], extras=Extras([LikesLarge()]))
+    done = act(liking, obs(), explores=False)
+    pi = policy(liking)
+    taken = one_hot(done.discrete, liking.spec)
+    log_pi = pi.continuous_log_prob(tf.constant(done.raw)) + pi.discrete_log_prob(taken)
+    np.testing.assert_allclose(done.log_prob.sum(-1), log_pi, atol=1e-4)
+    noisy = make_agent(SPECS["continuous"], nn=module(ModelRep=NoisyRep))
+    draws = [act(noisy, obs(4), layer_seed=(1, i), explores=False).raw for i in range(2)]
+    np.testing.assert_array_equal(*draws)

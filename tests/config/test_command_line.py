@@ -47,7 +47,7 @@ ROOT = Path(__file__).parents[2]
         ("replay.capacity=10", "replay.capacity=10 must exceed replay.batch_size=256"),
         ("sac.ensemble_q_sample=3", "sac.ensemble_q_sample=3 exceeds sac.ensemble_q_num=2"),
         ("sac.burn_in_step=4", "it needs sac.use_rnn=true"),
-        ("sac.refresh_state=true", "it needs sac.use_rnn=true"),
+        ("sac.refresh_state=true", "it needs sac.use_rnn=true and sac.burn_in_step"),
         ("sac.learning_rate_end=1", "sac.learning_rate_end=1.0 exceeds sac.learning_rate=0.001"),
         ("~sac.gamma", "the config has no value for sac.gamma"),
         ("sac=big", "sac=big: no such file conf/sac/big.yaml; available: default"),

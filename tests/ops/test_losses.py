@@ -80,3 +80,16 @@ def test_window_error_mixes_largest_and_mean_of_valid_steps():
     valid = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 1]], np.float32)
     expected = [0.9 * 3 + 0.1 * 2, 2.0, 0.9 * 6 + 0.1 * 3]
     np.testing.assert_allclose(losses.window_error(error, valid), expected, rtol=1e-6)
+
+
+def test_entropy_stops_paying_where_a_policy_leaves_its_slow_copy_downwards():
+    """0.1 against 0.5: held at 0.8 * 0.5, no gradient; 0.45 and 0.9 count as they are. The slow one is a constant."""
+    log_probs = tf.Variable(np.log([[0.1], [0.45], [0.9]]).astype(np.float32))
+    slow = tf.Variable(np.log([[0.5]] * 3).astype(np.float32))
+    with tf.GradientTape() as tape:
+        held = losses.held_log_prob(log_probs, slow, 0.2)
+        total = tf.reduce_sum(held)
+    np.testing.assert_allclose(np.exp(held), [0.4, 0.45, 0.9], rtol=1e-5)
+    of_policy, of_slow = tape.gradient(total, [log_probs, slow])
+    np.testing.assert_array_equal(of_policy, [[0], [1], [1]])
+    assert of_slow is None

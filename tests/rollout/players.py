@@ -44,7 +44,9 @@ class Linear:
     def __init__(self, spec: Spec):
         self.spec = spec
 
-    def act(self, obs, mask, previous_action, state, noise, seed=(0, 0), epsilon=0.0, greedy=False) -> Choice:
+    def act(
+        self, obs, mask, previous_action, state, noise, seed=(0, 0), epsilon=0.0, explores=True, greedy=False
+    ) -> Choice:
         normal, gumbel = noise.normal[:, 0], noise.gumbel[:, 0]
         x = next(iter(obs.values())).sum(-1, keepdims=True)
         raw = np.tanh(x) + (0 if greedy else 1) * normal
