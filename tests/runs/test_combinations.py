@@ -47,7 +47,7 @@ def test_it_runs_saves_and_resumes(go, row):
     typed = [
         "env=gym/cart_pole", *TINY, "base.n_agents=2",
         "base.env_kwargs={continuous: 0, branches: [3, 2], masked: true}",
-        "sac.updates_per_step=1", "sac.updates_per_call=4", "sac.write_summary_per_step=50", "track.csv=true",
+        "sac.updates_per_step=1", "sac.updates_per_call=2", "sac.write_summary_per_step=50", "track.csv=true",
         "eval.stop_return=null",
     ]  # fmt: skip
     for on, words in zip(row, SWITCHES.values()):

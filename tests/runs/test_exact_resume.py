@@ -96,7 +96,7 @@ def test_in_another_process_compiled_with_one_thread(tmp_path):
 
 def test_the_editors_scene_is_evaluated_between_iterations_in_itself(go):
     before = len(scripted_runs.MADE)
-    typed = (*SCRIPTED, "base.name=editor", "base.editor=true", "base.max_step=120", "eval.episodes=3")
+    typed = (*SCRIPTED, "base.name=editor", "base.editor=true", "base.max_step=180", "eval.episodes=3")
     go.ok(*typed, "eval.per_step=25", "sac.updates_per_step=0.3")
     assert len(scripted_runs.MADE) == before + 1, "the scene exists once"
     run = go.run("pendulum/editor")
