@@ -8,7 +8,7 @@ from sac.backend import tf
 def repeated(n: int, body, state: tuple, unroll: bool) -> tuple:
     """`state = body(k, *state)` for k = 0 ... n - 1.
 
-    A loop compiles once whatever n is and is the faster for dense layers; convolutions and their gradients are 15 to 25
+    A loop compiles once whatever n is and is the faster for dense layers; convolutions and their gradients are 5 to 15
     times slower inside one on a CPU, so with pictures it is unrolled.
     """
     if unroll:
