@@ -296,11 +296,11 @@ class Scaled(Signal):
 def train(
     env, steps: int, *, seed: int = 0, random_steps: int = 200, updates_per_step: float = 0.5, batch_size: int = 64,
     ensemble: int = 2,
-    networks=None, kwargs=None, module=None, choice=ByPolicy, extras=None, epsilon=NEVER, until=None, **hyper,
+    networks=None, kwargs=None, module=None, choice=ByPolicy, extras=None, epsilon=NEVER, **hyper,
 ) -> Agent:  # fmt: skip
     """Collects `steps` transitions and learns from them; returns the agent.
 
-    `networks` are options of build_networks, `extras(build, spec)` makes the optional parts; `until(env)` ends early.
+    `networks` are options of build_networks, `extras(build, spec)` makes the optional parts.
     """
     hyper = Hyper(**{"learning_rate": 3e-3, "gamma": 0.9, "tau": 0.02, **hyper})
     seed_everything(seed)
@@ -319,8 +319,6 @@ def train(
         limiter.earn(replay.add(experience.step), replay.ready)
         moments.add(experience.step)
         learner.work()
-        if until and until(env):
-            break
     return agent
 
 

@@ -152,3 +152,5 @@ def check_windows(replay: Replay, model: Model) -> None:
         np.testing.assert_array_equal(batch.reward[i], want.reward[:-1])
         np.testing.assert_array_equal(batch.valid[i], [0.0] * pad + [float(not r.final) for r in full[pad : b + T]])
         np.testing.assert_array_equal(batch.state[i], [oldest.tag] * STATE)
+        np.testing.assert_array_equal(batch.stored[i], [rows[0].tag] * STATE)
+        np.testing.assert_array_equal(batch.previous[i], want.previous)
