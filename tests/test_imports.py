@@ -35,13 +35,19 @@ MAY_IMPORT = {
     **each("sac.evaluation sac.evaluator sac.progress", "sac.rollout sac.evaluation sac.clock"),
     "sac.learner": "sac.clock sac.replay sac.moments",
     "sac.offline": "sac.checkpoint sac.moments sac.replay envs.adapters",
+    "sac.report": "",  # reads run folders, and knows nothing of what wrote them
     "envs.adapters": "",
     "envs.players": "",
     **each(RIM, "sac envs"),
     "envs": "sac.nets sac.backend",  # the scenes' nn.py
     "launchers": RIM,  # they start roles and know nothing of the algorithm
 }
-OUTSIDERS = {"tensorflow": TF_DOOR, "tensorflow_probability": TF_DOOR, "hydra": f"{RIM} launchers", "omegaconf": RIM}
+OUTSIDERS = {
+    "tensorflow": TF_DOOR,
+    "tensorflow_probability": TF_DOOR,
+    "hydra": f"{RIM} launchers",
+    "omegaconf": f"{RIM} sac.report",
+}
 
 
 def within(name: str, rooms: str) -> bool:
@@ -86,7 +92,8 @@ def test_imports_point_one_way():
     ("name", "wrong"),
     [("sac.ops.returns", "sac.nets.conv"), ("sac.replay.ring", "sac.config"), ("sac.agent", "sac.config"),
      ("sac.rollout", "omegaconf"), ("sac.learner", "sac.agent"), ("sac.nets.mlp", "tensorflow"),
-     ("envs.adapters.unity", "sac.rollout"), ("sac.track.console", "hydra.core"), ("sac.new", "")],
+     ("envs.adapters.unity", "sac.rollout"), ("sac.track.console", "hydra.core"), ("sac.report.page", "sac.config"),
+     ("sac.report.page", "tensorflow"), ("sac.new", "")],
 )  # fmt: skip
 def test_a_wrong_arrow_is_noticed(name, wrong):
     assert complaints(name, [wrong])
@@ -94,7 +101,7 @@ def test_a_wrong_arrow_is_noticed(name, wrong):
 
 NUMPY_HALF = """sac.replay sac.track sac.rollout sac.behaviour sac.evaluation sac.learner sac.checkpoint sac.hyper
 sac.moments sac.networks_file envs.adapters envs.players"""
-NUMPY_RIM = "sac.run_folder sac.command_line sac.config sac.assemble sac.roles"
+NUMPY_RIM = "sac.run_folder sac.command_line sac.config sac.assemble sac.roles sac.report"
 
 
 @pytest.mark.parametrize(
