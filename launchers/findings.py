@@ -143,7 +143,9 @@ def _pictures(study: optuna.Study, search: Search, folder: Path) -> list[Path]:
         try:
             axes = plot()
             figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
-            figure.set_size_inches(8, 5)
+            figure.set_size_inches(max(8, 1.5 * len(search.space.distributions)), 5)
+            if name == "parallel":
+                _legible(figure)
             path = folder / f"{name}.png"
             figure.savefig(path, dpi=120, bbox_inches="tight")
             made.append(path)
@@ -151,3 +153,11 @@ def _pictures(study: optuna.Study, search: Search, folder: Path) -> list[Path]:
             log.warning("no picture of %s: %s", name, error)
         pyplot.close("all")
     return made
+
+
+def _legible(figure) -> None:
+    """Optuna draws the worst trials white, on a grid for each axis."""
+    for axes in figure.axes:
+        axes.grid(False)
+        for lines in axes.collections:
+            lines.set_cmap("viridis")

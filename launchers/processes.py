@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from launchers import job as states
 from launchers import share, summary
@@ -17,6 +17,7 @@ from launchers.composition import Composition, varying
 from launchers.job import Job, Status
 from launchers.pool import Pool
 from launchers.table import Table
+from sac.commands import run_command
 from sac.errors import UserError
 from sac.interruption import Interruption
 
@@ -46,7 +47,13 @@ class Processes:
             self.composition.job(first + i, overrides, folder / "jobs", shown[i], group=folder.name)
             for i, overrides in enumerate(batch)
         ]
-        ended = list(self.stream(jobs, len(jobs)))
+        ended: list[tuple[Job, Status]] = []
+        try:
+            for job, status in self.stream(jobs, len(jobs)):
+                ended.append((job, status))
+        except SystemExit:
+            _say_how_to_go_on(ended)
+            raise
         print(summary.write(ended, folder), flush=True)
         _complain(ended)
         return [_returned(job, status) for job, status in sorted(ended, key=lambda one: one[0].number)]
@@ -63,6 +70,13 @@ class Processes:
             yield from Pool(share.divide(n_jobs, share.cores(), gpus), table, interruption, self.grace).run(jobs)
         if interruption.requested:
             raise SystemExit(interruption.exit_code)
+
+
+def _say_how_to_go_on(ended: Sequence[tuple[Job, Status]]) -> None:
+    for job, status in ended:
+        if status.state == states.INTERRUPTED and status.folder:
+            base = OmegaConf.merge(job.config.base, {"name": Path(status.folder).name})
+            print(f"job {job.number} goes on with: {run_command(OmegaConf.create({'base': base}), 'ckpt=latest')}")
 
 
 def _complain(ended: Sequence[tuple[Job, Status]]) -> None:

@@ -101,10 +101,11 @@ class Search:
         self.total = options.n_trials if self._grid is None else min(options.n_trials, len(self._grid))
         self._seed = config.seed if config.seed is not None else 0  # the same for all trials: they compare better
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.study = self._opened()
         self._open: dict[int, Open] = {}
-        self._me, self._until = uuid.uuid4().hex, time.monotonic() + 60 * (options.minutes or float("inf"))
+        self._me, self._until = uuid.uuid4().hex, float("inf")
         self._asking = FileLock(self.folder / "asking.lock", timeout=WAIT)
+        with self._asking:
+            self.study = self._opened()
 
     def _check_end(self, config) -> None:
         if config.eval.per_step <= 0:
@@ -114,7 +115,6 @@ class Search:
 
     def _opened(self) -> optuna.Study:
         study = self.spec.open(create=True)
-        directions = [direction.name.lower() for direction in study.directions]
         told = {"random_params": str(self.space), "objectives": dict(self.options.objectives)}
         for name, value in told.items():
             before = study.user_attrs.get(name, value)
@@ -124,7 +124,6 @@ class Search:
                     "Choose another hydra.sweeper.study_name, or the same again"
                 )
             study.set_user_attr(name, value)
-        assert directions == self.spec.directions
         return study
 
     # --- asking
@@ -138,6 +137,7 @@ class Search:
 
     def run(self, pool) -> None:
         """`pool(jobs, total)` yields jobs as they end; see Processes.stream."""
+        self._until = time.monotonic() + 60 * (self.options.minutes or float("inf"))
         with FileLock(self._lock_of(self._me)):
             for job, status in pool(self._jobs(), self.jobs_left):
                 self._ended(job, status)

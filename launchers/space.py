@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from sac.command_line import FREE_FORM
 from sac.config import field_of
 from sac.errors import UserError
-from sac.random_params import Choice, Distribution, Normal, Uniform, parse
-from sac.validation import check_value, unknown_key
+from sac.random_params import Choice, Distribution, Normal, Uniform, keyed, parse
+from sac.validation import check_assignable, unknown_key
 
 NOT_HERE = {
     "repeat": "set hydra.sweeper.seeds_per_trial instead",
@@ -40,6 +40,7 @@ class Space:
     def of(cls, config: DictConfig, typed: Sequence[Override] = ()) -> Space:
         """Raises UserError for a key that does not exist or cannot be searched, or a value that it does not take."""
         forms = OmegaConf.to_container(config.get("random_params") or OmegaConf.create({}), resolve=True)
+        forms = keyed(forms)
         forms |= {override.key_or_group: _form(override) for override in typed}
         if not forms:
             raise UserError(
@@ -87,7 +88,7 @@ def _distribution(name: str, form: Any, config: DictConfig) -> Distribution:
             values = [found.low, found.high]
         for value in values:
             try:
-                check_value(name, value)
+                check_assignable(name, value)
             except UserError as error:
                 more = "; add truncated: [low, high]" if isinstance(found, Normal) else ""
                 raise UserError(f"random_params.{name}: {error}{more}") from error

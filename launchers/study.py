@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,10 @@ def _made(option: str, kind: type, options: Mapping[str, Any]) -> Any:
         if name not in allowed:
             words = ", ".join(sorted(set(allowed) - {"seed"}))
             raise UserError(f"hydra.sweeper.{option}_kwargs.{name}: {kind.__name__} has {words}")
+    if kind is optuna.samplers.GPSampler and not (find_spec("torch") and find_spec("scipy")):
+        raise UserError(f"hydra.sweeper.{option}=gp needs torch and scipy: pip install -e '.[gp]'")
     try:
         return kind(**options)
-    except ImportError as error:
-        needs = {"GPSampler": " (pip install -e '.[gp]')"}.get(kind.__name__, "")
-        raise UserError(f"hydra.sweeper.{option}: {kind.__name__} needs a package that is not here{needs}") from error
     except (TypeError, ValueError) as error:
         raise UserError(f"hydra.sweeper.{option}_kwargs={dict(options)}: {error}") from error
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from sac.errors import UserError
 
+WORDS = {"in", "truncated", "std", "log"}
 FORMS = "{in: [values]}, {truncated: [low, high]} (log: true for its logarithm), {std: number}, or std with truncated"
 
 
@@ -72,12 +73,21 @@ class Normal:
 Distribution = Choice | Uniform | Normal
 
 
+def keyed(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The forms by key with dots; sections may be nested as in any config."""
+    found: dict[str, Any] = {}
+    for name, form in params.items():
+        is_section = isinstance(form, Mapping) and form and all(isinstance(inner, Mapping) for inner in form.values())
+        found |= keyed(form, f"{prefix}{name}.") if is_section else {f"{prefix}{name}": form}
+    return found
+
+
 def parse(name: str, form: Any, configured: Any, whole: bool = False) -> Distribution:
     """The distribution that `form` names for a key whose configured value is `configured`; `whole`: an int key.
 
     Raises UserError when the form is none of the grammar's.
     """
-    if not isinstance(form, Mapping) or not form or set(form) - {"in", "truncated", "std", "log"}:
+    if not isinstance(form, Mapping) or not form or set(form) - WORDS:
         raise UserError(f"random_params.{name}={form}: allowed is {FORMS}")
     if "in" in form:
         return _choice(name, form)
