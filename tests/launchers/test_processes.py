@@ -19,8 +19,24 @@ pytestmark = pytest.mark.timeout(290)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 
-def test_jobs_in_parallel_give_the_bits_of_single_runs_and_those_that_fail_stop_nobody(tmp_path, monkeypatch, capfd):
-    done = Multirun(tmp_path, "repeat=range(2)", "seed=3", "sac.gamma=2,0.9")
+@pytest.fixture
+def multirun(tmp_path):
+    """`multirun("sac.gamma=0.9,1", ...)`, which leaves nothing behind when a test fails."""
+    started = []
+
+    def start(*arguments, **options):
+        started.append(Multirun(tmp_path, *arguments, **options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.end()
+
+
+def test_jobs_in_parallel_give_the_bits_of_single_runs_and_those_that_fail_stop_nobody(
+    tmp_path, multirun, monkeypatch, capfd
+):
+    done = multirun("repeat=range(2)", "seed=3", "sac.gamma=2,0.9")
     assert done.wait() == 1
     assert "2 of 4 jobs failed" in done.said and "Traceback" not in done.said
     assert [read_status(done.results / "jobs" / str(n)).state for n in range(4)] == [FAILED, DONE, FAILED, DONE]
@@ -45,8 +61,8 @@ def test_jobs_in_parallel_give_the_bits_of_single_runs_and_those_that_fail_stop_
     assert [name for name in ours if not np.array_equal(ours[name], alone[name], equal_nan=True)] == []
 
 
-def test_a_job_that_is_killed_is_told_by_its_signal(tmp_path):
-    run = Multirun(tmp_path, "base.max_step=100000", "repeat=range(1)")
+def test_a_job_that_is_killed_is_told_by_its_signal(multirun):
+    run = multirun("base.max_step=100000", "repeat=range(1)")
     run.wait_until(lambda: run.runs and (run.runs[0].path / "metrics.csv").exists())
     os.kill(run.children()[0], signal.SIGKILL)
     assert run.wait() == 1
@@ -54,8 +70,8 @@ def test_a_job_that_is_killed_is_told_by_its_signal(tmp_path):
 
 
 @posix
-def test_ctrl_c_ends_all_in_order(tmp_path):
-    run = Multirun(tmp_path, "base.max_step=100000", "repeat=range(3)", "hydra.launcher.n_jobs=2")
+def test_ctrl_c_ends_all_in_order(multirun):
+    run = multirun("base.max_step=100000", "repeat=range(3)", "hydra.launcher.n_jobs=2")
     run.wait_until(lambda: len(run.runs) == 2)
     statuses = lambda: [read_status(run.results / "jobs" / str(n)) for n in (0, 1)]  # noqa: E731
     run.wait_until(lambda: all(status.step > 0 for status in statuses()))
@@ -69,8 +85,8 @@ def test_ctrl_c_ends_all_in_order(tmp_path):
 
 
 @posix
-def test_children_die_with_a_parent_that_was_killed(tmp_path):
-    run = Multirun(tmp_path, "base.max_step=100000", "repeat=range(2)", "hydra.launcher.n_jobs=2")
+def test_children_die_with_a_parent_that_was_killed(multirun):
+    run = multirun("base.max_step=100000", "repeat=range(2)", "hydra.launcher.n_jobs=2")
     run.wait_until(lambda: len(run.runs) == 2 and len(run.children()) == 2)
     run.process.kill()
     run.process.wait()
@@ -81,17 +97,17 @@ def test_children_die_with_a_parent_that_was_killed(tmp_path):
 
 
 @posix
-def test_a_search_that_was_killed_goes_on_and_ends_well(tmp_path):
+def test_a_search_that_was_killed_goes_on_and_ends_well(tmp_path, multirun):
     """Whole: real trials, SIGKILL in the midst, the same command again, one that raises, the best one's file runs."""
     words = (
         "sac.gamma=choice(0.9,0.95)", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=5", "hydra.launcher.n_jobs=2",
         "hydra.sweeper.study_name=s", "replay.batch_size=choice(8,2000)",  # the second exceeds replay.capacity
     )  # fmt: skip
-    first = Multirun(tmp_path, *words)
+    first = multirun(*words)
     first.wait_for("job 2 began")
     time.sleep(1)
     first.end()
-    second = Multirun(tmp_path, *words)
+    second = multirun(*words)
     assert second.wait() == 0, second.said
     import optuna
 
@@ -107,7 +123,7 @@ def test_a_search_that_was_killed_goes_on_and_ends_well(tmp_path):
         assert (folder / name).stat().st_size > 100
     best = next(line for line in second.said.splitlines() if line.startswith("run it:"))
     assert f"--config-dir {folder.relative_to(tmp_path)}/conf env=s" in best
-    third = Multirun(tmp_path, "env=s", "base.name=best", flags=("--config-dir", str(folder / "conf")))
+    third = multirun("env=s", "base.name=best", flags=("--config-dir", str(folder / "conf")))
     assert third.wait() == 0, third.said
     (run,) = [run for run in third.runs if run.path.name == "best-0"]
     import yaml
