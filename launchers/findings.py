@@ -71,8 +71,7 @@ def _best(search: Search) -> list[str]:
 
 def write_env(search: Search, trial: FrozenTrial, path: Path, comment: str) -> None:
     """An env file that makes the trial's config: its scene's own file, and what differs from it."""
-    job = search.folder / "jobs" / str(trial.number * search.options.seeds_per_trial)
-    used = OmegaConf.load(job / "config.yaml")
+    used = search.job(trial.number, trial.user_attrs[OVERRIDES]).config
     env = used.base.env
     different = difference(scene(search.composition, env), used)
     different.setdefault("base", {})["env"] = env  # else the scene's nn.py would be looked for under the file's name

@@ -150,7 +150,7 @@ class Search:
                 if open_.failed:
                     break
                 open_.began += 1
-                yield self._job(number, overrides, seed, again)
+                yield self.job(number, overrides, seed, again)
 
     def _next(self) -> tuple[int, list[str], bool] | None:
         """Number and overrides of the next trial, and whether it goes on; None when no more may begin."""
@@ -195,7 +195,8 @@ class Search:
         folder.mkdir(exist_ok=True)
         return folder / f"{worker}.lock"
 
-    def _job(self, trial: int, overrides: list[str], seed: int, again: bool) -> Job:
+    def job(self, trial: int, overrides: list[str], seed: int = 0, again: bool = False) -> Job:
+        """The job of a trial's seed, composed from its overrides; `again`: it goes on."""
         seeds = self.options.seeds_per_trial
         name = f"{self.spec.name}-{trial:04}" + (f"-{seed}" if seeds > 1 else "")
         more = [f"base.name={name}", f"seed={self._seed}", f"repeat={seed}"] + ["ckpt=auto"] * again

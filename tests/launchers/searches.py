@@ -8,12 +8,14 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext, RunMode
 
 from launchers import job as states
 from launchers.composition import Composition
 from launchers.job import Job, Status
 from launchers.search import Options, Search
+from launchers.sweep import Sweep
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = ["env=gym/pendulum", "sac.learning_rate=interval(0.0001,0.001)", "sac.n_step=choice(1,3,5)"]
@@ -34,6 +36,19 @@ def search(folder: Path, n_trials: int = 4, arguments: list[str] = ARGUMENTS, **
     context = HydraContext(config_loader=config_loader, callbacks=None)
     made = Options(n_trials=n_trials, study_name="s", folder=str(folder / "sweep"), **options)
     return Search(Composition(context, config), made, arguments)
+
+
+def shipped(*arguments: str) -> Sweep:
+    """The sweep that a command line names."""
+    config_loader = loader()
+    config = config_loader.load_configuration("config", list(arguments), RunMode.MULTIRUN)
+    HydraConfig.instance().set_config(config)
+    options = {key: value for key, value in config.hydra.sweeper.items() if key != "_target_"}
+    return Sweep(HydraContext(config_loader=config_loader, callbacks=None), task, config, options)
+
+
+def task(config) -> None:
+    raise AssertionError("jobs have processes of their own")
 
 
 def done(value: float | None, state: str = states.DONE, error: str = "") -> Status:

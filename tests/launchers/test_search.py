@@ -18,8 +18,9 @@ from launchers.job import Job
 from launchers.reporter import ERROR, Reporter
 from launchers.search import OVERRIDES
 from sac.errors import UserError
+from sac.validation import validated
 from tests.launchers.multiruns import ENV, ROOT
-from tests.launchers.searches import ARGUMENTS, by, done, search, value_of
+from tests.launchers.searches import ARGUMENTS, by, done, search, shipped, value_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -282,6 +283,16 @@ def test_gp_says_which_extra_it_needs(tmp_path):
         pytest.skip("the extra gp is installed")
     with pytest.raises(UserError, match=r"\[gp\]"):
         search(tmp_path, sampler="gp")
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "conf" / "sweep").glob("*.yaml"))])
+@pytest.mark.parametrize("env", ["roller"])
+def test_every_sweep_file_makes_valid_jobs(tmp_path, monkeypatch, env, name):
+    monkeypatch.chdir(tmp_path)
+    sweep, jobs = shipped(f"env={env}", f"sweep={name}", "hydra.sweeper.n_trials=2"), []
+    sweep._pool = by(lambda job: jobs.append(validated(job.config)) or done(1.0))
+    assert sweep.run([f"env={env}", f"sweep={name}"]) in (1.0, None)
+    assert len(jobs) == 2 and (Path("models") / jobs[0].base.scene / "sweeps" / name / "trials.csv").is_file()
 
 
 def test_the_folder_of_a_search_holds_the_database(tmp_path):
