@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sac.behaviour import ColoredNoise, Epsilon, Exploring, Greedy, Sampling, WhiteNoise
+from sac.checkpoint import ONLY_NEWEST, Checkpoints
 from sac.config import Config
 from sac.errors import UserError
 from sac.moments import Moments
@@ -151,9 +152,22 @@ def make_tracker(config: Config, folder: RunFolder, resumed_at: int, console: Co
         partial(
             wandb_sink, folder.path, track.wandb, track.wandb_project, asdict(config), f"{base.scene}/{base.name}",
             track.wandb_group, config.role, track.wandb_tags, track.wandb_entity,
+            partial(model_files, folder) if track.wandb_artifacts else None,
         ),
     ]  # fmt: skip
     return Tracker.open([make for make in makers if make is not None])
+
+
+def model_files(folder: RunFolder) -> dict[str, Path]:
+    """What plays a run: its best checkpoint (else the latest) without the memory, config and networks, by their paths
+    in the run's folder; nothing before the first checkpoint."""
+    checkpoints = Checkpoints(folder.checkpoints)
+    saved = checkpoints.best() or next(reversed(checkpoints.all()), None)
+    if saved is None:
+        return {}
+    files = [path for path in sorted(saved.path.iterdir()) if path.stem not in ONLY_NEWEST]
+    files += [path for path in (folder.config, folder.networks) if path.exists()]
+    return {path.relative_to(folder.path).as_posix(): path for path in files}
 
 
 def make_replay(config: Config, spec: Spec, state_size: int, n_agents: int, seed: int) -> Replay:

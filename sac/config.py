@@ -182,6 +182,7 @@ class Track:
     wandb_entity: str | None = key()
     wandb_group: str | None = key()
     wandb_tags: list[str] = key()
+    wandb_artifacts: bool = key()
 
 
 @dataclass

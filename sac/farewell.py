@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sac.commands import run_command
 from sac.config import Config
 from sac.run_folder import RunFolder
+from sac.track.wandb_run import resolve_mode, sync_command, unsynced
 
 REASONS = {"solved": "solved", "max_step": "reached base.max_step", "max_iter": "reached base.max_iter"}
 
@@ -18,9 +19,11 @@ def farewell(config: Config, folder: RunFolder, result: Mapping) -> str:
     if result["eval_episodes"]:
         mean, std, n = result["eval_return_mean"], result["eval_return_std"], result["eval_episodes"]
         score = f"evaluation return {mean:.4g} ± {std:.2g} over the last {n} episodes"
-    return (
+    lines = (
         f"{words} after {result['env_steps']:,} steps and {result['seconds']:.0f} s: {score}\n"
         f"run:    {folder.path}\n"
         f"play:   {run_command(config, 'role=play')}\n"
         f"resume: {run_command(config, 'ckpt=latest')}"
     )
+    offline = unsynced(folder.path) if resolve_mode(config.track.wandb) != "disabled" else []
+    return f"{lines}\nupload: {sync_command(offline)}" if offline else lines

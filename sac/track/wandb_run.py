@@ -6,8 +6,10 @@ import contextlib
 import logging
 import netrc
 import os
+import re
 import secrets
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -21,8 +23,11 @@ SETTINGS = {
     "init_timeout": 5.0,  # seconds; a slow or absent server costs this once, then the run is recorded on disk
     "login_timeout": 5,
     "x_service_wait": 10.0,
-    "finish_timeout": 30.0,  # what is not uploaded by then stays on disk
+    "finish_timeout": 30.0,  # seconds; what is not uploaded by then stays on disk
+    "finish_timeout_raises": True,  # or nobody would hear of it
 }
+ARTIFACT = "model"  # type of the artifact, and the beginning of its name
+FEW = 2  # folders that a command names one by one
 
 
 class WandbSink:
@@ -30,6 +35,7 @@ class WandbSink:
 
     One run at a time in a process: `close` ends wandb's service process, which would serve them all.
     `config` is the resolved configuration. When the server cannot be reached the run is recorded offline.
+    `files`, asked when the run ends, are those of an artifact `model-<id of the run>`, by their names in it.
     """
 
     def __init__(
@@ -43,13 +49,14 @@ class WandbSink:
         job_type: str | None = None,
         tags: Sequence[str] = (),
         entity: str | None = None,
+        files: Callable[[], Mapping[str, Path]] | None = None,
     ) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")  # its log-in lines ignore the setting
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb  # half a second that other runs need not pay
 
-        self._wandb = wandb
-        folder = Path(folder)
+        self._wandb, self._files = wandb, files
+        self._folder = folder = Path(folder)
         self.run_id = _kept_id(folder / "wandb" / "run_id")
         known = {k: v for k, v in SETTINGS.items() if k in wandb.Settings.model_fields}  # older versions know fewer
         options = {
@@ -89,12 +96,31 @@ class WandbSink:
 
     def close(self, exit_code: int, reason: str, result: Mapping[str, Any]) -> None:
         """Marks the run finished (0) or failed (else); the result becomes its summary. On disk when this returns."""
-        self._run.summary.update({**result, "exit_reason": reason})
         folder = Path(self._run.settings.sync_dir)
-        self._run.finish(exit_code=exit_code)
+        with _reported("the summary was"):  # whatever fails before it, the run shall not look as if it went on
+            self._run.summary.update({**result, "exit_reason": reason})
+        if self._files is not None:
+            with _reported("the model was"):
+                self._log_model({**result, "exit_reason": reason})
+        try:
+            self._run.finish(exit_code=exit_code)
+        except TimeoutError:
+            command = f"wandb sync --include-online {_word(folder)}"
+            log.warning("Weights & Biases did not take everything in time; to upload the rest: %s", command)
         self._wandb.teardown()  # waits for the service process: `finish` answers before its log is written out
         if self._offline:
-            log.info("Weights & Biases was offline; to upload this run: wandb sync %s", folder)
+            log.info("Weights & Biases was offline; to upload this run: %s", sync_command([folder]))
+
+    def _log_model(self, metadata: Mapping[str, Any]) -> None:
+        """Its files are copied beside the run's log, from where a later `wandb sync` takes them as well."""
+        files = self._files()
+        if not files:
+            return
+        with _environment("WANDB_DATA_DIR", str(self._folder.absolute() / "wandb")):
+            artifact = self._wandb.Artifact(f"{ARTIFACT}-{self.run_id}", type=ARTIFACT, metadata=dict(metadata))
+            for name, path in files.items():
+                artifact.add_file(str(path), name=name, skip_cache=True)
+            self._run.log_artifact(artifact)
 
 
 def wandb_sink(folder: Path | str, mode: str, *args: Any, **kwargs: Any) -> WandbSink | None:
@@ -111,6 +137,36 @@ def resolve_mode(mode: str) -> str:
     if asked in ("online", "offline", "disabled"):
         return asked
     return "online" if _has_key() else "offline"
+
+
+def unsynced(run_folder: Path | str) -> list[Path]:
+    """The offline records in a run's folder, one for each session of the run, that were not uploaded yet."""
+    records = sorted(Path(run_folder).glob("wandb/offline-run-*/run-*.wandb"))
+    return [path.parent for path in records if not path.with_name(path.name + ".synced").exists()]
+
+
+def sync_command(folders: Sequence[Path]) -> str:
+    """The command that uploads these records (see `unsynced`), of one run or of a whole group.
+
+    Up to two are named one by one; more become patterns, in which the number at the end of a run's name is left open.
+    """
+    if len(folders) <= FEW:
+        return " ".join(["wandb sync", *map(_word, folders)])
+    families: dict[str, list[Path]] = {}  # what the names of runs begin with -> run folders
+    for run in dict.fromkeys(folder.parent.parent for folder in folders):
+        families.setdefault(_word(run.parent / _beginning(run.name)), []).append(run)
+    words = [f"{beginning}[0-9]*" if len(runs) > 1 else _word(runs[0]) for beginning, runs in families.items()]
+    return " ".join(["wandb sync", *(f"{word}/wandb/offline-run-*" for word in words)])
+
+
+def _beginning(name: str) -> str:
+    """`a-` of a-12 and of a-3-1, `run` of run7; a name without a number at its end stays whole."""
+    found = re.fullmatch(r"(.+?-)\d+(-\d+)*|(.*\D)\d+", name)
+    return (found[1] or found[3]) if found else name
+
+
+def _word(path: Path) -> str:
+    return shlex.quote(path.as_posix())
 
 
 def _has_key() -> bool:
@@ -132,6 +188,28 @@ def _kept_id(path: Path) -> str:
     made = secrets.token_hex(4)
     path.write_text(made, encoding="utf-8")
     return made
+
+
+@contextlib.contextmanager
+def _reported(what: str) -> Iterator[None]:
+    """A failure is told and goes no further."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("Weights & Biases: %s not recorded: %r", what, error)
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """The environment variable inside the block, unless the user has set it."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
 
 
 def _first_line(error: Exception) -> str:

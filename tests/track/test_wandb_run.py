@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -16,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from sac.track.tracker import Tracker
-from sac.track.wandb_run import WandbSink, resolve_mode, wandb_sink
-
-BLOCK, HEAD = 32768, 7  # the log is LevelDB's: blocks, and records (crc, length, kind) that may span them
+from sac.track.wandb_run import WandbSink, resolve_mode, sync_command, unsynced, wandb_sink
+from tests.track.wandb_log import held, logs
 
 
 @pytest.fixture(autouse=True)
@@ -36,45 +33,6 @@ def clean(monkeypatch, tmp_path):
     sys.exit, sys.excepthook = hooks
 
 
-def records(folder):
-    """All records of the run's log, as wandb's own protobuf messages."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    (path,) = [p for p in folder.glob("wandb/*run-*/*.wandb") if not p.parent.is_symlink()]
-    data, pos, part = path.read_bytes(), HEAD, b""
-    assert data[:4] == b":W&B"
-    while pos + HEAD <= len(data):
-        if BLOCK - pos % BLOCK < HEAD:
-            pos += BLOCK - pos % BLOCK
-            continue
-        _, size, kind = struct.unpack("<IHB", data[pos : pos + HEAD])
-        chunk, pos = data[pos + HEAD : pos + HEAD + size], pos + HEAD + size
-        part = chunk if kind in (1, 2) else part + chunk
-        if kind in (1, 4):
-            yield Record.FromString(part)
-
-
-def pairs(items):
-    return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
-
-
-def held(folder):
-    """(run record, config, [history rows], summary, exit code or None)."""
-    run, config, history, summary, code = None, {}, [], {}, None
-    for record in records(folder):
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            run = record.run
-            config |= pairs(run.config.update)
-        elif kind == "history":
-            history.append(pairs(record.history.item))
-        elif kind == "summary":
-            summary |= pairs(record.summary.update)
-        elif kind == "exit":
-            code = record.exit.exit_code
-    return run, config, history, summary, code
-
-
 def test_an_offline_run_holds_everything(tmp_path, caplog):
     config = {"sac": {"gamma": 0.99, "seed": 3}, "base": {"name": "x"}}
     sink = WandbSink(tmp_path, "offline", "proj", config, name="x", group="sweep", job_type="train", tags=["a", "b"])
@@ -83,15 +41,14 @@ def test_an_offline_run_holds_everything(tmp_path, caplog):
         for step in range(0, 50, 10):
             tracker.scalars({"critic/loss": step / 2}, step)
         tracker.close(0, "max_step", {"return": -150.0, "steps": 40})
-    run, found, history, summary, code = held(tmp_path)
+    run, found, history, summary, code, metrics, artifacts = held(tmp_path)
     assert (run.project, run.display_name, run.run_group, run.job_type) == ("proj", "x", "sweep", "train")
     assert set(run.tags) == {"a", "b"} and run.run_id == sink.run_id
     assert found["sac"] == config["sac"] and found["base"] == config["base"]
     assert [(row["env_step"], row["critic/loss"]) for row in history] == [(s, s / 2) for s in range(0, 50, 10)]
     assert (summary["return"], summary["steps"], summary["exit_reason"]) == (-150.0, 40, "max_step")
     assert code == 0
-    metrics = [r.metric for r in records(tmp_path) if r.WhichOneof("record_type") == "metric"]
-    assert any(m.glob_name == "*" and m.step_metric == "env_step" for m in metrics)
+    assert artifacts == [] and any(m.glob_name == "*" and m.step_metric == "env_step" for m in metrics)
     hints = [r.getMessage() for r in caplog.records if "wandb sync" in r.getMessage()]
     assert len(hints) == 1 and Path(hints[0].split("wandb sync ")[1]).is_dir()
 
@@ -100,8 +57,8 @@ def test_a_run_that_fails_is_marked_so(tmp_path):
     with pytest.raises(ZeroDivisionError), Tracker([WandbSink(tmp_path, "offline", "p", {})]) as tracker:
         tracker.scalars({"a": 1.0}, 1)
         1 / 0  # noqa: B018
-    *_, summary, code = held(tmp_path)
-    assert code == 1 and summary["exit_reason"].startswith("ZeroDivisionError")
+    found = held(tmp_path)
+    assert found.code == 1 and found.summary["exit_reason"].startswith("ZeroDivisionError")
 
 
 def test_a_run_that_nobody_closed_is_marked_failed_too(tmp_path):
@@ -112,7 +69,7 @@ def test_a_run_that_nobody_closed_is_marked_failed_too(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and done.stdout == ""
-    assert held(tmp_path)[-1] == 1
+    assert held(tmp_path).code == 1
 
 
 def test_a_resume_keeps_the_id(tmp_path):
