@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +17,7 @@ import pytest
 
 from sac.track.tracker import Tracker
 from sac.track.wandb_run import WandbSink, resolve_mode, sync_command, unsynced, wandb_sink
-from tests.track.wandb_log import held, logs
+from tests.track.wandb_log import held, logs, read
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +33,15 @@ def clean(monkeypatch, tmp_path):
     with contextlib.suppress(ConnectionError):  # a test has killed the service
         wandb.teardown()
     sys.exit, sys.excepthook = hooks
+
+
+def service() -> int:
+    """Process id of this process's wandb service."""
+    command = ["ps", "-ww", "-A", "-o", "pid=,ppid=,args="]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listing.splitlines()]
+    (found,) = [int(pid) for pid, parent, name in rows if int(parent) == os.getpid() and "wandb-core" in name]
+    return found
 
 
 def test_an_offline_run_holds_everything(tmp_path, caplog):
@@ -73,14 +84,49 @@ def test_a_run_that_nobody_closed_is_marked_failed_too(tmp_path):
 
 
 def test_a_resume_keeps_the_id(tmp_path):
+    """One id, of which `wandb sync` makes one run; each session leaves a record of its own to upload."""
     ids = []
     for _ in range(2):
         sink = WandbSink(tmp_path, "offline", "p", {})
         ids.append(sink.run_id)
         sink.close(0, "", {})
         time.sleep(1.1)  # folders are named by the second
-    assert ids[0] == ids[1]
-    assert len(list(tmp_path.glob(f"wandb/offline-run-*/run-{ids[0]}.wandb"))) == 2
+    assert ids[0] == ids[1] == read(logs(tmp_path)[1]).run.run_id
+    first, second = unsynced(tmp_path)
+    assert [path.parent for path in logs(tmp_path)] == [first, second]
+    (first / f"run-{ids[0]}.wandb.synced").touch()  # what `wandb sync` leaves
+    assert unsynced(tmp_path) == [second] and unsynced(tmp_path / "no such run") == []
+
+
+def records(*runs: str) -> list[Path]:
+    return [Path(f"models/pendulum/{run}/wandb/offline-run-2{i}") for i, run in enumerate(runs)]
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [
+        (["a"], "models/pendulum/a/wandb/offline-run-20"),
+        (["a b", "a b"], "'models/pendulum/a b/wandb/offline-run-20' 'models/pendulum/a b/wandb/offline-run-21'"),
+        (["a", "a", "a"], "models/pendulum/a/wandb/offline-run-*"),
+        (["a-0", "a-1", "a-10"], "models/pendulum/a-[0-9]*/wandb/offline-run-*"),
+        (["s-0001-0", "s-0001-1", "s-0002-0"], "models/pendulum/s-[0-9]*/wandb/offline-run-*"),
+        (["2026-0", "2026-1", "2026-2"], "models/pendulum/2026-[0-9]*/wandb/offline-run-*"),
+        (["my run7", "my run8", "c-9"], "'models/pendulum/my run'[0-9]*/wandb/offline-run-* "
+         "models/pendulum/c-9/wandb/offline-run-*"),
+    ],
+)  # fmt: skip
+def test_the_command_that_uploads(runs, words):
+    assert sync_command(records(*runs)) == f"wandb sync {words}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+def test_the_pattern_finds_a_groups_records_and_no_others(tmp_path):
+    wanted = records("my run-0", "my run-1", "my run-12")
+    for folder in (*wanted, *records("my run", "my run-b-1", "your run-0")):
+        (tmp_path / folder).mkdir(parents=True)
+    shown = sync_command(wanted).replace("wandb sync", "printf '%s\\n'")
+    listing = subprocess.run(["sh", "-c", shown], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert sorted(listing.splitlines()) == sorted(map(str, wanted))
 
 
 def test_an_absent_server_costs_seconds_and_leaves_an_offline_run(tmp_path, monkeypatch, caplog):
@@ -102,11 +148,7 @@ def test_an_absent_server_costs_seconds_and_leaves_an_offline_run(tmp_path, monk
 @pytest.mark.skipif(sys.platform == "win32", reason="ps and SIGKILL")
 def test_a_killed_service_drops_the_sink_and_training_goes_on(tmp_path, caplog):
     tracker = Tracker([WandbSink(tmp_path, "offline", "p", {})])
-    command = ["ps", "-ww", "-A", "-o", "pid=,ppid=,args="]
-    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=2) for line in listing.splitlines()]
-    (service,) = [int(pid) for pid, parent, name in rows if int(parent) == os.getpid() and "wandb-core" in name]
-    os.kill(service, signal.SIGKILL)
+    os.kill(service(), signal.SIGKILL)
     time.sleep(0.3)
     begin = time.monotonic()
     for step in range(20):
@@ -115,6 +157,98 @@ def test_a_killed_service_drops_the_sink_and_training_goes_on(tmp_path, caplog):
     tracker.close()
     assert time.monotonic() - begin < 5
     assert tracker.sinks == () and caplog.text.count("WandbSink failed") == 1
+
+
+def test_the_best_model_goes_up_as_an_artifact(tmp_path):
+    source = tmp_path / "checkpoint"
+    source.mkdir()
+    (source / "agent.npz").write_bytes(b"weights")
+    (source / "nn.py").write_text("# networks")
+    files = {"checkpoints/step_7/agent.npz": source / "agent.npz", "nn.py": source / "nn.py"}
+    sink = WandbSink(tmp_path / "run", "offline", "p", {}, files=lambda: files)
+    sink.close(0, "max_step", {"env_steps": 7})
+    shutil.rmtree(source)  # a run that goes on replaces its checkpoints
+    found = held(tmp_path / "run")
+    (artifact,) = found.artifacts
+    assert (artifact.type, artifact.name, artifact.run_id) == ("model", f"model-{sink.run_id}", sink.run_id)
+    assert '"env_steps":7' in artifact.metadata and found.code == 0
+    copies = {entry.path: Path(entry.local_path) for entry in artifact.manifest.contents}
+    assert set(copies) == set(files) and copies["checkpoints/step_7/agent.npz"].read_bytes() == b"weights"
+    assert all(path.is_relative_to(tmp_path / "run" / "wandb") for path in copies.values()), "they go with the run"
+    assert "WANDB_DATA_DIR" not in os.environ
+
+
+def test_without_a_checkpoint_there_is_no_artifact(tmp_path, caplog):
+    WandbSink(tmp_path, "offline", "p", {}, files=dict).close(1, "crash", {})
+    assert held(tmp_path).artifacts == [] and "not recorded" not in caplog.text
+
+
+def test_an_artifact_that_fails_leaves_a_finished_run(tmp_path, caplog):
+    files = {"agent.npz": tmp_path / "gone.npz"}
+    WandbSink(tmp_path, "offline", "p", {}, files=lambda: files).close(0, "solved", {"objective": 3.0})
+    found = held(tmp_path)
+    assert found.code == 0 and found.artifacts == [] and found.summary["objective"] == 3.0
+    assert caplog.text.count("the model was not recorded") == 1
+
+
+def test_what_is_not_uploaded_in_time_is_told(tmp_path, monkeypatch, caplog):
+    sink = WandbSink(tmp_path, "offline", "p", {})
+    finish = sink._run.finish
+
+    def slow(exit_code):
+        finish(exit_code=exit_code)
+        raise TimeoutError("Timed out finishing run.")
+
+    monkeypatch.setattr(sink._run, "finish", slow)
+    sink.close(0, "", {})
+    assert f"wandb sync --include-online {logs(tmp_path)[0].parent}" in caplog.text
+
+
+def test_without_wandb_training_goes_on(tmp_path, monkeypatch, caplog):
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "wandb", None)  # its import fails
+        assert Tracker.open([lambda: wandb_sink(tmp_path, "auto", "p", {})]).sinks == ()
+    assert "cannot be opened" in caplog.text
+
+
+def test_a_full_disk_at_the_start_costs_the_sink(tmp_path, monkeypatch, caplog):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        assert Tracker.open([lambda: wandb_sink(tmp_path, "offline", "p", {})]).sinks == ()
+    assert "cannot be opened" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prlimit")
+def test_a_disk_that_fills_up_stops_nothing(tmp_path, caplog):
+    """The service notes what it could not write in a log of its own, and the sink hears nothing of it."""
+    import resource
+
+    tracker = Tracker([WandbSink(tmp_path, "offline", "p", {})])
+    resource.prlimit(service(), resource.RLIMIT_FSIZE, (30_000, 30_000))
+    begin = time.monotonic()
+    for step in range(200):
+        tracker.scalars({f"area/metric_{i}": 1.0 for i in range(30)}, step)
+    tracker.close(0, "max_step", {})
+    assert time.monotonic() - begin < 10
+    (log,) = logs(tmp_path)
+    assert 20_000 < log.stat().st_size <= 30_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="ps and SIGKILL")
+def test_a_service_killed_before_the_end_delays_nothing(tmp_path, caplog):
+    (tmp_path / "agent.npz").write_bytes(b"weights")
+    files = {"agent.npz": tmp_path / "agent.npz"}
+    tracker = Tracker([WandbSink(tmp_path, "offline", "p", {}, files=lambda: files)])
+    tracker.scalars({"a": 1.0}, 1)
+    os.kill(service(), signal.SIGKILL)
+    time.sleep(0.3)
+    begin = time.monotonic()
+    tracker.close(0, "max_step", {})
+    assert time.monotonic() - begin < 5
+    assert "WandbSink failed in close" in caplog.text
 
 
 def test_auto_is_online_only_with_a_key(monkeypatch, tmp_path):
@@ -129,6 +263,15 @@ def test_auto_is_online_only_with_a_key(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_MODE", "dryrun")
     assert resolve_mode("auto") == "offline"
     assert resolve_mode("disabled") == "disabled" and wandb_sink(tmp_path, "disabled", "p", {}) is None
+
+
+def test_a_configured_mode_beats_the_variable(monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_MODE", "disabled")  # as for this suite
+    assert wandb_sink(tmp_path, "auto", "p", {}) is None
+    sink = wandb_sink(tmp_path, "offline", "p", {})
+    sink.scalars({"a": 1.0}, 3)
+    sink.close(0, "", {})
+    assert [row["env_step"] for row in held(tmp_path).history] == [3] and held(tmp_path).code == 0
 
 
 def test_signals_stay_ours(tmp_path):
