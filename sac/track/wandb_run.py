@@ -23,7 +23,7 @@ SETTINGS = {
     "init_timeout": 5.0,  # seconds; a slow or absent server costs this once, then the run is recorded on disk
     "login_timeout": 5,
     "x_service_wait": 10.0,
-    "finish_timeout": 30.0,  # seconds; what is not uploaded by then stays on disk
+    "finish_timeout": 20.0,  # seconds; what is not uploaded by then stays on disk
     "finish_timeout_raises": True,  # or nobody would hear of it
 }
 ARTIFACT = "model"  # type of the artifact, and the beginning of its name

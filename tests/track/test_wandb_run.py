@@ -1,10 +1,12 @@
-"""Weights & Biases offline: what its log on disk holds; online: that an absent server delays nothing for long."""
+"""Weights & Biases offline: what its log on disk holds; online: what a server gets, and that none delays for long."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -15,9 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from sac.track import wandb_run
 from sac.track.tracker import Tracker
 from sac.track.wandb_run import WandbSink, resolve_mode, sync_command, unsynced, wandb_sink
 from tests.track.wandb_log import held, logs, read
+from tests.track.wandb_server import Server
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +37,16 @@ def clean(monkeypatch, tmp_path):
     with contextlib.suppress(ConnectionError):  # a test has killed the service
         wandb.teardown()
     sys.exit, sys.excepthook = hooks
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Nobody's W&B, and a key for it."""
+    server = Server()
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    yield server
+    server.die()
 
 
 def service() -> int:
@@ -202,6 +216,62 @@ def test_what_is_not_uploaded_in_time_is_told(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(sink._run, "finish", slow)
     sink.close(0, "", {})
     assert f"wandb sync --include-online {logs(tmp_path)[0].parent}" in caplog.text
+
+
+def test_what_a_server_gets(tmp_path, server):
+    (tmp_path / "nn.py").write_text("# networks")
+    files = {"nn.py": tmp_path / "nn.py"}
+    named = {"name": "x", "group": "group", "job_type": "train", "tags": ["a"]}
+    sink = wandb_sink(tmp_path / "run", "auto", "proj", {"sac": {"gamma": 0.9}}, **named, files=lambda: files)
+    for step in (10, 20):
+        sink.scalars({"eval/return": step / 2}, step)
+    sink.close(0, "max_step", {"env_steps": 20})
+    first, *_ = server.runs
+    assert (first["name"], first["project"], first["groupName"]) == (sink.run_id, "proj", "group")
+    assert (first["displayName"], first["jobType"], first["tags"]) == ("x", "train", ["a"])
+    assert json.loads(first["config"])["sac"]["value"] == {"gamma": 0.9}
+    assert [(row["env_step"], row["eval/return"]) for row in server.history[sink.run_id]] == [(10, 5), (20, 10)]
+    assert server.exits[sink.run_id] == [0]
+    summary = json.loads(server.uploads["wandb-summary.json"])
+    assert summary["env_steps"] == 20 and summary["exit_reason"] == "max_step"
+    assert server.uploads["artifact/nn.py"] == b"# networks"
+    assert server.artifacts[0]["artifactTypeName"] == "model"
+    assert unsynced(tmp_path / "run") == [], "there is nothing left to upload"
+
+
+def test_the_command_uploads_all_sessions_of_an_offline_run(tmp_path, server):
+    (tmp_path / "nn.py").write_text("# networks")
+    files = {"nn.py": tmp_path / "nn.py"}
+    for step in (10, 20):
+        sink = WandbSink(tmp_path / "run", "offline", "proj", {}, group="group", files=lambda: files)
+        sink.scalars({"a": 1.0}, step)
+        sink.close(0, "", {})
+        time.sleep(1.1)  # folders are named by the second
+    words = shlex.split(sync_command(unsynced(tmp_path / "run")))
+    assert words[:2] == ["wandb", "sync"] and len(words) == 4
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {run["name"] for run in server.runs} == {sink.run_id}
+    assert [row["env_step"] for row in server.history[sink.run_id]] == [10, 20] and server.exits[sink.run_id] == [0, 0]
+    assert server.uploads["artifact/nn.py"] == b"# networks" and len(server.artifacts) == 2
+    assert unsynced(tmp_path / "run") == []
+
+
+def test_a_server_that_dies_delays_the_end_by_no_more_than_its_time(tmp_path, server, monkeypatch, caplog):
+    monkeypatch.setitem(wandb_run.SETTINGS, "finish_timeout", 2.0)
+    sink = wandb_sink(tmp_path, "online", "p", {})
+    sink.scalars({"a": 1.0}, 1)
+    server.die()
+    begin = time.monotonic()
+    for step in range(2, 100):
+        sink.scalars({"a": 1.0}, step)
+    assert time.monotonic() - begin < 2, "training does not hear of it"
+    sink.close(0, "max_step", {})
+    assert time.monotonic() - begin < 10
+    record = logs(tmp_path)[0]
+    assert f"wandb sync --include-online {record.parent}" in caplog.text
+    found = read(record)
+    assert [row["env_step"] for row in found.history] == list(range(1, 100)) and found.code == 0
 
 
 def test_without_wandb_training_goes_on(tmp_path, monkeypatch, caplog):
