@@ -239,6 +239,15 @@ def test_what_a_server_gets(tmp_path, server):
     assert unsynced(tmp_path / "run") == [], "there is nothing left to upload"
 
 
+def test_a_resumed_run_goes_on_behind_what_the_server_has(tmp_path, server):
+    for step in (10, 20):
+        sink = wandb_sink(tmp_path, "auto", "p", {})
+        sink.scalars({"a": 1.0}, step)
+        sink.close(0, "", {})
+        time.sleep(1.1)  # folders are named by the second
+    assert {run: [row["env_step"] for row in rows] for run, rows in server.history.items()} == {sink.run_id: [10, 20]}
+
+
 def test_the_command_uploads_all_sessions_of_an_offline_run(tmp_path, server):
     (tmp_path / "nn.py").write_text("# networks")
     files = {"nn.py": tmp_path / "nn.py"}

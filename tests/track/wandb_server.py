@@ -40,7 +40,8 @@ class Server:
             entity = {"name": "P", "entity": {"id": "E", "name": "me"}}
             return {"upsertBucket": {"inserted": True, "bucket": {"id": "R", "name": given["name"], "project": entity}}}
         if name == "RunResumeStatus":
-            return {"model": None}
+            rows = self.history.get(given["name"])
+            return {"model": rows and {"bucket": self._known(given["name"], rows)}}
         if name == "CreateRunFiles":
             files = [{"name": file, "uploadUrl": f"{self.url}/{file}"} for file in given["files"]]
             return {"createRunFiles": {"runID": "R", "uploadHeaders": [], "files": files}}
@@ -64,9 +65,18 @@ class Server:
             return {"viewer": {"id": "U", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
         return {"serverInfo": {"features": []}}
 
+    def _known(self, run: str, rows: list[dict]) -> dict:
+        """What a run that goes on must know of its earlier sessions."""
+        counts = {"historyLineCount": len(rows), "eventsLineCount": 0, "logLineCount": 0}
+        tails = {"historyTail": json.dumps([json.dumps(rows[-1])]), "eventsTail": "[]", "summaryMetrics": "{}"}
+        return {"id": "R", "name": run, "config": "{}", "wandbConfig": '{"t": 1}', "tags": [], **counts, **tails}
+
     def streamed(self, run: str, told: dict) -> None:
-        rows = told.get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
-        self.history.setdefault(run, []).extend(json.loads(row) for row in rows)
+        """As the real one: a row that comes again at its place replaces what was there."""
+        sent = told.get("files", {}).get("wandb-history.jsonl")
+        if sent:
+            rows = self.history.setdefault(run, [])
+            rows[sent["offset"] : sent["offset"] + len(sent["content"])] = map(json.loads, sent["content"])
         if told.get("complete"):
             self.exits.setdefault(run, []).append(told["exitcode"])
 
