@@ -54,7 +54,8 @@ def service() -> int:
     command = ["ps", "-ww", "-A", "-o", "pid=,ppid=,args="]
     listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in listing.splitlines()]
-    (found,) = [int(pid) for pid, parent, name in rows if int(parent) == os.getpid() and "wandb-core" in name]
+    mine = [(int(pid), name) for pid, parent, name in rows if int(parent) == os.getpid()]
+    (found,) = [pid for pid, name in mine if "wandb-core" in name and "defunct" not in name]  # killed by another test
     return found
 
 
