@@ -93,7 +93,8 @@ def train(env: str, seed: int, models: Path, minutes: float, overrides: list[str
         return
     words = [
         sys.executable, "run.py", f"env={env}", f"seed={seed}", f"base.name={name}", f"base.models={models}",
-        "ckpt=auto", "base.threads=1", "track.console=false", "track.tensorboard=false", *overrides,
+        "ckpt=auto", "base.threads=1", "track.console=false", "track.tensorboard=false",
+        "track.wandb=disabled", *overrides,
     ]  # fmt: skip
     trained_with = commit()
     with (models / f"{name}.log").open("a") as log:

@@ -15,9 +15,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from launchers.composition import Composition
 from launchers.reporter import ERROR
-from launchers.search import OVERRIDES, Search, rounded
+from launchers.search import OVERRIDES, RUNS, Search, rounded
 from sac.commands import program
 from sac.run_folder import write_atomically
+from sac.track.wandb_run import sync_command, unsynced
 
 log = logging.getLogger(__name__)
 OF_ONE_RUN = {  # keys that are not part of what was found
@@ -39,6 +40,9 @@ def write(search: Search) -> str:
     if count[TrialState.COMPLETE]:
         lines += _best(search)
     lines += [f"table:    {folder / 'trials.csv'}", *(f"picture:  {path}" for path in _pictures(study, search, folder))]
+    records = [record for t in trials for run in t.user_attrs.get(RUNS, []) for record in unsynced(run)]
+    if records:
+        lines.append(f"upload:   {sync_command(records)}")
     lines.append(f"database: {search.spec.storage}  (optuna-dashboard shows it)")
     return "\n".join(lines)
 

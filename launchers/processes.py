@@ -20,6 +20,7 @@ from launchers.table import Table
 from sac.commands import run_command
 from sac.errors import UserError
 from sac.interruption import Interruption
+from sac.track.wandb_run import sync_command, unsynced
 
 
 @dataclass
@@ -55,6 +56,7 @@ class Processes:
             _say_how_to_go_on(ended)
             raise
         print(summary.write(ended, folder), flush=True)
+        _say_what_to_upload(ended)
         _complain(ended)
         return [_returned(job, status) for job, status in sorted(ended, key=lambda one: one[0].number)]
 
@@ -77,6 +79,12 @@ def _say_how_to_go_on(ended: Sequence[tuple[Job, Status]]) -> None:
         if status.state == states.INTERRUPTED and status.folder:
             base = OmegaConf.merge(job.config.base, {"name": Path(status.folder).name})
             print(f"job {job.number} goes on with: {run_command(OmegaConf.create({'base': base}), 'ckpt=latest')}")
+
+
+def _say_what_to_upload(ended: Sequence[tuple[Job, Status]]) -> None:
+    folders = [folder for _, status in ended if status.folder for folder in unsynced(status.folder)]
+    if folders:
+        print(f"upload:  {sync_command(folders)}", flush=True)
 
 
 def _complain(ended: Sequence[tuple[Job, Status]]) -> None:

@@ -25,7 +25,7 @@ from launchers.study import StudySpec
 from sac.commands import value_text
 from sac.errors import UserError
 
-WORKER, OVERRIDES = "worker", "overrides"  # user attributes of a trial
+WORKER, OVERRIDES, RUNS = "worker", "overrides", "runs"  # user attributes of a trial
 GOALS = ("maximize", "minimize")
 WAIT = 60  # seconds for another worker that is just asking
 
@@ -232,7 +232,7 @@ class Search:
 
     def _tell(self, number: int, open_: Open) -> None:
         all_states = {status.state for _, status in open_.ended}
-        self.study._storage.set_trial_user_attr(self._id(number), "runs", sorted(s.folder for _, s in open_.ended))
+        self.study._storage.set_trial_user_attr(self._id(number), RUNS, sorted(s.folder for _, s in open_.ended))
         if open_.failed:
             self.study.tell(number, state=TrialState.FAIL)
         elif states.PRUNED in all_states:
