@@ -16,7 +16,8 @@ class Outlook:
     """Follows episodes row by row and keeps of each its first row, its last one and its discounted reward.
 
     An over-estimating critic shows here (van Hasselt et al., arXiv:1509.06461, figure 3): Q of the first step against
-    the discounted return. Where a time limit cut an episode, Q of its last step stands for that step and all after it.
+    the discounted return. Where a time limit cut an episode, Q of its last step stands for that step and all after it;
+    `eval/q_rest` is the part of the return that comes from there.
     Q counts the entropy bonuses of a policy that explores, the return counts none: Q may lie above by
     alpha * entropy / (1 - gamma).
     """
@@ -48,8 +49,12 @@ class Outlook:
             return {}
         first = self._appraise(_rows([e.first for e in self._counted]))
         rest = self._appraise(_rows([e.latest for e in self._counted]))
-        returns = [e.discounted_return(float(q), self.gamma) for e, q in zip(self._counted, rest)]
-        return {"eval/q_start": float(np.mean(first)), "eval/discounted_return": float(np.mean(returns))}
+        earned, hoped = zip(*(e.discounted_return(float(q)) for e, q in zip(self._counted, rest)))
+        return {
+            "eval/q_start": float(np.mean(first)),
+            "eval/discounted_return": float(np.mean(earned) + np.mean(hoped)),
+            "eval/q_rest": float(np.mean(hoped)),
+        }
 
 
 class _Open:
@@ -65,10 +70,12 @@ class _Open:
         self.weight *= gamma
         self.latest = row
 
-    def discounted_return(self, q_latest: float, gamma: float) -> float:
+    def discounted_return(self, q_latest: float) -> tuple[float, float]:
+        """What was earned, and what is hoped for where a time limit cut the episode."""
         step, i = self.latest
-        terminated = step.discount[i] == 0
-        return self.before + self.weight * (float(step.reward[i]) if terminated else q_latest)
+        if step.discount[i] == 0:
+            return self.before + self.weight * float(step.reward[i]), 0.0
+        return self.before, self.weight * q_latest
 
 
 def _rows(rows: Sequence[Row]) -> Step:

@@ -31,12 +31,12 @@ SECOND = Said(asks={0: (2, 3)})  # observation 2, and 3 for the first action
 
 def test_a_true_end_leaves_nothing_open():
     found = metrics(START, SECOND, Said(ends={0: (9, 8, 0)}), episodes=1)
-    assert found == {"eval/q_start": 10.0, "eval/discounted_return": 3 + GAMMA * 8}
+    assert found == {"eval/q_start": 10.0, "eval/discounted_return": 3 + GAMMA * 8, "eval/q_rest": 0.0}
 
 
 def test_where_a_time_limit_cuts_the_critics_say_the_rest():
     found = metrics(START, SECOND, Said(ends={0: (9, 8, 1)}), episodes=1)
-    assert found == {"eval/q_start": 10.0, "eval/discounted_return": 3 + GAMMA * 20}
+    assert found == {"eval/q_start": 10.0, "eval/discounted_return": 3 + GAMMA * 20, "eval/q_rest": GAMMA * 20}
 
 
 def test_one_step():
