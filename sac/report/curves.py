@@ -237,5 +237,5 @@ def draw(axes, runs: Sequence[RunCurves], metric: str, label: str, color=None) -
     [line] = axes.plot(curve.steps, curve.mean, color=color, linewidth=1.8, label=label)
     axes.fill_between(curve.steps, curve.low, curve.high, color=line.get_color(), alpha=0.18, linewidth=0)
     for steps, values in alone:
-        axes.plot(steps, values, color=line.get_color(), alpha=0.35, linewidth=0.6)
+        axes.plot(steps, values, color=line.get_color(), alpha=0.5, linewidth=0.9)
     return True

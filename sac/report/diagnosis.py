@@ -11,10 +11,12 @@ from sac.report.curves import RunCurves
 
 # A condition counts when it holds for a while: so many records in a row, and this share of all of them.
 IN_A_ROW, SHARE_OF_RECORDS = 3, 0.1
+SMOOTHED = 5  # records over which shares are averaged: each is that of a single batch
 ALPHA_LOW = 1e-4  # temperatures are kept within e^-10 and e^2; at the ends nothing adjusts them any more
 ALPHA_HIGH = 7.0
 SATURATED = 0.9  # share of actions of the exploring policy beyond +-0.99; bang-bang control that works stays below
-Q_ABOVE = 0.5  # Q of the first steps lies above what followed by this share of the largest return so far ...
+Q_ABOVE = 0.5  # Q of the first steps lies above what followed by this share of the latest returns ...
+Q_ABOVE_LARGEST = 0.1  # ... by this share of the largest one, lest a return near zero makes every Q look large ...
 Q_NOISE = 3.0  # ... and by so many TD errors
 OFF_TARGET = 0.1  # relative difference of updates per step from the target
 ENOUGH_CALLS = 20  # fused calls after which updates per step can be judged
@@ -109,12 +111,12 @@ def _alphas(run: RunCurves) -> Iterator[Finding]:
 
 def _saturation(run: RunCurves) -> Iterator[Finding]:
     words = f"more than {SATURATED:.0%} of the actions beyond 0.99 of their bounds"
-    yield from _while(run, "policy/saturated", lambda x: x > SATURATED, ACTIONS_SATURATED, words)
+    yield from _while(run, "policy/saturated", lambda x: smoothed(x) > SATURATED, ACTIONS_SATURATED, words)
 
 
 def _clipping(run: RunCurves) -> Iterator[Finding]:
     words = f"more than {CLIPPED:.1%} of the values of one number are cut"
-    yield from _while(run, "normalizer/clipped", lambda x: x > CLIPPED, CLIPPING, words)
+    yield from _while(run, "normalizer/clipped", lambda x: smoothed(x) > CLIPPED, CLIPPING, words)
 
 
 def _while(
@@ -122,34 +124,44 @@ def _while(
 ) -> Iterator[Finding]:
     """A warning where the values of a metric are like that for a while."""
     steps, values = run.series(name)
-    stretch = first_stretch(holds(values))
+    stretch = last_stretch(holds(values))
     if stretch:
         begin, end = stretch
         last = len(values) - 1
         until = "" if end == last else f" until step {steps[end]:,.0f}"
-        worst = f"; {name} was {values[end]:.3g} at step {steps[end]:,.0f}"
-        yield Finding(kind, f"{words} since step {steps[begin]:,.0f}{until}{worst}", int(steps[begin]))
+        mean = f"; {name} was {values[begin : end + 1].mean():.3g} on average"
+        yield Finding(kind, f"{words} since step {steps[begin]:,.0f}{until}{mean}", int(steps[begin]))
 
 
-def first_stretch(holds: np.ndarray) -> tuple[int, int] | None:
-    """First and last index of the first stretch of true values [n] that is long enough to count."""
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """Mean of each value [n] and the few before it."""
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    ends = np.arange(1, len(values) + 1)
+    begins = np.maximum(0, ends - SMOOTHED)
+    return (sums[ends] - sums[begins]) / (ends - begins)
+
+
+def last_stretch(holds: np.ndarray) -> tuple[int, int] | None:
+    """First and last index of the last stretch of true values [n] that is long enough to count."""
     least = max(IN_A_ROW, int(np.ceil(SHARE_OF_RECORDS * len(holds))))
     edges = np.flatnonzero(np.diff(np.concatenate([[0], holds.astype(int), [0]])))
-    for begin, end in zip(edges[::2], edges[1::2]):
+    for begin, end in reversed([*zip(edges[::2], edges[1::2])]):
         if end - begin >= least:
             return int(begin), int(end) - 1
     return None
 
 
 def _q_above_returns(run: RunCurves) -> Iterator[Finding]:
-    """Only what lasts to the end: at first critics begin at zero, which is above every negative return."""
+    """Only what lasts to the end."""
     steps, q = run.series("eval/q_start")
     if len(steps) < IN_A_ROW:
         return
     returned, rest = (_at(run, f"eval/{name}", steps) for name in ("discounted_return", "q_rest"))
-    largest = np.maximum.accumulate(np.abs(returned - rest))  # what was really earned, without the critics' word
-    above = q - returned - _bonuses_ahead(run, steps)
-    holds = above > Q_ABOVE * largest + Q_NOISE * _at(run, "critic/td_error", steps)
+    earned = returned - rest  # without the critics' own word
+    size = np.abs(earned)
+    large = np.maximum(Q_ABOVE * smoothed(size), Q_ABOVE_LARGEST * np.maximum.accumulate(size))
+    above = q - returned - _bonuses_ahead(run, steps) - _still_to_learn(run, steps) * np.maximum(0, -earned)
+    holds = above > np.maximum(large, Q_NOISE * _at(run, "critic/td_error", steps))
     if not holds[-IN_A_ROW:].all():
         return
     begin = len(holds) - int(np.argmin(holds[::-1])) if not holds.all() else 0
@@ -173,11 +185,25 @@ def _bonuses_ahead(run: RunCurves, steps: np.ndarray) -> np.ndarray:
     return each * horizon
 
 
+def _still_to_learn(run: RunCurves, steps: np.ndarray) -> np.ndarray:
+    """Share of a return of which critics that began at zero cannot know yet: above every negative one they begin.
+
+    Q follows targets that follow Q at the rate tau: dQ/dn = tau (r - (1 - gamma) Q) for n updates.
+    """
+    updates = _at(run, "replay/updates_per_step", steps) * np.maximum(0, steps - _starts(run))
+    tau = _number(run, "sac.tau", 0.005) / _number(run, "sac.update_target_per_step", 1)
+    forgets = np.maximum(1 - _number(run, "sac.gamma", 0.99), 1 / np.maximum(1, _at(run, "eval/length", steps)))
+    return np.exp(-updates * tau * forgets)
+
+
+def _starts(run: RunCurves) -> float:
+    return _number(run, "replay.learning_starts", _number(run, "replay.batch_size", 0))
+
+
 def _updates_off_target(run: RunCurves) -> Iterator[Finding]:
     steps, ratio = run.series("replay/updates_per_step")
     target = _at(run, "replay/updates_per_step_target", steps)
-    starts = _number(run, "replay.learning_starts", _number(run, "replay.batch_size", 0))
-    calls = target * (steps - starts) / _number(run, "sac.updates_per_call", 1)
+    calls = target * (steps - _starts(run)) / _number(run, "sac.updates_per_call", 1)
     off = (np.abs(ratio - target) > OFF_TARGET * target) & (target > 0) & (calls >= ENOUGH_CALLS)
     if len(off) >= IN_A_ROW and off[-IN_A_ROW:].all():
         begin = len(off) - int(np.argmin(off[::-1])) if not off.all() else 0

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sac.report.curves import RunCurves
 from sac.report.diagnosis import Finding, Kind
 from sac.report.groups import Group, differing, grouped
-from sac.report.pictures import DARK, LIGHT, inside_picture, returns_picture, whole_picture
+from sac.report.pictures import DARK, LIGHT, colors_of, inside_picture, returns_picture, whole_picture
 from sac.report.summary import GroupRow, RunRow, findings_of, group_row, run_row
 
 TEMPLATE = Environment(
@@ -72,7 +72,11 @@ def make_report(runs: Sequence[RunCurves]) -> Report:
     shown = {id(run): _below(run.path, below) for run in runs}
     by_scene = {scene: [g for g in groups if g.scene == scene] for scene in dict.fromkeys(g.scene for g in groups)}
     scenes = [
-        Scene(name, [group_row(g, [f for _, f in found[id(g)]]) for g in members], _pictures(members))
+        Scene(
+            name,
+            [group_row(g, color, [f for _, f in found[id(g)]]) for g, color in zip(members, colors_of(members))],
+            _pictures(members),
+        )
         for name, members in by_scene.items()
     ]
     alarms: dict[Kind, Alarm] = {}

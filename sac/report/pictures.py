@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import EngFormatter
 
@@ -17,6 +18,7 @@ from sac.report.groups import Group
 COLORS = ["#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#06b6d4", "#ec4899", "#84cc16"]  # on black and white
 COLUMNS, PANEL = 3, (4.1, 2.5)  # small multiples a row; inches of one
 RETURNS_HEIGHT, LEGEND_LINE = 3.6, 0.28  # inches
+DECADES = 20  # factor between lowest and highest value from which on an axis is logarithmic
 DPI, TALLEST = 110, 60_000  # pixels an inch; pixels that a picture may be high
 LOGARITHMIC = ("critic/loss", "critic/td_error", "alpha/")
 SHARES = ("policy/saturated", "replay/fill")
@@ -103,11 +105,12 @@ def panels(groups: Sequence[Group]) -> dict[str, str]:
     return found
 
 
-def colors_of(groups: Sequence[Group]) -> list:
-    """One colour for each group, as different as can be."""
+def colors_of(groups: Sequence[Group]) -> list[str]:
+    """One colour for each group (#rrggbb), as different as can be."""
     if len(groups) <= len(COLORS):
         return COLORS[: len(groups)]
-    return [matplotlib.colormaps["turbo"](0.05 + 0.9 * i / (len(groups) - 1)) for i in range(len(groups))]
+    places = np.linspace(0.05, 0.95, len(groups))
+    return [matplotlib.colors.to_hex(color) for color in matplotlib.colormaps["turbo"](places)]
 
 
 def _extras(groups: Sequence[Group]) -> list[str]:
@@ -173,8 +176,7 @@ def _panel(axes, groups: Sequence[Group], metric: str, title: str) -> None:
             if len(curve.steps):
                 axes.plot(curve.steps, curve.mean, style, color=color, linewidth=1.2)
     axes.set_title(title, loc="left", fontsize="medium")
-    positive = all((line.get_ydata() > 0).all() for line in axes.lines)
-    if metric.startswith(LOGARITHMIC) and positive:
+    if metric.startswith(LOGARITHMIC) and _spans_decades(axes):
         axes.set_yscale("log")
     if metric in SHARES:
         axes.set_ylim(-0.02, 1.02)
@@ -182,6 +184,12 @@ def _panel(axes, groups: Sequence[Group], metric: str, title: str) -> None:
     axes.margins(x=0.01)
     if metric in RETURNS:
         axes.set_xlabel("environment steps")
+
+
+def _spans_decades(axes) -> bool:
+    """Whether a logarithmic axis would help, and can be."""
+    values = np.concatenate([line.get_ydata() for line in axes.lines])
+    return bool(values.min() > 0 and values.max() > DECADES * values.min())
 
 
 def _png(draw_on, width: float, height: float, theme: Theme) -> bytes:
@@ -194,6 +202,7 @@ def _png(draw_on, width: float, height: float, theme: Theme) -> bytes:
     }  # fmt: skip
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(width, height), layout="constrained", facecolor=theme.paper)
+        figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)
         draw_on(figure)
         if not (figure.axes or figure.texts or figure.subfigs):
             return b""

@@ -22,7 +22,8 @@ class GroupRow:
     """One line of the summary."""
 
     label: str
-    runs: int
+    color: str
+    runs: str
     score: str
     interval: str
     training: str
@@ -51,13 +52,14 @@ def score_of(run: RunCurves) -> float | None:
     return run.last(WINDOW) if run.last(WINDOW) is not None else run.last(EVALUATION)
 
 
-def group_row(group: Group, findings: Sequence[Finding]) -> GroupRow:
+def group_row(group: Group, color: str, findings: Sequence[Finding]) -> GroupRow:
     scores = [score for run in group.runs if (score := score_of(run)) is not None]
     training = [value for run in group.runs if (value := run.last(TRAINING)) is not None]
+    runs = f"{len(group.runs)}" + f" ({len(scores)} evaluated)" * (len(scores) < len(group.runs))
     low, high = bootstrap_interval(scores) if scores else (math.nan, math.nan)
     interval = NONE if math.isnan(low) else f"{number(low)} … {number(high)}"
     return GroupRow(
-        group.label, len(group.runs), number(iqm(scores)), interval,
+        group.label, color, runs, number(iqm(scores)), interval,
         number(iqm(training)), span([run.steps for run in group.runs], "{:,.0f}"),
         span([minutes for run in group.runs if (minutes := minutes_of(run)) is not None], "{:,.1f}"), len(findings),
     )  # fmt: skip
