@@ -21,6 +21,7 @@ Q_NOISE = 3.0  # ... and by so many TD errors
 OFF_TARGET = 0.1  # relative difference of updates per step from the target
 ENOUGH_CALLS = 20  # fused calls after which updates per step can be judged
 CLIPPED = 1e-3  # share of a normalised number at +-10 deviations; of a normal distribution it is zero
+DIVERGED = ("training has diverged", "NaN or infinity")  # what the last error of such a run says
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,9 @@ LOST = Kind(
 )
 NOT_A_NUMBER = Kind(
     "Numbers are not finite",
-    "Training has diverged, or is about to.",
-    "a lower sac.learning_rate, sac.grad_clip_norm=1, sac.gamma below 1, smaller rewards (sac.value_rescale=true).",
+    "Training has diverged or is about to, or the environment gives nothing else any more.",
+    "a look at rewards and observations first; then a lower sac.learning_rate, "
+    "sac.grad_clip_norm=1, sac.gamma below 1, smaller rewards (sac.value_rescale=true).",
 )
 
 
@@ -225,7 +227,7 @@ def _not_finite(run: RunCurves) -> Iterator[Finding]:
         since = min(step for step, _ in broken)
         names = ", ".join(name for step, name in broken if step == since)
         yield Finding(NOT_A_NUMBER, f"NaN or infinity in {names} since step {since:,}", since)
-    elif "diverged" in run.failure:
+    elif any(words in run.failure for words in DIVERGED):
         yield Finding(NOT_A_NUMBER, f"the run ended with: {run.failure}", run.steps)
 
 

@@ -19,14 +19,16 @@ STEPS = 20  # of an episode
 class Push(gymnasium.Env):
     """Reward is the action; what is seen says nothing. `spikes`: how often the second number is a thousand.
 
-    `ends`: whether an episode's end is a true one. `nan_at`: the step of all that gives a reward of NaN.
+    `ends`: whether an episode's end is a true one. `nan_at`: the step of all whose reward is NaN.
+    `scale`: of rewards.
     """
 
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
     action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
 
-    def __init__(self, spikes=0.0, ends=True, nan_at=-1, **_):
-        self.spikes, self.ends, self.nan_at, self.count = spikes, ends, nan_at, 0
+    def __init__(self, spikes=0.0, ends=True, nan_at=-1, scale=1.0, **_):
+        self.spikes, self.ends, self.nan_at, self.scale = spikes, ends, nan_at, scale
+        self.count = 0
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -37,7 +39,7 @@ class Push(gymnasium.Env):
         self.t += 1
         self.count += 1
         over = self.t >= STEPS
-        reward = np.nan if self.count == self.nan_at else float(action[0])
+        reward = np.nan if self.count == self.nan_at else self.scale * float(action[0])
         return self._look(), reward, over and self.ends, over and not self.ends, {}
 
     def _look(self):

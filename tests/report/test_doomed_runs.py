@@ -42,7 +42,8 @@ def test_another_ratio_after_a_resume_is_noticed(go):
     assert titles(go.run().path) == {"Updates per step are off target"}
 
 
-def test_a_run_that_diverged_is_noticed(go):
-    assert go(*COMMON, "base.max_step=400", "sac.learning_rate=1e30").code == 1
+@pytest.mark.parametrize("cause", ["sac.learning_rate=1e30", "base.env_kwargs={scale: 1e38}"])
+def test_a_run_that_diverged_is_noticed(go, cause):
+    assert go(*COMMON, "base.max_step=400", "replay.td_error_max=1e30", cause).code == 1
     assert titles(go.run().path) == {"Numbers are not finite"}
     assert main([str(go.run().path)]) == 0
