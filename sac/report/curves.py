@@ -139,7 +139,7 @@ def _config(path: Path) -> dict[str, Any]:
 def _flat(tree: dict, prefix: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             yield from _flat(value, f"{name}.")
         else:
             yield name, value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ OF_ONE_RUN = (
     "seed", "sac.seed", "repeat", "base.name", "base.models", "base.port", "ckpt", "render", "role", "logger_in_file",
 )  # fmt: skip
 OF_TRACKING = ("track.", "cli.")
+BASELINE = "baseline"  # the group that has the usual value everywhere
 ABSENT = "(absent)"  # a key that the version of this run did not have
 LONGEST = 60  # characters of a value in a label
 
@@ -41,11 +42,20 @@ def grouped(runs: Sequence[RunCurves]) -> list[Group]:
     scenes = list(dict.fromkeys(group.scene for group in groups))
     for scene in scenes:
         together = [group for group in groups if group.scene == scene]
-        keys = [key for key, _ in differing(together)]
-        for group in together:
-            parts = [f"{key}={shown(group.config.get(key, ABSENT))[:LONGEST]}" for key in keys]
-            group.label = ", ".join(parts) or scene
+        for group, label in zip(together, _labels(together)):
+            group.label = label or scene
     return sorted(groups, key=lambda group: scenes.index(group.scene))
+
+
+def _labels(groups: Sequence[Group]) -> list[str]:
+    """Keys that differ, each only where its value is not that of most groups: a study of parts stays readable."""
+    labels: list[list[str]] = [[] for _ in groups]
+    for key, values in differing(groups):
+        [(usual, count)] = Counter(values).most_common(1)
+        for label, value in zip(labels, values):
+            if value != usual or count <= len(groups) / 2:
+                label.append(f"{key}={value[:LONGEST]}")
+    return [", ".join(label) or BASELINE * (len(groups) > 1) for label in labels]
 
 
 def scene_of(run: RunCurves) -> str:

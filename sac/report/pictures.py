@@ -18,6 +18,7 @@ from sac.report.groups import Group
 COLORS = ["#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#06b6d4", "#ec4899", "#84cc16"]  # on black and white
 COLUMNS, PANEL = 3, (4.1, 2.5)  # small multiples a row; inches of one
 RETURNS_HEIGHT, LEGEND_LINE = 3.6, 0.28  # inches
+LEGEND_WIDTH = 140  # characters
 DECADES = 20  # factor between lowest and highest value from which on an axis is logarithmic
 DPI, TALLEST = 110, 60_000  # pixels an inch; pixels that a picture may be high
 LOGARITHMIC = ("critic/loss", "critic/td_error", "alpha/")
@@ -135,7 +136,13 @@ def _inside_size(groups: Sequence[Group]) -> tuple[float, float]:
 
 
 def _legend_columns(groups: Sequence[Group]) -> int:
-    return max(1, min(4, 130 // (8 + max(len(group.label) for group in groups))))
+    return max(1, min(4, LEGEND_WIDTH // (8 + max(len(_short(group)) for group in groups))))
+
+
+def _short(group: Group) -> str:
+    """Its label as a legend has room for it; the page's tables have all of it."""
+    room = LEGEND_WIDTH - 8
+    return group.label if len(group.label) <= room else f"{group.label[: room - 1]}…"
 
 
 def _legend_lines(groups: Sequence[Group]) -> int:
@@ -155,9 +162,9 @@ def _draw(figure: FigureBase, groups: Sequence[Group], names: dict[str, str], co
     lines = {line.get_label(): line for one in axes for line in one.lines if not line.get_label().startswith("_")}
     legend = figure.legend(
         lines.values(), lines.keys(), loc="outside upper left", ncols=_legend_columns(groups), frameon=False,
-        title=f"{title}  {_words(groups)}".strip(), alignment="left",
+        title=" · ".join([title] * bool(title) + [_words(groups)]), alignment="left",
     )  # fmt: skip
-    legend.get_title().set_fontsize("small")
+    legend.get_title().set_fontsize("medium")
 
 
 def _words(groups: Sequence[Group]) -> str:
@@ -170,7 +177,7 @@ def _words(groups: Sequence[Group]) -> str:
 def _panel(axes, groups: Sequence[Group], metric: str, title: str) -> None:
     beside, style = BESIDE.get(metric, (None, ""))
     for group, color in zip(groups, colors_of(groups)):
-        draw(axes, group.runs, metric, group.label.replace("$", r"\$"), color)
+        draw(axes, group.runs, metric, _short(group).replace("$", r"\$"), color)
         if beside:
             curve = aggregate(group.runs, beside)
             if len(curve.steps):

@@ -148,6 +148,13 @@ def test_seed_name_and_place_do_not_set_runs_apart(made):
     assert one.label == one.scene == "toy" and differing([one]) == []
 
 
+def test_where_most_agree_only_what_differs_is_named(tmp_path):
+    for name, changes in {"a": {}, "b": {"sac__tau": 0.1}, "c": {"sac__gamma": 0.9, "base__kw": {"x": 1}}}.items():
+        write_run(tmp_path / name, **{"sac__tau": 0.005, "base__kw": {}} | changes)
+    labels = [g.label for g in grouped([read_run(tmp_path / n) for n in "abc"])]
+    assert labels == ["baseline", "sac.tau=0.1", "sac.gamma=0.9, base.kw.x=1"]
+
+
 def test_a_key_that_one_version_did_not_have(made, tmp_path):
     write_run(tmp_path / "old", sac__n_step=1)
     write_run(tmp_path / "new", sac__n_step=1, sac__fresh=None)
