@@ -75,6 +75,8 @@ def test_each_fires_with_its_step(changed, title, since):
         {"eval__q_start": 76.0},  # 50 were earned: half of it is allowed
         {"eval__q_start": late(120, 60)},  # mended itself
         {"eval__discounted_return": 0.1, "eval__q_rest": 0.0, "eval__q_start": 1.5},  # within three TD errors
+        # fifty were earned once, next to nothing is now: what Q still says is little beside the fifty
+        {"eval__discounted_return": late(55, 5.1, 8), "eval__q_start": late(60, 9, 8)},
         {"replay__updates_per_step": late(0.2, 1.0)},
         {"replay__updates_per_step": 0.0, "replay__updates_per_step_target": 0.0},
     ],

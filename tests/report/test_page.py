@@ -19,6 +19,7 @@ from sac.report.__main__ import main
 from sac.report.curves import read_run
 from sac.report.groups import differing, grouped
 from sac.report.pictures import COLORS, colors_of
+from sac.report.summary import ending_of
 
 ROOT = Path(__file__).parents[2]
 EVIL = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\"'&"
@@ -112,6 +113,14 @@ def test_only_runs_without_metrics(tmp_path):
     assert main([str(tmp_path / "m/new")]) == 0
     assert "No metrics yet." in page(tmp_path / "m/new").words
     assert Image.open(tmp_path / "m/new/report.png").size[0] > 500
+
+
+def test_a_run_that_was_resumed_is_not_over(tmp_path):
+    again = write_run(tmp_path / "a")
+    with (again / "metrics.csv").open("a") as file:
+        file.write("10250,1.0\n")
+    assert not read_run(again).is_over and read_run(write_run(tmp_path / "b")).is_over
+    assert ending_of(read_run(again)).startswith("running or killed")
 
 
 def test_a_run_that_failed_says_why(tmp_path):
