@@ -17,6 +17,7 @@ from sac.moments import Moments
 from sac.offline import fill
 from sac.replay import Limiter, Prioritized, Replay, Uniform, check_capacity
 from sac.run_folder import RunFolder
+from sac.track.observer import Observer
 from sac.track.tracker import Tracker
 from sac.types import Env, Spec
 
@@ -133,7 +134,7 @@ def make_moments(config: Config, spec: Spec) -> Moments:
     return Moments([s for s in spec.sensors if s.normalizable] if config.sac.use_normalization else [])
 
 
-def make_tracker(config: Config, folder: RunFolder, resumed_at: int, console: Console) -> Tracker:
+def make_tracker(config: Config, folder: RunFolder, resumed_at: int, console: Console, observer: Observer) -> Tracker:
     """The sinks that the config asks for; one that cannot be opened is reported and left out."""
     from sac.track.console import ConsoleSink
     from sac.track.csv_file import CsvSink
@@ -143,6 +144,7 @@ def make_tracker(config: Config, folder: RunFolder, resumed_at: int, console: Co
     track, base = config.track, config.base
     step = resumed_at or None  # what is recorded beyond it was taken back with the checkpoint
     makers = [
+        lambda: observer,
         partial(ConsoleSink, base.max_step, console) if track.console else None,
         partial(TensorBoardSink, folder.log, step) if track.tensorboard else None,
         partial(CsvSink, folder.metrics, step) if track.csv else None,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType, Sweep
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from sac.config import all_keys
@@ -21,7 +21,7 @@ from sac.run_folder import MOMENT, moment
 from sac.validation import no_environment, unknown_key
 
 CONF = Path(__file__).parent.parent / "conf"
-FREE_FORM = ("reset", "base.nn_kwargs", "base.env_kwargs", "base.build_path")
+FREE_FORM = ("reset", "random_params", "base.nn_kwargs", "base.env_kwargs", "base.build_path")
 INSIDE_FREE_FORM = tuple(f"{name}." for name in FREE_FORM)
 
 
@@ -145,12 +145,12 @@ def _check_choice(group: str, chosen: object, folders: Sequence[Path]) -> None:
             raise UserError(f"{choice}: no such file conf/{choice.replace('=', '/')}.yaml; {hint}available: {others}")
 
 
-def explicit_overrides() -> dict[str, object]:
-    """Keys that this job's command line (or sweep) set, without the choices of groups."""
+def explicit_overrides(hydra: DictConfig | None = None) -> dict[str, object]:
+    """Keys that a job's command line (or sweep) set, without the choices of groups; None: this process's job."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    hydra = HydraConfig.get()
+    hydra = hydra or HydraConfig.get()
     typed = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # one of them may hold an interpolation
     parsed = OverridesParser.create().parse_overrides(typed)
     choices = set(hydra.runtime.choices)

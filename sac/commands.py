@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sac.config import Config
 
@@ -35,10 +37,21 @@ def program() -> str:
 
 
 def override(key: str, value: str) -> str:
-    """`key=value`; quoted for Hydra unless it reads the bare value as this very text."""
-    if not re.fullmatch(r"[\w./-]+", value, re.ASCII) or _is_literal(value):
-        value = '"' + re.sub(r'(\\*)("|$)', lambda m: 2 * m[1] + m[2].replace('"', '\\"'), value) + '"'
-    return shlex.quote(f"{key}={value}")
+    """`key=value`; quoted for Hydra and for the shell where they would not read the bare text as this very text."""
+    return shlex.quote(f"{key}={value_text(value)}")
+
+
+def value_text(value: Any) -> str:
+    """A value in Hydra's grammar, so that it reads back as this very value."""
+    if isinstance(value, str):
+        if re.fullmatch(r"[\w./-]+", value, re.ASCII) and not _is_literal(value):
+            return value
+        return '"' + re.sub(r'(\\*)("|$)', lambda m: 2 * m[1] + m[2].replace('"', '\\"'), value) + '"'
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{value_text(k)}: {value_text(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, Sequence):
+        return "[" + ", ".join(map(value_text, value)) + "]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _is_literal(text: str) -> bool:

@@ -191,6 +191,7 @@ class Config:
     render: Any = key("false | true | window | video", lambda x: x in (False, True, "window", "video"))
     seed: int | None = between(0, 2**31 - 1)
     repeat: int = at_least(0)
+    random_params: dict[str, Any] = key()
     logger_in_file: bool = key()
     base: Base = key()
     reset: dict[str, Any] = key()

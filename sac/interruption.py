@@ -17,9 +17,9 @@ CUT_SHORT = {signal.SIGINT: 130, signal.SIGTERM: 143}
 class Interruption:
     """As a context manager it notes the first signal: ask `requested` between steps, exit with `exit_code`."""
 
-    def __init__(self, saves: bool = True):
+    def __init__(self, doing: str = "saving, then ending", saves: bool = True):
         self.signal: int | None = None
-        self._promise, self._codes = ("saving, then ending", IN_ORDER) if saves else ("ending", CUT_SHORT)
+        self._promise, self._codes = doing, IN_ORDER if saves else CUT_SHORT
         self._handlers: dict = {}
         self._wakeup = -1
 
@@ -70,12 +70,13 @@ def _count(reader: socket.socket) -> None:
             for number in received:
                 seen += number in CUT_SHORT
                 if seen == 2:
-                    _end_at_once(number)
+                    end_at_once(number, "ended at once")
 
 
-def _end_at_once(number: int) -> None:
+def end_at_once(number: int, why: str) -> None:
+    """Ends this process and its workers as by signal `number`, saving nothing."""
     with contextlib.suppress(OSError):
-        os.write(2, b"\nended at once; the newest checkpoint is the last one that was written\n")
+        os.write(2, f"\n{why}; the newest checkpoint is the last one that was written\n".encode())
     for worker in multiprocessing.active_children():  # players have a guard that sees this process end
         worker.kill()
     os._exit(CUT_SHORT[number])

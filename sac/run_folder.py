@@ -23,6 +23,7 @@ from sac.validation import check_value, unknown_key
 
 log = logging.getLogger(__name__)
 THIS_CALL = ("role", "ckpt", "render", "base.name", "base.models")  # of the command, never of the stored config
+FREE_FORM = ("reset", "random_params")  # sections with names of the user's own
 OF_THE_RUN = ("seed", "sac.seed", "repeat")  # a resumed run keeps its own, so that a command can be repeated
 MOMENT = "SAC_MOMENT"  # environment variable: the moment that a multirun's parent has fixed for all its jobs
 
@@ -151,7 +152,7 @@ def _read(path: Path) -> DictConfig:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     known = set(all_keys())
     for section, value in stored.items():
-        inner = [f"{section}.{k}" for k in value] if isinstance(value, DictConfig) and section != "reset" else []
+        inner = [f"{section}.{k}" for k in value] if isinstance(value, DictConfig) and section not in FREE_FORM else []
         for key in (section, *inner):
             if key not in known:
                 raise UserError(f"{path}: {unknown_key(key)}")

@@ -76,6 +76,18 @@ def check_value(name: str, value: Any) -> None:
         raise UserError(_refusal(name, value, known))
 
 
+def check_assignable(name: str, value: Any) -> None:
+    """Raises UserError when a key does not take this value: its type or its range."""
+    nested = value
+    for part in reversed(name.split(".")):
+        nested = {part: nested}
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Config), nested)
+    except OmegaConfBaseException as error:
+        raise UserError(_refusal(name, value, field_of(name))) from error
+    check_value(name, OmegaConf.select(merged, name))
+
+
 def _check_ranges(section, prefix: str) -> None:
     for f in fields(section):
         value, name = getattr(section, f.name), prefix + f.name

@@ -6,13 +6,17 @@ import os
 from importlib import import_module
 
 from sac.config import Config
+from sac.track.observer import Observer
 
 
-def run(config: Config) -> float | None:
-    """Runs the role that the config names; returns its objective (None without one)."""
+def run(config: Config, observer: Observer | None = None) -> float | None:
+    """Runs the role that the config names; returns its objective (None without one).
+
+    `observer` is whoever watches the run from outside, e.g. a launcher.
+    """
     limit_threads(config.base.threads)
     role = getattr(import_module(f"sac.roles.{config.role}"), config.role)
-    return role(config)
+    return role(config, observer=observer or Observer())
 
 
 def limit_threads(threads: int | None) -> None:

@@ -17,11 +17,14 @@ from sac.interruption import Interruption
 from sac.rollout import Episode, Rollout
 from sac.run_folder import RunFolder
 from sac.run_log import run_log
+from sac.track.observer import Observer
 from sac.types import Env
 from sac.viewer import NoViewer, viewer
 
 
-def play(config: Config, make_env: Callable[..., Env] = assemble.make_env) -> float | None:
+def play(
+    config: Config, make_env: Callable[..., Env] = assemble.make_env, observer: Observer | None = None
+) -> float | None:
     """Plays `eval.episodes` episodes of the best checkpoint (or of `ckpt`) and returns their mean return.
 
     Raises UserError when the run or its checkpoint does not exist or does not fit; ends the process with 130 or 143
@@ -33,7 +36,7 @@ def play(config: Config, make_env: Callable[..., Env] = assemble.make_env) -> fl
     checkpoints.select(which)  # a run without any is refused before anything is started
     with ExitStack() as stack:
         stack.enter_context(run_log(None, Console()))
-        interruption = stack.enter_context(Interruption(saves=False))
+        interruption = stack.enter_context(Interruption("ending", saves=False))
         shown = stack.enter_context(viewer(config.render, folder.video))
         assemble.start_tensorflow(config.base.threads)
         seed = config.sac.seed + assemble.EVALUATION_SEED

@@ -29,25 +29,29 @@ from sac.rollout import Experience, Rollout
 from sac.run_folder import RunFolder, resolved_name
 from sac.run_log import run_log
 from sac.source import commit
+from sac.track.observer import Observer
 from sac.track.tracker import Tracker
 from sac.types import Env
 
 log = logging.getLogger(__name__)
 
 
-def train(config: Config, make_env: Callable[..., Env] = assemble.make_env) -> float | None:
+def train(
+    config: Config, make_env: Callable[..., Env] = assemble.make_env, observer: Observer | None = None
+) -> float | None:
     """Trains until a limit, success or a signal; returns the mean of the last evaluation window.
 
-    `make_env` is called like `assemble.make_env`. Raises UserError for what the user can mend; ends the process with
-    130 or 75 after SIGINT or SIGTERM.
+    `make_env` is called like `assemble.make_env`; `observer` watches. Raises UserError for what the user can
+    mend; ends the process with 130 or 75 after SIGINT or SIGTERM.
     """
     folder, resume, networks = _folder(config)
-    console = Console()
+    observer, console = observer or Observer(), Console()
+    observer.began(folder.path, config)
     with ExitStack() as stack:
         try:
             stack.enter_context(run_log(folder.text_log if config.logger_in_file else None, console))
             interruption = stack.enter_context(Interruption())
-            training = Training(config, folder, networks, stack, interruption, make_env)
+            training = Training(config, folder, networks, stack, interruption, make_env, observer)
             if resume is not None:
                 training.resume(resume)
             else:
@@ -56,7 +60,7 @@ def train(config: Config, make_env: Callable[..., Env] = assemble.make_env) -> f
             if resume is None:
                 folder.release()
             raise
-        tracker = stack.enter_context(assemble.make_tracker(config, folder, training.steps, console))
+        tracker = stack.enter_context(assemble.make_tracker(config, folder, training.steps, console, observer))
         reason = training.run(tracker)
         result = training.result(reason)
         tracker.close(interruption.exit_code, reason, result)
@@ -96,8 +100,10 @@ class Training:
         stack: ExitStack,
         interruption: Interruption,
         make_env: Callable[..., Env] = assemble.make_env,
+        observer: Observer | None = None,
     ):
         self.config, self.folder, self.interruption = config, folder, interruption
+        self.observer, self._promising = observer or Observer(), True
         self._stack, self._make_env = stack, partial(make_env, config, log_folder=folder.path)
         assemble.start_tensorflow(config.base.threads)
         seed, self.clock, self.progress = config.sac.seed, Clock(), Progress()
@@ -171,7 +177,9 @@ class Training:
     def _end(self) -> str:
         if self.interruption.requested:
             return self.interruption.name
-        return "solved" if self._solved() else self._limit_reached()
+        if self._solved():
+            return "solved"
+        return self._limit_reached() if self._promising else "pruned"
 
     def _solved(self) -> bool:
         goal, scores = self.config.eval.stop_return, self.evaluator.scores
@@ -217,6 +225,7 @@ class Training:
             statistics = self.evaluator.run(self.steps)
         if statistics:
             tracker.scalars(statistics, self.steps)
+            self._promising = self.observer.promising(self.steps, statistics["eval/return"])
         if self.config.base.editor:  # training goes on in new episodes
             self.replay.close_open_streams()
             self.rollout = self._new_rollout()

@@ -15,6 +15,8 @@ from program import Program, program  # noqa: F401
 from sac.commands import override
 from sac.commands import program as program_name
 
+BASIC = "hydra/launcher=basic"  # jobs one after the other in this process
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -86,7 +88,7 @@ def test_free_form_sections_take_new_names_with_and_without_a_plus(program):  # 
         assert config.base.nn_kwargs == {"ModelQ": {"hidden": [3, 4]}}
     config = program.config("env=gym/lunar_lander", "base.env_kwargs={wind_power: 3}", "reset={wind: strong}")
     assert config.base.env_kwargs == {"continuous": True, "wind_power": 3} and config.reset == {"wind": "strong"}
-    swept = program("-m", "env=roller", "reset.foo=1,2", "base.build_path.linux=/x/y").configs
+    swept = program("-m", BASIC, "env=roller", "reset.foo=1,2", "base.build_path.linux=/x/y").configs
     assert [c.reset["foo"] for c in swept] == [1, 2]
     assert swept[0].base.build_path == {"win32": "player:roller", "linux": "/x/y", "darwin": "player:roller"}
 
@@ -111,7 +113,7 @@ def test_v_c_above_v_rho_is_only_warned_of(program, caplog):  # noqa: F811
 
 
 def test_the_failed_job_of_a_multirun_is_named_and_the_others_run(program):  # noqa: F811
-    outcome = program("-m", "env=gym/pendulum", "sac.gamma=2,0.5")
+    outcome = program("-m", BASIC, "env=gym/pendulum", "sac.gamma=2,0.5")
     assert outcome.code == 1 and [c.sac.gamma for c in outcome.configs] == [0.5]
     assert "error: sac.gamma=2.0: allowed" in outcome.err and "error: job 0 failed" in outcome.err
     assert "Traceback" not in outcome.err

@@ -11,6 +11,8 @@ from short_runs import PENDULUM, Runner
 
 from sac.run_folder import RunFolder, resolved_name, write_atomically
 
+BASIC = "hydra/launcher=basic"  # jobs one after the other in this process
+
 NO_UPDATES = "sac.updates_per_step=0"  # nothing is traced: half a second a run
 
 
@@ -67,16 +69,16 @@ def test_a_name_with_the_time(go):
 
 
 def test_a_multirun_shifts_the_seed_and_numbers_the_names(go):
-    go.ok("-m", *PENDULUM, NO_UPDATES, "base.max_step=5", "repeat=range(2)")
+    go.ok("-m", BASIC, *PENDULUM, NO_UPDATES, "base.max_step=5", "repeat=range(2)")
     assert [go.run(f"pendulum/a-{i}").result["seed"] for i in (0, 1)] == [1, 2]
     assert not go.run().path.exists()
-    go.ok("-m", *PENDULUM, NO_UPDATES, "base.max_step=5", "repeat=range(2)", "base.name='t{time}'")
+    go.ok("-m", BASIC, *PENDULUM, NO_UPDATES, "base.max_step=5", "repeat=range(2)", "base.name='t{time}'")
     first, second = sorted(p.name for p in (go.folder / "m" / "pendulum").glob("t*"))
     assert first[:-2] == second[:-2] and (first[-2:], second[-2:]) == ("-0", "-1"), "one moment for all jobs"
 
 
 def test_a_multirun_can_be_repeated_resumed_and_played(go):
-    typed = ("-m", *PENDULUM, NO_UPDATES, "repeat=range(2)")
+    typed = ("-m", BASIC, *PENDULUM, NO_UPDATES, "repeat=range(2)")
     go.ok(*typed, "base.max_step=5")
     assert "job 0 failed" in go(*typed, "base.max_step=5").err, "each name is taken"
     go.ok(*typed, "base.max_step=8", "ckpt=auto")
@@ -84,7 +86,7 @@ def test_a_multirun_can_be_repeated_resumed_and_played(go):
     assert [go.run(f"pendulum/a-{i}").result["seed"] for i in (0, 1)] == [1, 2], (
         "its own seed, not 1 + 0 and 1 + 1 again"
     )
-    played = go.ok("-m", "role=play", "env=gym/pendulum", "base.models=m", "base.name=a-0,a-1").out
+    played = go.ok("-m", BASIC, "role=play", "env=gym/pendulum", "base.models=m", "base.name=a-0,a-1").out
     assert "playing m/pendulum/a-0" in played and "playing m/pendulum/a-1" in played
 
 

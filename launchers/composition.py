@@ -1,0 +1,56 @@
+"""From a job's overrides to the config that its process gets, composed once, here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import setup_globals
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from launchers.job import Job
+from sac.command_line import explicit_overrides
+
+
+@dataclass
+class Composition:
+    """`config` is the multirun's own, as Hydra composed it from what was typed."""
+
+    context: HydraContext
+    config: DictConfig
+
+    def job(
+        self, number: int, overrides: Sequence[str], folder: Path, shown: Sequence[str], group: str, **more: Any
+    ) -> Job:
+        """A job from its overrides, of which `shown` are those that tell it from others. Raises Hydra's errors.
+
+        `group` is what trackers file it under, unless the config names a group.
+        """
+        setup_globals()
+        composed = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(composed):
+            composed.hydra.job.id = composed.hydra.job.num = number
+        before = HydraConfig.instance().cfg
+        HydraConfig.instance().set_config(composed)  # ${hydra:...} in the config
+        try:
+            task = {key: value for key, value in composed.items_ex(resolve=False) if key != "hydra"}
+            plain = OmegaConf.to_container(OmegaConf.create(task), resolve=True, throw_on_missing=False)
+            typed = explicit_overrides(composed.hydra)
+            env = {name: str(value) for name, value in composed.hydra.job.env_set.items()}
+        finally:
+            HydraConfig.instance().cfg = before
+        if plain["track"]["wandb_group"] is None:
+            plain["track"]["wandb_group"] = group
+        return Job(number, folder / str(number), OmegaConf.create(plain), list(shown), typed, env=env, **more)
+
+
+def varying(batch: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Of each job's overrides those that not all jobs have; a job on its own shows them all."""
+    if len(batch) < 2:
+        return [list(overrides) for overrides in batch]
+    shared = set(batch[0]).intersection(*batch[1:])
+    return [[o for o in overrides if o not in shared] for overrides in batch]

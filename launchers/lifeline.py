@@ -1,0 +1,25 @@
+"""A child's standard input is its parent's hand: a line asks it to end in order, and when the hand is gone it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+from sac.interruption import end_at_once
+
+END = b"end\n"
+
+
+def hold() -> None:
+    """Watches from a thread of its own. A parent that was killed, even by SIGKILL, takes its children along."""
+    threading.Thread(target=_watch, name="lifeline", daemon=True).start()
+
+
+def _watch() -> None:
+    with os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0) as hand:
+        while line := hand.readline():
+            if line == END:
+                os.kill(os.getpid(), signal.SIGINT)
+    end_at_once(signal.SIGTERM, "the process that started this one is gone")

@@ -1,0 +1,117 @@
+"""Jobs in processes of their own, so many at once; the next begins when a slot is free."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from launchers import job as states
+from launchers.job import Job, Status
+from launchers.lifeline import END
+from launchers.share import Share
+from launchers.table import Table
+from sac.interruption import Interruption
+
+POLL = 0.1  # seconds
+
+
+class Worker:
+    """One child process with its job. It dies with this process, however that ends (see lifeline)."""
+
+    def __init__(self, job: Job, share: Share):
+        share.give(job)
+        job.write()
+        self.job, self.share, self._asked = job, share, False
+        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        own_group = (
+            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
+        )  # the terminal's Ctrl-C reaches the parent only, who passes it on in order
+        with job.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "launchers.child", str(job.folder)], stdin=subprocess.PIPE, stdout=log,
+                stderr=subprocess.STDOUT, env=os.environ | job.env | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"},
+                **own_group,
+            )  # fmt: skip
+
+    def outcome(self) -> Status | None:
+        """None while it runs."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        status = self.job.status()
+        if status.over:
+            return status
+        # it could not say how it ended
+        killed = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        status.state, status.error = states.INTERRUPTED if self._asked else states.FAILED, killed
+        return status
+
+    def ask_to_end(self) -> None:
+        self._asked = True
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(END)
+            self._process.stdin.flush()
+
+    def end(self) -> None:
+        """At once, with whatever it started in its group."""
+        if self._process.poll() is None:
+            if hasattr(os, "killpg"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
+        self._process.wait()
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+
+
+class Pool:
+    """`run(jobs)` takes the next job when a slot is free, and yields each job with how it ended.
+
+    After a signal no job begins any more and those that run are asked to save and end; one that does not within
+    `grace` seconds is killed.
+    """
+
+    def __init__(self, shares: Sequence[Share], table: Table, interruption: Interruption, grace: float):
+        self._shares, self._table, self._interruption, self._grace = shares, table, interruption, grace
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Status]]:
+        jobs, free, running = iter(jobs), list(self._shares)[::-1], []
+        try:
+            while True:
+                while free and not self._interruption.requested and (job := next(jobs, None)) is not None:
+                    running.append(Worker(job, free.pop()))
+                    self._table.began(job)
+                if not running:
+                    return
+                time.sleep(POLL)
+                if self._interruption.requested:
+                    self._end_in_order(running)
+                for worker in list(running):
+                    status = worker.outcome()
+                    if status is not None:
+                        running.remove(worker)
+                        worker.end()
+                        free.append(worker.share)
+                        self._table.ended(worker.job, status)
+                        yield worker.job, status
+                self._table.refresh([worker.job for worker in running])
+        finally:
+            for worker in running:
+                worker.end()
+
+    def _end_in_order(self, running: Sequence[Worker]) -> None:
+        """Returns when all have ended."""
+        for worker in running:
+            worker.ask_to_end()
+        until = time.monotonic() + self._grace
+        while time.monotonic() < until and any(worker.outcome() is None for worker in running):
+            time.sleep(POLL)
+            self._table.refresh([worker.job for worker in running])
+        for worker in running:
+            worker.end()

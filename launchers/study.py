@@ -1,0 +1,120 @@
+"""The Optuna study of a sweep: where it is stored, how it samples and prunes. Parent and jobs open the same one."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from sac.errors import UserError
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+SAMPLERS = {
+    "tpe": "TPESampler",
+    "random": "RandomSampler",
+    "cmaes": "CmaEsSampler",
+    "gp": "GPSampler",
+    "nsga2": "NSGAIISampler",
+    "grid": None,  # the search counts through the combinations itself
+}
+PRUNERS = {"none": "NopPruner", "median": "MedianPruner", "hyperband": "HyperbandPruner"}
+JOURNAL = "journal:"  # a file that many workers append to, also on a network drive
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """All that is needed to open the study; plain values, so that it travels to a job as JSON.
+
+    `storage` is journal:<path> or a URL that Optuna reads. `resource` are the first and last step of a run's
+    evaluations: what Hyperband divides.
+    """
+
+    name: str
+    storage: str
+    directions: list[str]
+    sampler: str = "tpe"
+    sampler_kwargs: dict[str, Any] = field(default_factory=dict)
+    pruner: str = "none"
+    pruner_kwargs: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    resource: tuple[int, int] = (1, 1)
+
+    def open(self, create: bool = False) -> optuna.Study:
+        """Raises UserError for a storage that cannot be opened or options that Optuna does not know."""
+        pruner = self.make_pruner()
+        try:
+            if create:
+                return optuna.create_study(
+                    storage=self._storage(), pruner=pruner, study_name=self.name, directions=self.directions,
+                    load_if_exists=True,
+                )  # fmt: skip
+            return optuna.load_study(study_name=self.name, storage=self._storage(), pruner=pruner)
+        except (OSError, ImportError) as error:
+            raise UserError(f"hydra.sweeper.storage={self.storage}: {error}") from error
+        except Exception as error:  # SQLAlchemy has dozens
+            raise UserError(f"hydra.sweeper.storage={self.storage}: {str(error).splitlines()[0]}") from error
+
+    def _storage(self) -> BaseStorage:
+        if self.storage.startswith(JOURNAL):
+            return JournalStorage(JournalFileBackend(self.storage.removeprefix(JOURNAL)))
+        waits = {"connect_args": {"timeout": 60}} if self.storage.startswith("sqlite") else {}  # jobs write as well
+        return RDBStorage(self.storage, engine_kwargs=waits)
+
+    def make_sampler(self, trial: int) -> optuna.samplers.BaseSampler | None:
+        """A sampler whose draws for trial number `trial` depend on the seed, that number and what came before alone.
+
+        Optuna's own samplers would begin the same series anew after every start. None for a grid.
+        """
+        kind = _known("sampler", self.sampler, SAMPLERS)
+        if kind is None:
+            return None
+        seed = int(np.random.SeedSequence([self.seed, trial]).generate_state(1)[0])
+        return _made("sampler", getattr(optuna.samplers, kind), {**self.sampler_kwargs, "seed": seed})
+
+    def make_pruner(self) -> optuna.pruners.BasePruner:
+        kind = _known("pruner", self.pruner, PRUNERS)
+        options = dict(self.pruner_kwargs)
+        if self.pruner == "hyperband":
+            first, last = self.resource
+            options = {"min_resource": first, "max_resource": last} | options
+        return _made("pruner", getattr(optuna.pruners, kind), options)
+
+
+def _known(option: str, name: str, known: Mapping[str, Any]) -> Any:
+    if name not in known:
+        raise UserError(f"hydra.sweeper.{option}={name}: allowed is {' | '.join(known)}")
+    return known[name]
+
+
+def _made(option: str, kind: type, options: Mapping[str, Any]) -> Any:
+    """Raises UserError naming an option that this sampler or pruner does not have, or a package that it needs."""
+    allowed = inspect.signature(kind).parameters
+    for name in options:
+        if name not in allowed:
+            words = ", ".join(sorted(set(allowed) - {"seed"}))
+            raise UserError(f"hydra.sweeper.{option}_kwargs.{name}: {kind.__name__} has {words}")
+    if kind is optuna.samplers.GPSampler and not (find_spec("torch") and find_spec("scipy")):
+        raise UserError(f"hydra.sweeper.{option}=gp needs torch and scipy: pip install -e '.[gp]'")
+    try:
+        return kind(**options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"hydra.sweeper.{option}_kwargs={dict(options)}: {error}") from error
+
+
+def sqlite(folder: Path) -> str:
+    return f"sqlite:///{folder / 'study.db'}"
+
+
+def journal(folder: Path) -> str:
+    return f"{JOURNAL}{folder / 'journal.log'}"
