@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sac.acting import Acting
+from sac.appraisal import Appraisal
 from sac.backend import Compiled, keras, tf
 from sac.extras.extra import Extras, Window
 from sac.hyper import Hyper
@@ -30,6 +31,7 @@ LOG_ALPHA_MIN, LOG_ALPHA_MAX = -10.0, 2.0
 FOR_TARGET, FOR_POLICY, FOR_NOISE, FOR_EXTRAS, FOR_CHOICE = 1, 2, 3, 4, 5  # streams of randomness
 KINDS = ("continuous", "discrete")
 SHOWN = 4  # windows of which pictures are made
+SATURATED = 0.99  # |action| above it counts as saturated
 
 
 class Learnt(NamedTuple):
@@ -59,6 +61,7 @@ class Agent:
         self.state_size, self.previous_size = networks.state_size, networks.previous_size
         noisy.number_streams([*networks.parts().values(), *self.extras.layers().values()])
         self.act = Acting(networks, choice, self.extras, hyper.jit)
+        self.appraise = Appraisal(networks, scale)
         self.candidates = self.extras.candidates  # actions of which one is chosen at each step
         self.temperatures = Temperatures(hyper.init_log_alpha)
         self.updates = keras.Variable(0, dtype="int32", trainable=False, name="updates")
@@ -80,6 +83,8 @@ class Agent:
         names = ["critic/loss", "critic/q", "critic/target", "critic/td_error", "policy/loss"]
         for kind in (KINDS[i] for i in self._kinds):
             names += [f"policy/entropy_{kind}", f"alpha/{kind}", f"alpha/{kind}_at_bound"]
+        names += ["policy/saturated"] * (self.spec.continuous > 0)
+        names += ["normalizer/clipped"] * bool(self.nets.normalizer.names)
         names += ["policy/ratio"] * (self.hyper.steps > 1) + ["recurrent/delta_q"] * (self.state_size > 0)
         return names + self.extras.metric_names
 
@@ -140,7 +145,7 @@ class Agent:
             critic_loss = losses.critic(q, target, clip_centre, batch.weight, valid, clip)
         delta_q = self._delta_q(batch, z, action, taken, valid)
         self._train_critics(tape, critic_loss, extra_losses)
-        policy_loss, entropies = self._improve_policy(z[:, :m], z_target[:, :m], batch.mask[:, :m], valid)
+        policy_loss, entropies, saturated = self._improve_policy(z[:, :m], z_target[:, :m], batch.mask[:, :m], valid)
         self._adjust_temperatures(entropies, batch.mask[:, :m], valid)
         self._move_targets()
 
@@ -152,7 +157,9 @@ class Agent:
             "critic/target": losses.masked_mean(target, valid),
             "critic/td_error": losses.masked_mean(td_error, valid),
             "policy/loss": policy_loss,
+            "policy/saturated": saturated,
             "policy/ratio": ratio,
+            "normalizer/clipped": self.nets.normalizer.clipped(whole.obs),
             "recurrent/delta_q": delta_q,
         }
         for i, kind in enumerate(KINDS):
@@ -278,7 +285,10 @@ class Agent:
             optimizer.apply(mine, weights)
 
     def _improve_policy(self, z, z_target, mask, valid):
-        """Policy step on fresh actions; the representation is not trained by it. Returns loss and both entropies."""
+        """Policy step on fresh actions; the representation is not trained by it.
+
+        Returns loss, both entropies and the share of saturated actions.
+        """
         alpha_c, alpha_d = self._alphas()
         optimizer, weights = self.trained["policy"]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -294,7 +304,8 @@ class Agent:
             bonus = soft_value.entropy_bonus(held, entropy_d, alpha_c, alpha_d)
             loss = -losses.masked_mean(value + bonus, valid)
         optimizer.apply(gradients(tape, loss, weights), weights)
-        return loss, (-log_pi_c, entropy_d)
+        saturated = tf.reduce_mean(tf.cast(tf.abs(tf.tanh(raw)) > SATURATED, tf.float32), axis=-1)
+        return loss, (-log_pi_c, entropy_d), losses.masked_mean(saturated, valid)
 
     def _held_log_prob(self, pi, raw, log_pi_c, z_target):
         """log pi of fresh actions, held near that of the slow policy where there is one (`clip_epsilon_policy`)."""

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sac.outlook import Outlook
 from sac.rollout import Behaviour, Episode, Rollout
 from sac.types import Env
 
 
-def fair_episodes(rollout: Rollout, episodes: int) -> Iterator[list[Episode]]:
+def fair_episodes(rollout: Rollout, episodes: int, outlook: Outlook | None = None) -> Iterator[list[Episode]]:
     """Plays until `episodes` episodes have counted, as many with each agent; yields those of every turn.
+
+    `outlook` sees every row and the episodes that count.
 
     Fixed shares matter: the first so many episodes to *finish* would be the short ones. What a lost agent leaves
     undone is shared out among the others once they have done theirs.
@@ -30,16 +33,21 @@ def fair_episodes(rollout: Rollout, episodes: int) -> Iterator[list[Episode]]:
                 counts[episode.slot] += 1
                 total += 1
                 counted.append(episode)
+        if outlook is not None:
+            outlook.see(experience.step)
+            outlook.count(counted)
         yield counted
         if total >= episodes:
             return
         more += bool(rollout.present) and all(missing(slot) <= 0 for slot in rollout.present)
 
 
-def evaluate(env: Env, behaviour: Behaviour, episodes: int, stop=lambda: False) -> list[Episode]:
+def evaluate(
+    env: Env, behaviour: Behaviour, episodes: int, stop=lambda: False, outlook: Outlook | None = None
+) -> list[Episode]:
     """The episodes of one evaluation; a `stop()` that turns true ends it early with what there is."""
     played: list[Episode] = []
-    for counted in fair_episodes(Rollout(env, behaviour), episodes):
+    for counted in fair_episodes(Rollout(env, behaviour), episodes, outlook):
         played += counted
         if stop():
             break

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sac.evaluation import Scores, evaluate
+from sac.outlook import Outlook
 from sac.rollout import Behaviour
 from sac.types import Env
 
@@ -14,7 +15,8 @@ from sac.types import Env
 class Evaluator:
     """Plays `episodes` episodes every `per_step` environment steps; the environment is opened when first needed.
 
-    `behaviour(seed)` makes the greedy behaviour, `stop()` cuts an evaluation short, which then counts for nothing.
+    `behaviour(seed)` makes the greedy behaviour, `stop()` cuts an evaluation short, which then counts for nothing;
+    `outlook()`, where given, makes what compares the critics with the returns.
     """
 
     def __init__(
@@ -26,9 +28,11 @@ class Evaluator:
         open_env: Callable[[], Env],
         behaviour: Callable[[int], Behaviour],
         stop: Callable[[], bool],
+        outlook: Callable[[], Outlook | None] = lambda: None,
     ):
         self.per_step, self.episodes, self.scores = per_step, episodes, Scores(window)
         self._seed, self._open_env, self._behaviour, self._stop = seed, open_env, behaviour, stop
+        self._outlook = outlook
         self._env: Env | None = None
         self._next = per_step
         self._last = -1  # step of the last evaluation
@@ -47,11 +51,12 @@ class Evaluator:
         if self._env is None:
             self._env = self._open_env()
         self._env.reset(self._seed + steps)
-        episodes = evaluate(self._env, self._behaviour(self._seed + steps), self.episodes, self._stop)
+        outlook = self._outlook()
+        episodes = evaluate(self._env, self._behaviour(self._seed + steps), self.episodes, self._stop, outlook)
         if len(episodes) < self.episodes:
             return {}
         self._last = steps
-        return self.scores.add(episodes)
+        return self.scores.add(episodes) | (outlook.metrics() if outlook else {})
 
     def state(self):
         return {"returns": np.array(self.scores.returns, np.float64)}, {"next": self._next, "last": self._last}

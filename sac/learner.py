@@ -77,4 +77,5 @@ class Learner:
     def metrics(self) -> dict[str, float]:
         """Newest losses and statistics as plain numbers."""
         values = {name: float(value) for name, value in self.latest.items()}
-        return values | self.replay.metrics() | {"replay/updates_per_step": self.limiter.ratio}
+        ratios = {"updates_per_step": self.limiter.ratio, "updates_per_step_target": self.limiter.target}
+        return values | self.replay.metrics() | {f"replay/{name}": value for name, value in ratios.items()}

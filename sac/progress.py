@@ -18,6 +18,7 @@ class Progress:
 
     def __init__(self):
         self.steps = self.episodes = self.iterations = self.summarised = 0  # summarised: updates at the last summary
+        self.lost = 0  # episodes that broke off: unusable numbers, a player that died
         self._returns: deque[float] = deque(maxlen=RECENT)
         self._lengths: deque[int] = deque(maxlen=RECENT)
         self._seconds, self._began = 0.0, time.monotonic()
@@ -32,6 +33,7 @@ class Progress:
     def took_in(self, experience: Experience, transitions: int) -> None:
         self.steps += transitions
         self.iterations += experience.iteration_ended
+        self.lost += experience.lost
         for episode in experience.episodes:
             if episode.complete:
                 self.episodes += 1
@@ -47,18 +49,23 @@ class Progress:
         return {"episode/return": float(np.mean(self._returns)), "episode/length": float(np.mean(self._lengths))}
 
     def rates(self, updates: int) -> dict[str, float]:
-        """Steps and updates a second since the last call."""
+        """Steps and updates a second since the last call, and episodes lost so far."""
         then, steps, before = self._mark
         now = time.monotonic()
         self._mark = now, self.steps, updates
         seconds = max(now - then, 1e-9)
-        return {"rate/steps": (self.steps - steps) / seconds, "rate/updates": (updates - before) / seconds}
+        return {
+            "rate/steps": (self.steps - steps) / seconds,
+            "rate/updates": (updates - before) / seconds,
+            "episode/lost": self.lost,
+        }
 
     def state(self):
-        names = ("steps", "episodes", "iterations", "summarised", "seconds")
+        names = ("steps", "episodes", "iterations", "summarised", "seconds", "lost")
         return {}, {name: getattr(self, name) for name in names}
 
     def restore(self, arrays, scalars) -> None:
         self.steps, self.episodes, self.iterations = (scalars[n] for n in ("steps", "episodes", "iterations"))
         self.summarised, self._seconds, self._began = scalars["summarised"], scalars["seconds"], time.monotonic()
+        self.lost = scalars.get("lost", 0)  # checkpoints of earlier versions do not know
         self._told, self._mark = self.episodes, (self._began, self.steps, self.summarised)

@@ -29,6 +29,7 @@ class Episode:
     total_reward: float
     length: int
     complete: bool
+    stream: int = -1  # the agent's id, as in its rows
 
 
 @dataclass
@@ -38,6 +39,7 @@ class Experience:
     step: Step
     episodes: list[Episode] = field(default_factory=list)
     iteration_ended: bool = False
+    lost: int = 0  # agents whose episode broke off without a usable last row
 
 
 class Rollout:
@@ -83,6 +85,7 @@ class Rollout:
             turn = self.env.step(Action(choice.action, choice.discrete))
 
         rows, episodes = self._endings(turn)
+        lost = len(turn.lost)
         asking = slots.places(turn.agents)
         known = asking if slots.open[asking].all() else asking[slots.open[asking]]
         if len(known):
@@ -95,7 +98,7 @@ class Rollout:
         ended = (bool(episodes) and not self._waiting_for) or 0 < self.max_turns <= self._turns
         if ended:
             rows += self._next_iteration(episodes)
-        return Experience(slots.joined(rows), episodes, ended)
+        return Experience(slots.joined(rows), episodes, ended, lost)
 
     @property
     def present(self) -> list[int]:
@@ -281,7 +284,9 @@ class _Slots:
         return [self.final(k, {name: x[k] for name, x in self.obs.items()}, self.mask[k], state, previous)]
 
     def close(self, k: np.ndarray, complete: bool) -> list[Episode]:
-        episodes = [Episode(int(i), float(self.total_reward[i]), int(self.rows[i]), complete) for i in k]
+        columns = k, self.total_reward[k], self.rows[k], self.ids[k]
+        rows = zip(*(column.tolist() for column in columns))
+        episodes = [Episode(slot, total, length, complete, stream) for slot, total, length, stream in rows]
         self.open[k] = self.waiting[k] = False
         self.rows[k], self.total_reward[k] = 0, 0
         if not complete:

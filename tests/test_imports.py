@@ -22,18 +22,20 @@ def each(names: str, rooms: str) -> dict[str, str]:
 
 # Who may import whom; `sac.types` and `sac.errors` are open to all, the rim (which reads configs) to itself alone.
 MAY_IMPORT = {
-    **each("sac.types sac.errors sac.clock sac.hyper sac.interruption sac.random_params sac.run_log sac.viewer", ""),
+    **each("sac.types sac.errors sac.clock sac.hyper sac.interruption sac.random_params sac.run_log", ""),
+    **each("sac.source sac.viewer", ""),
     "sac.backend": "",
     "sac.ops": "sac.backend",
     "sac.nets": "sac.nets sac.ops sac.backend",
     "sac.extras": "sac.extras sac.nets sac.ops sac.backend",
     "sac.optimizers": "sac.backend sac.hyper",
     "sac.acting": "sac.extras sac.nets sac.ops sac.backend",
-    "sac.agent": "sac.acting sac.extras sac.nets sac.ops sac.optimizers sac.backend sac.hyper",
+    "sac.appraisal": "sac.nets sac.ops sac.backend",
+    "sac.agent": "sac.acting sac.appraisal sac.extras sac.nets sac.ops sac.optimizers sac.backend sac.hyper",
     **each("sac.track sac.replay sac.behaviour sac.networks_file sac.evolution sac.checkpoint sac.moments", ""),
     "sac.wire": "sac.clock sac.replay",
     "sac.rollout": "sac.clock",
-    **each("sac.evaluation sac.evaluator sac.progress", "sac.rollout sac.evaluation sac.clock"),
+    **each("sac.evaluation sac.evaluator sac.outlook sac.progress", "sac.rollout sac.evaluation sac.outlook sac.clock"),
     "sac.learner": "sac.clock sac.replay sac.moments",
     "sac.offline": "sac.checkpoint sac.moments sac.replay envs.adapters",
     "sac.report": "",  # reads run folders, and knows nothing of what wrote them
@@ -100,8 +102,8 @@ def test_a_wrong_arrow_is_noticed(name, wrong):
     assert complaints(name, [wrong])
 
 
-NUMPY_HALF = """sac.replay sac.track sac.rollout sac.behaviour sac.evaluation sac.learner sac.checkpoint sac.hyper
-sac.moments sac.networks_file envs.adapters envs.players"""
+NUMPY_HALF = """sac.replay sac.track sac.rollout sac.behaviour sac.evaluation sac.outlook sac.learner sac.checkpoint
+sac.hyper sac.moments sac.networks_file envs.adapters envs.players"""
 NUMPY_RIM = "sac.run_folder sac.command_line sac.config sac.assemble sac.roles sac.report"
 
 

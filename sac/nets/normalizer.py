@@ -26,6 +26,14 @@ class Normalizer(keras.layers.Layer):
         parts = zip(self.names, self.mean, self.scale)
         return {**obs, **{n: tf.clip_by_value((obs[n] - m) * s, -CLIP, CLIP) for n, m, s in parts}}
 
+    def clipped(self, normalised):
+        """Share of values at the clip in a batch of `call`'s [B, T, *shape], of the number that is cut most often."""
+        shares = [
+            tf.reduce_max(tf.reduce_mean(tf.cast(tf.abs(normalised[n]) >= CLIP, tf.float32), axis=[0, 1]))
+            for n in self.names
+        ]
+        return tf.reduce_max(tf.stack(shares)) if shares else 0.0
+
     def take(self, moments) -> None:
         """Copies mean and 1 / std of `Moments`."""
         for name, mean, scale in zip(self.names, self.mean, self.scale):

@@ -32,6 +32,11 @@ class Limiter:
         return self._credit / self._unit
 
     @property
+    def target(self) -> float:
+        """Updates that each earning transition is meant to bring."""
+        return self._rate / self._unit
+
+    @property
     def ratio(self) -> float:
         """Realised updates per earning transition."""
         return self.updates / max(1, self.earning_steps)

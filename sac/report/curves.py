@@ -18,6 +18,7 @@ from sac.errors import UserError
 STEP = "env_step"  # the first column of metrics.csv: transitions of all agents
 EVALUATION, TRAINING = "eval/return", "episode/return"
 POINTS = 300  # of a drawn curve
+LOG_TAIL = 65536  # bytes of log.log in which the last error is looked for
 BAND = "band: lowest to highest seed"  # what `draw` fills
 
 
@@ -30,6 +31,8 @@ class RunCurves:
     columns: dict[str, tuple[np.ndarray, np.ndarray]]  # metric: steps [n], values [n] (with NaN where it was recorded)
     result: dict[str, Any] = field(default_factory=dict)  # result.json; empty while a run goes on or after a crash
     damaged: int = 0  # lines of metrics.csv that could not be read
+    failure: str = ""  # what ended it, where that was an error
+    commit: str = ""  # of the program that trained it, where it is known
 
     def series(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps [n] and finite values [n] of a metric; empty where it was not recorded."""
@@ -48,6 +51,12 @@ class RunCurves:
         ends = [int(steps[-1]) for steps, _ in self.columns.values() if len(steps)]
         told = self.result.get("env_steps")
         return max([*ends, told if isinstance(told, int) else 0])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether result.json speaks of all that was recorded; one that was resumed since has an older one."""
+        told = self.result.get("env_steps")
+        return isinstance(told, int) and told >= self.steps
 
     @property
     def name(self) -> str:
@@ -87,16 +96,14 @@ def read_run(path: Path | str) -> RunCurves:
     """
     path = Path(path)
     columns, damaged = read_metrics(path / "metrics.csv")
-    return RunCurves(path, _config(path / "config.yaml"), columns, _result(path), damaged)
+    result = _result(path / "result.json")
+    commit = result.get("commit") or _text(path / "commit.txt").strip()
+    return RunCurves(path, _config(path / "config.yaml"), columns, result, damaged, _failure(path), str(commit))
 
 
 def read_metrics(path: Path) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], int]:
     """{metric: (steps [n], values [n])} in order of steps, and how many lines were damaged. Nothing without a file."""
-    try:
-        text = path.read_text(encoding="utf8", errors="replace")
-    except OSError:
-        return {}, 0
-    whole, _, _half_line = text.rpartition("\n")  # what a writer has not finished yet is nobody's fault
+    whole, _, _half_line = _text(path).rpartition("\n")  # what a writer has not finished yet is nobody's fault
     rows = list(csv.reader(whole.replace("\0", "").splitlines()))
     if not rows or rows[0][:1] != [STEP]:
         return {}, len(rows)
@@ -132,19 +139,40 @@ def _config(path: Path) -> dict[str, Any]:
 def _flat(tree: dict, prefix: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             yield from _flat(value, f"{name}.")
         else:
             yield name, value
 
 
-def _result(folder: Path) -> dict[str, Any]:
-    """result.json, with the commit where it is known."""
+def _result(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / "result.json").read_text(encoding="utf8"))
-    except (OSError, ValueError):
+        found = json.loads(_text(path))
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _failure(folder: Path) -> str:
+    """The error at the end of log.log, unless the run has been resumed since, or has ended well."""
+    error = ""
+    for line in _text(folder / "log.log", LOG_TAIL).splitlines():
+        _, found, message = line.partition(" ERROR sac: ")
+        error = message if found else "" if " resumed at step " in line else error
+    log, result = folder / "log.log", folder / "result.json"
+    ended_well = result.exists() and log.exists() and result.stat().st_mtime > log.stat().st_mtime
+    return "" if ended_well else error
+
+
+def _text(path: Path, tail: int | None = None) -> str:
+    """A small file, or the end of a large one; nothing where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - tail) if tail else 0)
+            return file.read().decode("utf8", errors="replace")
+    except OSError:
+        return ""
 
 
 # --- several runs on one axis
@@ -209,5 +237,5 @@ def draw(axes, runs: Sequence[RunCurves], metric: str, label: str, color=None) -
     [line] = axes.plot(curve.steps, curve.mean, color=color, linewidth=1.8, label=label)
     axes.fill_between(curve.steps, curve.low, curve.high, color=line.get_color(), alpha=0.18, linewidth=0)
     for steps, values in alone:
-        axes.plot(steps, values, color=line.get_color(), alpha=0.35, linewidth=0.6)
+        axes.plot(steps, values, color=line.get_color(), alpha=0.5, linewidth=0.9)
     return True

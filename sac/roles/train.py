@@ -23,10 +23,12 @@ from sac.farewell import farewell
 from sac.interruption import Interruption
 from sac.learner import Learner, diverged
 from sac.networks_file import find_networks
+from sac.outlook import Outlook
 from sac.progress import Progress
 from sac.rollout import Experience, Rollout
 from sac.run_folder import RunFolder, resolved_name
 from sac.run_log import run_log
+from sac.source import commit
 from sac.track.observer import Observer
 from sac.track.tracker import Tracker
 from sac.types import Env
@@ -122,8 +124,10 @@ class Training:
         self.evaluator = Evaluator(
             config.eval.per_step, config.eval.episodes, config.eval.window, seed + assemble.EVALUATION_SEED,
             self._evaluation_env, partial(assemble.make_greedy, config, agent), lambda: interruption.requested,
+            partial(Outlook, config.sac.gamma, agent.appraise),
         )  # fmt: skip
         self._fill_until = 0  # step up to which a memory that was lost fills before it is learnt from
+        self._commit = commit()
         self._saved: tuple | None = None  # what the last checkpoint on disk stands for
         self._last_save, self._saved_updates = time.monotonic(), 0
 
@@ -311,4 +315,5 @@ class Training:
             "iterations": self.progress.iterations,
             "seconds": round(self.progress.seconds, 1),
             "seed": self.config.sac.seed,
+            "commit": self._commit,
         }

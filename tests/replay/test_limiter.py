@@ -106,3 +106,13 @@ def test_a_restored_limiter_continues_exactly():
         drain(limiter)
     assert copy.state() == original.state()
     assert copy.credit == original.credit > 0
+
+
+@pytest.mark.parametrize("rate", [0.25, 1.0, 4.0])
+def test_the_target_is_what_was_asked_for_and_the_ratio_comes_to_it(rate):
+    limiter = Limiter(rate, learning_starts=10)
+    for _ in range(1000):
+        limiter.earn(1, True)
+        while limiter.take():
+            pass
+    assert limiter.target == rate and limiter.ratio == pytest.approx(rate, rel=0.01)

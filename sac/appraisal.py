@@ -1,0 +1,30 @@
+"""What the critics expect of steps that were taken."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sac.backend import tf
+from sac.nets import noisy
+from sac.nets.action_distribution import one_hot
+from sac.nets.contract import Networks
+from sac.ops import soft_value
+from sac.types import Step
+
+
+class Appraisal:
+    """Q of every row, as the mean of all critics in units of reward; with it come the entropy bonuses ahead.
+
+    Called a few times in an evaluation, so nothing is compiled for it. Noise in the weights is silent.
+    """
+
+    def __init__(self, networks: Networks, scale):
+        self.nets, self.spec, self.scale = networks, networks.spec, scale
+
+    def __call__(self, rows: Step) -> np.ndarray:
+        """Rows of k steps -> [k]."""
+        with noisy.drawn((0, 0), 0.0):
+            z, _ = self.nets.rep(self.nets.observe(rows.obs), rows.previous, rows.state)
+            q = tf.stack([critic(z, tf.tanh(rows.continuous)) for critic in self.nets.critics])
+        chosen = soft_value.chosen_q(q, one_hot(rows.discrete, self.spec))
+        return tf.reduce_mean(self.scale.unsquash(chosen), axis=0).numpy()

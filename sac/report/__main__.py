@@ -1,0 +1,52 @@
+"""`python -m sac.report models/<scene>/...`: run folders to report.html and report.png."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sac.errors import UserError
+from sac.report.curves import find_runs, read_run
+from sac.report.page import Report, common_parent, make_report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 1 and one message for what the user can mend."""
+    typed = _parser().parse_args(arguments)
+    try:
+        folders = find_runs(typed.runs)
+        report = make_report([read_run(folder) for folder in folders])
+        out = typed.out or common_parent(folders)
+        written = _write(report, out)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    for alarm in report.alarms:
+        for run, finding in alarm.seen:
+            print(f"warning: {run}: {alarm.kind.title}: {finding.seen}")
+    print("\n".join(f"wrote {path}" for path in written))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sac.report", description="Learning curves and warnings of runs.")
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders that hold some (models/<scene>)")
+    parser.add_argument("--out", type=Path, help="where report.html and report.png go (default: what holds all runs)")
+    return parser
+
+
+def _write(report: Report, out: Path) -> list[Path]:
+    page, picture = out / "report.html", out / "report.png"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        page.write_text(report.html(), encoding="utf8")
+        picture.write_bytes(report.png)
+    except OSError as error:
+        raise UserError(f"cannot write into {out}: {error.strerror or error}") from error
+    return [page, picture]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""What looks wrong in a run, in words: what was seen, since when, what it usually means, which key to try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sac.report.curves import RunCurves
+
+# A condition counts when it holds for a while: so many records in a row, and this share of all of them.
+IN_A_ROW, SHARE_OF_RECORDS = 3, 0.1
+SMOOTHED = 5  # records over which shares are averaged: each is that of a single batch
+ALPHA_LOW = 1e-4  # temperatures are kept within e^-10 and e^2; at the ends nothing adjusts them any more
+ALPHA_HIGH = 7.0
+SATURATED = 0.9  # share of actions of the exploring policy beyond +-0.99; bang-bang control that works stays below
+Q_ABOVE = 0.5  # Q of the first steps lies above what followed by this share of the latest returns ...
+Q_ABOVE_LARGEST = 0.1  # ... by this share of the largest one, lest a return near zero makes every Q look large ...
+Q_NOISE = 3.0  # ... and by so many TD errors
+OFF_TARGET = 0.1  # relative difference of updates per step from the target
+ENOUGH_CALLS = 20  # fused calls after which updates per step can be judged
+CLIPPED = 1e-3  # share of a normalised number at +-10 deviations; of a normal distribution it is zero
+DIVERGED = ("training has diverged", "NaN or infinity")  # what the last error of such a run says
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One sort of warning: `means` and `attempt` are the same for every run."""
+
+    title: str
+    means: str
+    attempt: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One warning about one run."""
+
+    kind: Kind
+    seen: str  # what and when, with numbers
+    since: int  # environment step
+
+
+ALPHA_COLLAPSED = Kind(
+    "Alpha has collapsed",
+    "The entropy bonus is worth nothing any more: the policy does not explore, and whatever it does now it keeps "
+    "doing. It happens where rewards are tiny beside the bonus, or where a temperature that began too low stays fixed.",
+    "sac.use_auto_alpha=true with the default sac.init_log_alpha; larger rewards if they are far below 1; for discrete "
+    "actions a larger sac.target_entropy_ratio.",
+)
+ALPHA_RAN_AWAY = Kind(
+    "Alpha is at its upper end",
+    "The entropy stays below its target whatever is paid for it, so the bonus drowns the reward: a target that no "
+    "policy reaches, or a policy that is held near a slow copy.",
+    "a lower sac.target_entropy_ratio (discrete actions), a lower sac.init_log_alpha, and for rewards in the thousands "
+    "smaller ones.",
+)
+ACTIONS_SATURATED = Kind(
+    "Actions are saturated",
+    "The policy pushes nearly every action to its bound, where the squash has no gradient: it hardly learns from "
+    "there. Usual causes: observations or rewards of a huge scale, a collapsed alpha, too large a learning rate.",
+    "sac.use_normalization=true, a lower sac.learning_rate, sac.grad_clip_norm=1, sac.use_auto_alpha=true.",
+)
+Q_FAR_ABOVE = Kind(
+    "Q is far above the returns",
+    "The critics expect far more at the start of evaluation episodes than comes (entropy bonuses and intrinsic "
+    "rewards, which the returns lack, are taken off): they over-estimate, and the policy follows their errors.",
+    "a lower sac.gamma or sac.learning_rate, a lower sac.tau, more critics (sac.ensemble_q_num=10 with "
+    "sac.ensemble_q_sample=2), fewer sac.updates_per_step, sac.grad_clip_norm=1.",
+)
+UPDATES_OFF_TARGET = Kind(
+    "Updates per step are off target",
+    "The run has not learnt as often as it was told to: resumed with another sac.updates_per_step, or a memory that "
+    "was lost and had to fill again. Runs of different ratios are not comparable.",
+    "sac.updates_per_step as it was from the start, or a fresh run; replay.save=true for runs that are resumed.",
+)
+CLIPPING = Kind(
+    "The normaliser clips",
+    "Some observations lie more than 10 standard deviations from their mean and are cut there: the networks cannot "
+    "tell them apart. Usual causes: rare huge values, a sensor that sleeps for long, a quantity with heavy tails.",
+    "look at that sensor's values; squash or clip them in the environment, or split rare flags from measurements.",
+)
+LOST = Kind(
+    "Episodes were lost",
+    "Their last step was refused (NaN or infinity in an observation or reward) or their player died; what came before "
+    "is learnt from as a truncation. Once in a while it costs nothing.",
+    "log.log names the agent and the sensor of each; look into the environment.",
+)
+NOT_A_NUMBER = Kind(
+    "Numbers are not finite",
+    "Training has diverged or is about to, or the environment gives nothing else any more.",
+    "a look at rewards and observations first; then a lower sac.learning_rate, "
+    "sac.grad_clip_norm=1, sac.gamma below 1, smaller rewards (sac.value_rescale=true).",
+)
+
+
+def diagnose(run: RunCurves) -> list[Finding]:
+    """All warnings of a run; none for one without metrics."""
+    return [finding for check in CHECKS for finding in check(run)]
+
+
+def _alphas(run: RunCurves) -> Iterator[Finding]:
+    for kind in ("continuous", "discrete"):
+        name = f"alpha/{kind}"
+        for what, holds, words in (
+            (ALPHA_COLLAPSED, lambda x: x <= ALPHA_LOW, "at or below"),
+            (ALPHA_RAN_AWAY, lambda x: x >= ALPHA_HIGH, "at or above"),
+        ):
+            limit = ALPHA_LOW if what is ALPHA_COLLAPSED else ALPHA_HIGH
+            yield from _while(run, name, holds, what, f"{name} {words} {limit:g}")
+
+
+def _saturation(run: RunCurves) -> Iterator[Finding]:
+    words = f"more than {SATURATED:.0%} of the actions beyond 0.99 of their bounds"
+    yield from _while(run, "policy/saturated", lambda x: smoothed(x) > SATURATED, ACTIONS_SATURATED, words)
+
+
+def _clipping(run: RunCurves) -> Iterator[Finding]:
+    words = f"more than {CLIPPED:.1%} of the values of one number are cut"
+    yield from _while(run, "normalizer/clipped", lambda x: smoothed(x) > CLIPPED, CLIPPING, words)
+
+
+def _while(
+    run: RunCurves, name: str, holds: Callable[[np.ndarray], np.ndarray], kind: Kind, words: str
+) -> Iterator[Finding]:
+    """A warning where the values of a metric are like that for a while."""
+    steps, values = run.series(name)
+    stretch = last_stretch(holds(values))
+    if stretch:
+        begin, end = stretch
+        last = len(values) - 1
+        until = "" if end == last else f" until step {steps[end]:,.0f}"
+        mean = f"; {name} was {values[begin : end + 1].mean():.3g} on average"
+        yield Finding(kind, f"{words} since step {steps[begin]:,.0f}{until}{mean}", int(steps[begin]))
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """Mean of each value [n] and the few before it."""
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    ends = np.arange(1, len(values) + 1)
+    begins = np.maximum(0, ends - SMOOTHED)
+    return (sums[ends] - sums[begins]) / (ends - begins)
+
+
+def last_stretch(holds: np.ndarray) -> tuple[int, int] | None:
+    """First and last index of the last stretch of true values [n] that is long enough to count."""
+    least = max(IN_A_ROW, int(np.ceil(SHARE_OF_RECORDS * len(holds))))
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], holds.astype(int), [0]])))
+    for begin, end in reversed([*zip(edges[::2], edges[1::2])]):
+        if end - begin >= least:
+            return int(begin), int(end) - 1
+    return None
+
+
+def _q_above_returns(run: RunCurves) -> Iterator[Finding]:
+    """Only what lasts to the end."""
+    steps, q = run.series("eval/q_start")
+    if len(steps) < IN_A_ROW:
+        return
+    returned, rest = (_at(run, f"eval/{name}", steps) for name in ("discounted_return", "q_rest"))
+    earned = returned - rest  # without the critics' own word
+    size = np.abs(earned)
+    large = np.maximum(Q_ABOVE * smoothed(size), Q_ABOVE_LARGEST * np.maximum.accumulate(size))
+    above = q - returned - _bonuses_ahead(run, steps) - _still_to_learn(run, steps) * np.maximum(0, -earned)
+    holds = above > np.maximum(large, Q_NOISE * _at(run, "critic/td_error", steps))
+    if not holds[-IN_A_ROW:].all():
+        return
+    begin = len(holds) - int(np.argmin(holds[::-1])) if not holds.all() else 0
+    words = f"Q of the first steps above the discounted return since step {steps[begin]:,.0f}"
+    yield Finding(
+        Q_FAR_ABOVE, f"{words}; at step {steps[-1]:,.0f} Q was {q[-1]:.4g}, the return {returned[-1]:.4g}",
+        int(steps[begin]),
+    )  # fmt: skip
+
+
+def _bonuses_ahead(run: RunCurves, steps: np.ndarray) -> np.ndarray:
+    """Discounted entropy bonuses and intrinsic rewards of an evaluation episode: Q holds them, the return does not."""
+    each = np.zeros(len(steps))
+    for kind in ("continuous", "discrete"):
+        each += np.maximum(0, _at(run, f"alpha/{kind}", steps) * _at(run, f"policy/entropy_{kind}", steps))
+    for name in run.columns:
+        if name.endswith("/bonus"):
+            each += np.maximum(0, _at(run, name, steps))
+    gamma, length = _number(run, "sac.gamma", 0.99), _at(run, "eval/length", steps)
+    horizon = length if gamma >= 1 else (1 - gamma**length) / (1 - gamma)
+    return each * horizon
+
+
+def _still_to_learn(run: RunCurves, steps: np.ndarray) -> np.ndarray:
+    """Share of a return of which critics that began at zero cannot know yet: above every negative one they begin.
+
+    Q follows targets that follow Q at the rate tau: dQ/dn = tau (r - (1 - gamma) Q) for n updates.
+    """
+    updates = _at(run, "replay/updates_per_step", steps) * np.maximum(0, steps - _starts(run))
+    tau = _number(run, "sac.tau", 0.005) / _number(run, "sac.update_target_per_step", 1)
+    forgets = np.maximum(1 - _number(run, "sac.gamma", 0.99), 1 / np.maximum(1, _at(run, "eval/length", steps)))
+    return np.exp(-updates * tau * forgets)
+
+
+def _starts(run: RunCurves) -> float:
+    return _number(run, "replay.learning_starts", _number(run, "replay.batch_size", 0))
+
+
+def _updates_off_target(run: RunCurves) -> Iterator[Finding]:
+    steps, ratio = run.series("replay/updates_per_step")
+    target = _at(run, "replay/updates_per_step_target", steps)
+    calls = target * (steps - _starts(run)) / _number(run, "sac.updates_per_call", 1)
+    off = (np.abs(ratio - target) > OFF_TARGET * target) & (target > 0) & (calls >= ENOUGH_CALLS)
+    if len(off) >= IN_A_ROW and off[-IN_A_ROW:].all():
+        begin = len(off) - int(np.argmin(off[::-1])) if not off.all() else 0
+        words = f"{ratio[-1]:.3g} updates for each step where {target[-1]:.3g} were asked for"
+        yield Finding(UPDATES_OFF_TARGET, f"{words}, since step {steps[begin]:,.0f}", int(steps[begin]))
+
+
+def _lost_episodes(run: RunCurves) -> Iterator[Finding]:
+    steps, lost = run.series("episode/lost")
+    if len(lost) and lost[-1] > 0:
+        first = int(steps[np.argmax(lost > 0)])
+        episodes = "1 episode was" if lost[-1] == 1 else f"{lost[-1]:,.0f} episodes were"
+        yield Finding(LOST, f"{episodes} lost, the first before step {first:,}", first)
+
+
+def _not_finite(run: RunCurves) -> Iterator[Finding]:
+    broken = [(int(steps[bad[0]]), name) for name, (steps, x) in run.columns.items() if len(bad := _bad(x))]
+    if broken:
+        since = min(step for step, _ in broken)
+        names = ", ".join(name for step, name in broken if step == since)
+        yield Finding(NOT_A_NUMBER, f"NaN or infinity in {names} since step {since:,}", since)
+    elif any(words in run.failure for words in DIVERGED):
+        yield Finding(NOT_A_NUMBER, f"the run ended with: {run.failure}", run.steps)
+
+
+def _bad(values: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(~np.isfinite(values))
+
+
+def _at(run: RunCurves, name: str, steps: np.ndarray) -> np.ndarray:
+    """A metric at these steps, between its records in straight lines; zero where there are none."""
+    own, values = run.series(name)
+    return np.interp(steps, own, values) if len(own) else np.zeros(len(steps))
+
+
+def _number(run: RunCurves, key: str, otherwise: float) -> float:
+    value = run.config.get(key)
+    return float(value) if isinstance(value, int | float) else otherwise
+
+
+CHECKS = (_alphas, _saturation, _q_above_returns, _updates_off_target, _clipping, _lost_episodes, _not_finite)

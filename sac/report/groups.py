@@ -1,0 +1,85 @@
+"""Runs that differ in nothing but their seed belong together; groups are named by what sets them apart."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sac.report.curves import RunCurves
+
+# Keys that do not change what is learnt: which run it is, where it lies, what is shown of it.
+OF_ONE_RUN = (
+    "seed", "sac.seed", "repeat", "base.name", "base.models", "base.port", "ckpt", "render", "role", "logger_in_file",
+)  # fmt: skip
+OF_TRACKING = ("track.", "cli.")
+BASELINE = "baseline"  # the group that has the usual value everywhere
+ABSENT = "(absent)"  # a key that the version of this run did not have
+LONGEST = 60  # characters of a value in a label
+
+
+@dataclass
+class Group:
+    """Runs of one configuration. `scene` names the environment, `label` what sets it apart from its neighbours."""
+
+    scene: str
+    label: str
+    runs: list[RunCurves]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.runs[0].config
+
+
+def grouped(runs: Sequence[RunCurves]) -> list[Group]:
+    """Groups in the order of their first runs, scene by scene."""
+    found: dict[str, list[RunCurves]] = defaultdict(list)
+    for run in runs:
+        found[json.dumps(_essential(run.config), sort_keys=True, default=str)].append(run)
+    groups = [Group(scene_of(members[0]), "", members) for members in found.values()]
+    scenes = list(dict.fromkeys(group.scene for group in groups))
+    for scene in scenes:
+        together = [group for group in groups if group.scene == scene]
+        for group, label in zip(together, _labels(together)):
+            group.label = label or scene
+    return sorted(groups, key=lambda group: scenes.index(group.scene))
+
+
+def _labels(groups: Sequence[Group]) -> list[str]:
+    """Keys that differ, each only where its value is not that of most groups: a study of parts stays readable."""
+    labels: list[list[str]] = [[] for _ in groups]
+    for key, values in differing(groups):
+        [(usual, count)] = Counter(values).most_common(1)
+        for label, value in zip(labels, values):
+            if value != usual or count <= len(groups) / 2:
+                label.append(f"{key}={value[:LONGEST]}")
+    return [", ".join(label) or BASELINE * (len(groups) > 1) for label in labels]
+
+
+def scene_of(run: RunCurves) -> str:
+    """The env file that was chosen; for a config without one, its scene."""
+    return str(run.config.get("base.env") or run.config.get("base.scene") or "unknown scene")
+
+
+def differing(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
+    """Keys whose values are not the same in all groups, with the value of each."""
+    keys = dict.fromkeys(key for group in groups for key in group.config if _matters(key))
+    rows = [(key, [shown(group.config.get(key, ABSENT)) for group in groups]) for key in keys]
+    return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def shown(value: Any) -> str:
+    """As one would write it in YAML."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, default=str)
+
+
+def _matters(key: str) -> bool:
+    return key not in OF_ONE_RUN and not key.startswith(OF_TRACKING)
+
+
+def _essential(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if _matters(key)}
