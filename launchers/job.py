@@ -1,7 +1,7 @@
 """One job of a multirun as files: what a child process is told, and what it tells back.
 
 jobs/<number>/job.json       what was typed, its number, its trial        (written by the parent)
-jobs/<number>/config.yaml    the composed config                          (written by the parent)
+jobs/<number>/composed.yaml  the composed config; its run has a config.yaml   (written by the parent)
 jobs/<number>/status.json    how far it is, at last how it ended          (written by the child)
 jobs/<number>/job.log        its screen
 """
@@ -76,14 +76,14 @@ class Job:
     def write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "status.json").unlink(missing_ok=True)  # of an earlier attempt
-        write_atomically(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
+        write_atomically(self.folder / "composed.yaml", OmegaConf.to_yaml(self.config))
         told = {k: getattr(self, k) for k in ("number", "overrides", "typed", "named", "trial")}
         write_atomically(self.folder / "job.json", json.dumps(told, indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Job:
         told = json.loads((folder / "job.json").read_text(encoding="utf8"))
-        return cls(folder=folder, config=OmegaConf.load(folder / "config.yaml"), **told)
+        return cls(folder=folder, config=OmegaConf.load(folder / "composed.yaml"), **told)
 
     def status(self) -> Status:
         return read_status(self.folder)

@@ -185,6 +185,10 @@ def _panel(axes, groups: Sequence[Group], metric: str, title: str) -> None:
     axes.set_title(title, loc="left", fontsize="medium")
     if metric.startswith(LOGARITHMIC) and _spans_decades(axes):
         axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    middle = abs(low + high) / 2
+    if high - low < 0.02 * middle:  # rounding on a constant is no curve
+        axes.set_ylim((low + high) / 2 - 0.1 * middle, (low + high) / 2 + 0.1 * middle)
     if metric in SHARES:
         axes.set_ylim(-0.02, 1.02)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
