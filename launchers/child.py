@@ -57,7 +57,11 @@ def _observer(job: Job) -> StatusFile:
         return StatusFile(job.folder)
     from launchers.reporter import Reporter  # Optuna and its database take a second
 
-    return Reporter(job.folder, job.trial)
+    try:
+        return Reporter(job.folder, job.trial)
+    except UserError as error:  # costs the reports, not the run
+        sys.stderr.write(f"WARNING: the study hears nothing of this job's evaluations: {error}\n")
+        return StatusFile(job.folder)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def write(search: Search) -> str:
     records = [record for t in trials for run in t.user_attrs.get(RUNS, []) for record in unsynced(run)]
     if records:
         lines.append(f"upload:   {sync_command(records)}")
-    lines.append(f"database: {search.spec.storage}  (optuna-dashboard shows it)")
+    lines.append(f"database: {search.spec.shown}  (optuna-dashboard shows it)")
     return "\n".join(lines)
 
 
@@ -61,10 +61,10 @@ def _table(trials: Sequence[FrozenTrial], objectives: list[str], path: Path) -> 
 def _best(search: Search) -> list[str]:
     """Files of the best trial, or of a Pareto front, and what to type."""
     study, goals = search.study, search.options.objectives
-    best = [study.best_trial] if len(goals) == 1 else study.best_trials[:PARETO]
-    lines = []
-    for trial in best:
-        name = study.study_name if len(goals) == 1 else f"{study.study_name}-{trial.number:04}"
+    best = [study.best_trial] if len(goals) == 1 else study.best_trials
+    lines = [f"(of {len(best)} trials of the Pareto front, the first {PARETO})"] * (len(best) > PARETO)
+    for trial in best[:PARETO]:
+        name = f"best-{study.study_name}" + (f"-{trial.number:04}" if len(goals) > 1 else "")
         values = ", ".join(f"{goal} {value:.6g}" for goal, value in zip(goals, trial.values))
         path = search.folder / "conf" / "env" / f"{name}.yaml"
         write_env(search, trial, path, f"# Trial {trial.number} of the study {study.study_name}: {values}.")
@@ -90,7 +90,7 @@ def scene(composition: Composition, env: str | None) -> DictConfig:
     from hydra.types import RunMode
 
     loader = composition.context.config_loader
-    loaded = loader.load_configuration("config", [f"env={env or 'null'}"], RunMode.RUN)
+    loaded = loader.load_configuration("config", [f"env={env}"] if env else [], RunMode.RUN)
     return OmegaConf.create({key: value for key, value in loaded.items_ex(resolve=False) if key != "hydra"})
 
 

@@ -47,7 +47,7 @@ class Job:
     """`overrides` is what makes this job; `typed` are the keys that were set explicitly, with their values.
 
     `named` says that the config holds its final name; else the name of the run gets the number. `trial` is what the
-    child needs to report to a search (see search.Reporter).
+    child needs to report to a search (see reporter.Reporter).
     """
 
     number: int
@@ -92,6 +92,6 @@ class Job:
 def read_status(folder: Path) -> Status:
     try:
         told: Mapping[str, Any] = json.loads((folder / "status.json").read_text(encoding="utf8"))
-    except FileNotFoundError:
+    except OSError:  # not there yet, or (on Windows) just being replaced
         return Status()
     return Status(**told)

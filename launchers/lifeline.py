@@ -20,6 +20,8 @@ def hold() -> None:
 def _watch() -> None:
     with os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0) as hand:
         while line := hand.readline():
-            if line == END:
-                os.kill(os.getpid(), signal.SIGINT)
+            if line == END and os.name == "nt":  # os.kill would end it at once there
+                signal.raise_signal(signal.SIGINT)
+            elif line == END:
+                os.kill(os.getpid(), signal.SIGINT)  # to the process: wakes a main thread that waits
     end_at_once(signal.SIGTERM, "the process that started this one is gone")

@@ -34,7 +34,7 @@ class Worker:
         )  # the terminal's Ctrl-C reaches the parent only, who passes it on in order
         with job.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "launchers.child", str(job.folder)], stdin=subprocess.PIPE, stdout=log,
+                [sys.executable, "-P", "-m", "launchers.child", str(job.folder)], stdin=subprocess.PIPE, stdout=log,
                 stderr=subprocess.STDOUT, env=os.environ | job.env | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"},
                 **own_group,
             )  # fmt: skip
@@ -45,11 +45,9 @@ class Worker:
         if code is None:
             return None
         status = self.job.status()
-        if status.over:
-            return status
-        # it could not say how it ended
-        killed = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        status.state, status.error = states.INTERRUPTED if self._asked else states.FAILED, killed
+        if not status.over:  # it could not say how it ended
+            killed = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            status.state, status.error = states.INTERRUPTED if self._asked else states.FAILED, killed
         return status
 
     def ask_to_end(self) -> None:
@@ -59,11 +57,11 @@ class Worker:
             self._process.stdin.flush()
 
     def end(self) -> None:
-        """At once, with whatever it started in its group."""
+        """At once, with whatever it has left in its group."""
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         if self._process.poll() is None:
-            if hasattr(os, "killpg"):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()
         self._process.wait()
         with contextlib.suppress(OSError):
@@ -95,6 +93,8 @@ class Pool:
                 for worker in list(running):
                     status = worker.outcome()
                     if status is not None:
+                        if status.state == states.INTERRUPTED and not self._interruption.requested:
+                            status.state, status.error = states.FAILED, f"ended by {status.error}"  # not by us
                         running.remove(worker)
                         worker.end()
                         free.append(worker.share)
@@ -102,8 +102,8 @@ class Pool:
                         yield worker.job, status
                 self._table.refresh([worker.job for worker in running])
         finally:
-            for worker in running:
-                worker.end()
+            if running:  # an error passes: nobody loses what has been learnt
+                self._end_in_order(running)
 
     def _end_in_order(self, running: Sequence[Worker]) -> None:
         """Returns when all have ended."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
@@ -15,34 +15,30 @@ from launchers import job as states
 from launchers import share, summary
 from launchers.composition import Composition, varying
 from launchers.job import Job, Status
+from launchers.options import ProcessOptions
 from launchers.pool import Pool
 from launchers.table import Table
 from sac.commands import run_command
 from sac.errors import UserError
 from sac.interruption import Interruption
 from sac.track.wandb_run import sync_command, unsynced
+from sac.validation import checked
 
 
-@dataclass
 class Processes:
-    """`n_jobs` None: as many as there are cores. `gpus` None: all that are visible; [] leaves them alone."""
+    """The options stand in conf/hydra/launcher/processes.yaml. Raises UserError for those that make no sense."""
 
-    context: HydraContext
-    config: DictConfig
-    n_jobs: int | None = None
-    gpus: list[str] | None = None
-    grace: float = 60.0
-
-    def __post_init__(self):
-        if self.n_jobs is not None and self.n_jobs < 1:
-            raise UserError(f"hydra.launcher.n_jobs={self.n_jobs}: allowed is a whole number of at least 1 or null")
-        if self.grace < 0:
-            raise UserError(f"hydra.launcher.grace={self.grace}: allowed is a number of seconds of at least 0")
-        self.composition = Composition(self.context, self.config)
+    def __init__(self, context: HydraContext, config: DictConfig, options: Mapping[str, Any]):
+        self._config, self.options = config, checked(ProcessOptions, options, "hydra.launcher.")
+        self.composition = Composition(context, config)
+        if config.hydra.sweeper.get("max_batch_size") is not None:
+            raise UserError(
+                "hydra.sweeper.max_batch_size: leave it out, hydra.launcher.n_jobs bounds what runs at once"
+            )
 
     def launch(self, batch: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-        """Runs a batch to its end and shows the summary. Jobs that failed come back as failed."""
-        folder = Path(self.config.hydra.sweep.dir)
+        """Runs all jobs to their ends and shows the summary. Raises UserError when some failed."""
+        folder = Path(self._config.hydra.sweep.dir)
         shown = varying(batch)
         jobs = [
             self.composition.job(first + i, overrides, folder / "jobs", shown[i], group=folder.name)
@@ -65,11 +61,13 @@ class Processes:
 
         Ends the program as by the signal (130, 75) when one came, after all that ran have ended.
         """
-        n_jobs = self.n_jobs or share.cores()
+        n_jobs = self.options.n_jobs or share.cores()
         n_jobs = n_jobs if total is None else max(min(n_jobs, total), 1)
-        gpus = share.visible_gpus() if self.gpus is None else [str(gpu) for gpu in self.gpus]
+        gpus = share.visible_gpus() if self.options.gpus is None else [str(gpu) for gpu in self.options.gpus]
         with Interruption(doing="asking the jobs to save and end") as interruption, Table(total) as table:
-            yield from Pool(share.divide(n_jobs, share.cores(), gpus), table, interruption, self.grace).run(jobs)
+            yield from Pool(share.divide(n_jobs, share.cores(), gpus), table, interruption, self.options.grace).run(
+                jobs
+            )
         if interruption.requested:
             raise SystemExit(interruption.exit_code)
 

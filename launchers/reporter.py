@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import statistics
 from pathlib import Path
 from typing import Any
-
-import optuna
 
 from launchers.status_file import StatusFile
 from launchers.study import StudySpec
@@ -15,6 +14,7 @@ from sac.config import Config
 
 log = logging.getLogger(__name__)
 ERROR, GIVEN_UP = "error", "given_up"  # user attributes of a trial: a seed failed; the pruner has spoken
+STORAGE = "SAC_STORAGE"  # environment variable: where the study is
 
 
 class Reporter(StatusFile):
@@ -26,7 +26,7 @@ class Reporter(StatusFile):
 
     def __init__(self, folder: Path, told: dict[str, Any]):
         super().__init__(folder)
-        spec = StudySpec(**told["study"])
+        spec = StudySpec(**{**told["study"], "storage": os.environ[STORAGE]})
         self._study, self._id = spec.open(), told["id"]
         self._seed, self._seeds, self._reports = told["seed"], told["seeds"], told["reports"]
         self._per_step = 1
@@ -37,7 +37,7 @@ class Reporter(StatusFile):
 
     def promising(self, step: int, score: float) -> bool:
         """Whether to go on. A storage that fails costs the report, not the run."""
-        step = round(step / self._per_step) * self._per_step  # what other trials can be compared at
+        step -= step % self._per_step  # what other trials can be compared at
         try:
             return self._ask(step, score)
         except Exception as error:
@@ -46,8 +46,10 @@ class Reporter(StatusFile):
 
     def _ask(self, step: int, score: float) -> bool:
         storage = self._study._storage
-        storage.set_trial_user_attr(self._id, self._name(self._seed, step), score)
         frozen = storage.get_trial(self._id)
+        if not frozen.state.is_finished() and self._name(self._seed, step) not in frozen.user_attrs:
+            storage.set_trial_user_attr(self._id, self._name(self._seed, step), score)
+            frozen = storage.get_trial(self._id)
         if frozen.state.is_finished() or {ERROR, GIVEN_UP} & set(frozen.user_attrs):
             return False
         if not self._reports:
@@ -64,8 +66,3 @@ class Reporter(StatusFile):
 
     def _name(self, seed: int, step: int) -> str:
         return f"eval/return seed {seed} step {step}"
-
-
-def attributes(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    """A trial's user attributes without the single evaluations."""
-    return {name: value for name, value in trial.user_attrs.items() if not name.startswith("eval/return seed")}

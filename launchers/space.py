@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import optuna
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig, OmegaConf
 
-from sac.command_line import FREE_FORM
+from sac.command_line import check_choice, is_free
 from sac.config import field_of
 from sac.errors import UserError
 from sac.random_params import Choice, Distribution, Normal, Uniform, keyed, parse
@@ -28,6 +29,9 @@ NOT_HERE = {
     "ckpt": "trials begin anew",
     "role": "a search trains",
 }
+
+
+TAIL = 0.001  # quantiles beyond are not drawn: samplers like corners, and a normal's are far out
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,15 @@ def _distribution(name: str, form: Any, config: DictConfig) -> Distribution:
     if name in NOT_HERE:
         raise UserError(f"random_params.{name}: it cannot be searched; {NOT_HERE[name]}")
     known = field_of(name)
-    free = name.startswith(tuple(f"{section}." for section in FREE_FORM)) or name in config.hydra.runtime.choices
-    if known is None and not free:
+    is_group = name in config.hydra.runtime.choices
+    if known is None and not (is_group or is_free(name, None)):
         raise UserError(unknown_key(name))
     whole = known is not None and known.type.startswith("int")
     found = parse(name, form, OmegaConf.select(config, name), whole)
+    if is_group:
+        _check_choices(name, found, config)
     if known is not None:
-        values = found.values if isinstance(found, Choice) else [found.at(q) for q in (0.001, 0.999)]
+        values = found.values if isinstance(found, Choice) else [found.at(q) for q in (TAIL, 1 - TAIL)]
         if isinstance(found, Uniform):
             values = [found.low, found.high]
         for value in values:
@@ -93,6 +99,16 @@ def _distribution(name: str, form: Any, config: DictConfig) -> Distribution:
                 more = "; add truncated: [low, high]" if isinstance(found, Normal) else ""
                 raise UserError(f"random_params.{name}: {error}{more}") from error
     return found
+
+
+def _check_choices(group: str, found: Distribution, config: DictConfig) -> None:
+    """Raises UserError for a file that does not exist."""
+    if not isinstance(found, Choice):
+        raise UserError(f"random_params.{group}: a file is chosen by {{in: [names]}}")
+    sources = config.hydra.runtime.get("config_sources") or []
+    folders = [Path(source.path) for source in sources if source.schema == "file"]
+    for value in found.values:
+        check_choice(group, value, *([folders] if folders else []))
 
 
 def _suggest(trial: optuna.Trial, name: str, found: Distribution) -> Any:
@@ -105,7 +121,7 @@ def _suggest(trial: optuna.Trial, name: str, found: Distribution) -> Any:
         case Uniform(low, high, log):
             return trial.suggest_float(name, float(low), float(high), log=log)
         case Normal():
-            return found.at(trial.suggest_float(f"quantile of {name}", 0.0, 1.0))
+            return found.at(trial.suggest_float(f"quantile of {name}", TAIL, 1 - TAIL))
     raise TypeError(found)
 
 

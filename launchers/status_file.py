@@ -58,14 +58,21 @@ class StatusFile(Observer):
             status.state = job.PRUNED if reason == job.PRUNED else job.DONE
         else:
             status.state, status.error = ENDS.get(exit_code, job.FAILED), reason
-        self._write()
+        self._write(tries=20)
 
     def failed(self, why: str) -> None:
         """What ended the job before or beside its tracker."""
         self.status.state, self.status.error = job.FAILED, why
-        self._write()
+        self._write(tries=20)
 
-    def _write(self) -> None:
+    def _write(self, tries: int = 1) -> None:
+        """A disk that refuses, or a reader in the way (on Windows), costs the news; the last word is tried again."""
         self._written = time.monotonic()
         self.status.seconds = self._written - self._began
-        write_atomically(self._path, json.dumps(asdict(self.status)) + "\n")
+        for attempt in range(tries):
+            try:
+                return write_atomically(self._path, json.dumps(asdict(self.status)) + "\n")
+            except OSError:
+                if attempt + 1 < tries:
+                    time.sleep(0.1)
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from sac.errors import UserError
 
@@ -60,14 +63,24 @@ class StudySpec:
                     load_if_exists=True,
                 )  # fmt: skip
             return optuna.load_study(study_name=self.name, storage=self._storage(), pruner=pruner)
-        except (OSError, ImportError) as error:
-            raise UserError(f"hydra.sweeper.storage={self.storage}: {error}") from error
         except Exception as error:  # SQLAlchemy has dozens
-            raise UserError(f"hydra.sweeper.storage={self.storage}: {str(error).splitlines()[0]}") from error
+            raise UserError(f"hydra.sweeper.storage={self.shown}: {str(error).splitlines()[0]}") from error
+
+    @property
+    def shown(self) -> str:
+        """The storage without its password."""
+        try:
+            return make_url(self.storage).render_as_string(hide_password=True)
+        except ArgumentError:
+            return self.storage
 
     def _storage(self) -> BaseStorage:
         if self.storage.startswith(JOURNAL):
-            return JournalStorage(JournalFileBackend(self.storage.removeprefix(JOURNAL)))
+            path = self.storage.removeprefix(JOURNAL)
+            lock = (
+                JournalFileOpenLock(path) if os.name == "nt" else None
+            )  # the default needs links, and their privilege
+            return JournalStorage(JournalFileBackend(path, lock))
         waits = {"connect_args": {"timeout": 60}} if self.storage.startswith("sqlite") else {}  # jobs write as well
         return RDBStorage(self.storage, engine_kwargs=waits)
 
@@ -76,25 +89,20 @@ class StudySpec:
 
         Optuna's own samplers would begin the same series anew after every start. None for a grid.
         """
-        kind = _known("sampler", self.sampler, SAMPLERS)
+        kind = SAMPLERS[self.sampler]
         if kind is None:
             return None
         seed = int(np.random.SeedSequence([self.seed, trial]).generate_state(1)[0])
-        return _made("sampler", getattr(optuna.samplers, kind), {**self.sampler_kwargs, "seed": seed})
+        quiet = {"warn_independent_sampling": False} if self.sampler == "cmaes" else {}  # once a trial else
+        return _made("sampler", getattr(optuna.samplers, kind), {**quiet, **self.sampler_kwargs, "seed": seed})
 
     def make_pruner(self) -> optuna.pruners.BasePruner:
-        kind = _known("pruner", self.pruner, PRUNERS)
+        kind = PRUNERS[self.pruner]
         options = dict(self.pruner_kwargs)
         if self.pruner == "hyperband":
             first, last = self.resource
             options = {"min_resource": first, "max_resource": last} | options
         return _made("pruner", getattr(optuna.pruners, kind), options)
-
-
-def _known(option: str, name: str, known: Mapping[str, Any]) -> Any:
-    if name not in known:
-        raise UserError(f"hydra.sweeper.{option}={name}: allowed is {' | '.join(known)}")
-    return known[name]
 
 
 def _made(option: str, kind: type, options: Mapping[str, Any]) -> Any:

@@ -8,13 +8,15 @@ from typing import Any
 from hydra.core.plugins import Plugins
 from hydra.core.utils import setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from optuna.trial import TrialState
 
 from launchers import findings
 from launchers.composition import Composition
-from launchers.search import Options, Search
+from launchers.options import SearchOptions
+from launchers.search import Search
 from sac.errors import UserError
+from sac.validation import checked
 
 
 class Sweep:
@@ -26,10 +28,13 @@ class Sweep:
         self._pool = getattr(launcher, "stream", None)
         if self._pool is None:
             raise UserError("a sweep runs its trials in processes of their own: leave out hydra/launcher=...")
-        plain = {k: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for k, v in options.items()}
-        name = plain["study_name"] or config.hydra.runtime.choices.get("sweep") or "search"
-        folder = plain["folder"] or str(Path(config.base.models) / config.base.scene / "sweeps" / name)
-        self._options = Options(**{**plain, "study_name": name, "folder": folder})
+        chosen = checked(SearchOptions, options, "hydra.sweeper.")
+        sweep = config.hydra.runtime.choices.get("sweep") or "search"
+        chosen.study_name = chosen.study_name or sweep.replace("/", "-")
+        chosen.folder = chosen.folder or str(
+            Path(config.base.models) / config.base.scene / "sweeps" / chosen.study_name
+        )
+        self._options = chosen
         self._composition = Composition(context, config)
 
     def run(self, arguments: list[str]) -> float | None:

@@ -22,6 +22,7 @@ from sac.validation import no_environment, unknown_key
 
 CONF = Path(__file__).parent.parent / "conf"
 FREE_FORM = ("reset", "random_params", "base.nn_kwargs", "base.env_kwargs", "base.build_path")
+OPTIONS = ("hydra.sweeper.sampler_kwargs", "hydra.sweeper.pruner_kwargs", "hydra.sweeper.objectives")
 INSIDE_FREE_FORM = tuple(f"{name}." for name in FREE_FORM)
 
 
@@ -36,6 +37,8 @@ def report_errors() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         lacks_scene = isinstance(error, InterpolationToMissingValueError)  # in the name of a multirun's folder
         message = no_environment() if lacks_scene else _in_one_line(error)
+    except OSError as error:  # of Hydra itself: jobs report their own
+        message = f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     else:
@@ -88,13 +91,25 @@ def begin(arguments: Sequence[str]) -> list[str]:
     overrides = check_overrides(typed.overrides, folders)
     if typed.multirun:
         os.environ[MOMENT] = moment()
-    free = {o.input_line for o in overrides if o.type is OverrideType.CHANGE and _is_free(o.key_or_group, o.value())}
+    if not typed.cfg and not typed.info:
+        _check_sweep(overrides, typed.multirun)
+    free = {o.input_line for o in overrides if o.type is OverrideType.CHANGE and is_free(o.key_or_group, o.value())}
     return ["++" * (argument in free) + argument for argument in arguments]
 
 
-def _is_free(name: str, value: object) -> bool:
+def _check_sweep(overrides: Sequence[Override], multirun: bool) -> None:
+    """Raises UserError for a search that would silently be something else."""
+    for override in overrides:
+        searches = override.key_or_group == "sweep" and override.value() is not None
+        if searches and override.is_sweep_override():
+            raise UserError(f"{override.input_line}: one search at a time, each in a call of its own")
+        if not multirun and (searches or override.key_or_group == "hydra/sweeper"):
+            raise UserError(f"{override.input_line} needs -m: python run.py -m env=... {override.input_line}")
+
+
+def is_free(name: str, value: object) -> bool:
     """Whether names may be new here; `reset=default` chooses a file."""
-    return name.startswith(INSIDE_FREE_FORM) or (name in FREE_FORM and isinstance(value, dict))
+    return name.startswith((*INSIDE_FREE_FORM, *OPTIONS)) or (name in FREE_FORM and isinstance(value, dict))
 
 
 def check_overrides(typed: Sequence[str], folders: Sequence[Path] = (CONF,)) -> list[Override]:
@@ -115,7 +130,7 @@ def check_overrides(typed: Sequence[str], folders: Sequence[Path] = (CONF,)) -> 
             continue
         if name in choosers:
             if not (anywhere or override.is_delete()):
-                _check_choice(name, override.value(), folders)
+                check_choice(name, override.value(), folders)
         elif name not in known and not anywhere:
             raise UserError(unknown_key(name, tuple(choosers)))
     return overrides
@@ -127,8 +142,11 @@ def _groups(folders: Sequence[Path]) -> set[str]:
     return {name for name in inside if not name.startswith("hydra") and "__pycache__" not in name}
 
 
-def _check_choice(group: str, chosen: object, folders: Sequence[Path]) -> None:
-    """`chosen`: a name or a sweep over names; a mapping and other kinds of sweep are Hydra's business."""
+def check_choice(group: str, chosen: object, folders: Sequence[Path] = (CONF,)) -> None:
+    """Raises UserError for a file that is in no config folder.
+
+    `chosen`: a name or a sweep over names; a mapping and other kinds of sweep are Hydra's business.
+    """
     if isinstance(chosen, dict) or (isinstance(chosen, Sweep) and not isinstance(chosen, ChoiceSweep)):
         return
     names = chosen.list if isinstance(chosen, ChoiceSweep) else [chosen]

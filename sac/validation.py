@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
@@ -16,6 +17,7 @@ from sac.config import Config, all_keys, field_of
 from sac.errors import UserError
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def validated(composed: DictConfig) -> Config:
@@ -74,6 +76,28 @@ def check_value(name: str, value: Any) -> None:
     check = known.metadata["check"]
     if check is not None and value is not None and not check(value):
         raise UserError(_refusal(name, value, known))
+
+
+def checked(cls: type[T], values: Mapping[str, Any], prefix: str) -> T:
+    """A dataclass of key()s from `values`, whose names come after `prefix`. Raises UserError naming what is wrong."""
+    known = {f.name: f for f in fields(cls)}
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.6)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"there are {', '.join(known)}"
+            raise UserError(f"unknown key {prefix}{name}: {hint}")
+    try:
+        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), values))
+    except OmegaConfBaseException as error:
+        name = (error.full_key or "").split(".")[0].split("[")[0]
+        if name not in known:
+            raise UserError(f"{prefix}*: {str(error).splitlines()[0]}") from error
+        raise UserError(_refusal(prefix + name, values[name], known[name])) from error
+    for f in known.values():
+        value, check = getattr(made, f.name), f.metadata["check"]
+        if check is not None and value is not None and not check(value):
+            raise UserError(_refusal(prefix + f.name, value, f))
+    return made
 
 
 def check_assignable(name: str, value: Any) -> None:

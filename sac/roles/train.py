@@ -179,7 +179,7 @@ class Training:
             return self.interruption.name
         if self._solved():
             return "solved"
-        return self._limit_reached() if self._promising else "pruned"
+        return self._limit_reached() or ("" if self._promising else "pruned")
 
     def _solved(self) -> bool:
         goal, scores = self.config.eval.stop_return, self.evaluator.scores

@@ -178,3 +178,30 @@ def test_plain_names_need_no_quotes_and_the_program_is_called_as_it_was(monkeypa
     ):
         monkeypatch.setattr(sys, "argv", [called])
         assert program_name() == shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["env=gym/pendulum", "sweep=random"], "needs -m"),
+        (["env=gym/pendulum", "hydra/sweeper=optuna"], "needs -m"),
+        (["-m", "env=gym/pendulum", "sweep=sac,random"], "one search at a time"),
+        (["-m", "env=gym/pendulum", "sweep=sak"], "did you mean sweep=sac?"),
+        (
+            ["-m", "env=gym/pendulum", "hydra.launcher.n_jobs=abc"],
+            "hydra.launcher.n_jobs=abc: allowed is a whole number",
+        ),
+        (["-m", "env=gym/pendulum", "hydra.launcher.grace=null"], "hydra.launcher.grace"),
+        (["-m", "env=gym/pendulum", "hydra.launcher.gpus=0"], "hydra.launcher.gpus=0: allowed is a list"),
+        (["-m", "env=gym/pendulum", "hydra.sweeper.max_batch_size=1"], "hydra.sweeper.max_batch_size: leave it out"),
+        (["-m", "env=gym/pendulum", "sweep=sac", "hydra/launcher=basic"], "leave out hydra/launcher"),
+        (
+            ["-m", "env=gym/pendulum", "sweep=sac", "hydra.sweeper.sampler=tpa"],
+            "hydra.sweeper.sampler=tpa: allowed is tpe",
+        ),
+        (["-m", "env=gym/pendulum", "base.models=/proc/no", "repeat=1"], "/proc/no"),
+        (["-m", "env=gym/pendulum", "sweep=sac", "hydra.sweeper.folder=/proc/no"], "hydra.sweeper.folder=/proc/no"),
+    ],
+)
+def test_a_multirun_that_makes_no_sense_is_refused_in_one_line(program, typed, words):  # noqa: F811
+    assert words in program.error(*typed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
@@ -14,10 +15,13 @@ from hydra.types import HydraContext, RunMode
 from launchers import job as states
 from launchers.composition import Composition
 from launchers.job import Job, Status
-from launchers.search import Options, Search
+from launchers.options import SearchOptions
+from launchers.search import Search
 from launchers.sweep import Sweep
+from sac.validation import checked
 
 ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "conf" / "hydra" / "sweeper" / "optuna.yaml"
 ARGUMENTS = ["env=gym/pendulum", "sac.learning_rate=interval(0.0001,0.001)", "sac.n_step=choice(1,3,5)"]
 
 
@@ -34,7 +38,9 @@ def search(folder: Path, n_trials: int = 4, arguments: list[str] = ARGUMENTS, **
     config_loader = loader()
     config = config_loader.load_configuration("config", [f"base.models={folder}", *arguments], RunMode.MULTIRUN)
     context = HydraContext(config_loader=config_loader, callbacks=None)
-    made = Options(n_trials=n_trials, study_name="s", folder=str(folder / "sweep"), **options)
+    defaults = {k: v for k, v in yaml.safe_load(SHIPPED.read_text()).items() if k != "_target_"}
+    mine = {"n_trials": n_trials, "study_name": "s", "folder": str(folder / "sweep")}
+    made = checked(SearchOptions, {**defaults, **mine, **options}, "hydra.sweeper.")
     return Search(Composition(context, config), made, arguments)
 
 

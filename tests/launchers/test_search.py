@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from launchers import job as states
 from launchers.job import Job
-from launchers.reporter import ERROR, Reporter
+from launchers.reporter import ERROR, STORAGE, Reporter
 from launchers.search import OVERRIDES
 from sac.errors import UserError
 from sac.validation import validated
@@ -127,17 +127,33 @@ def test_a_trial_of_a_worker_that_lives_is_left_alone(tmp_path):
 @pytest.mark.parametrize("storage", [None, "journal"])
 def test_two_processes_never_run_the_same_trial(tmp_path, storage):
     code = (
-        "import sys; from pathlib import Path; from tests.launchers.searches import *\n"
+        "import sys, time; from pathlib import Path; from tests.launchers.searches import *\n"
         f"one = search(Path({str(tmp_path)!r}), 12, storage={storage!r})\n"
-        "one.run(by(lambda job: print(job.number, flush=True) or done(value_of(job)), at_once=2))\n"
+        "print(file=sys.stderr, flush=True); sys.stdin.readline()\n"  # both are ready
+        "one.run(by(lambda job: print(job.number, flush=True) or time.sleep(0.1) or done(value_of(job)), at_once=2))\n"
     )
     words = [sys.executable, "-c", code]
     workers = [
-        subprocess.Popen(words, cwd=ROOT, env=os.environ | ENV, stdout=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env=os.environ | ENV,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
     ]
+    for worker in workers:
+        worker.stderr.readline()
+    for worker in workers:
+        worker.stdin.write("\n")
+        worker.stdin.flush()
     said = [worker.communicate(timeout=100)[0].split() for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     assert sorted(int(n) for each in said for n in each) == list(range(12))
+    assert all(said)  # both took part
     assert states_of(search(tmp_path, 12, storage=storage).study) == ["COMPLETE"] * 12
 
 
@@ -154,6 +170,61 @@ def test_a_seed_that_fails_spares_the_others_of_its_trial(tmp_path):
     one.run(by(lambda job: ran.append(job.number) or done(1.0, states.FAILED if job.number == 0 else states.DONE)))
     assert ran == [0, 3, 4, 5]
     assert states_of(one.study) == ["FAIL", "COMPLETE"]
+
+
+def test_a_seed_that_failed_before_an_interruption_fails_its_trial(tmp_path):
+    one = search(tmp_path, 1, seeds_per_trial=2)
+    answers = [done(None, states.FAILED, "it broke"), done(None, states.INTERRUPTED)]
+    one.run(by(lambda job: answers[job.number], at_once=2))
+    assert states_of(one.study) == ["FAIL"]
+
+
+def test_names_that_only_hydra_grammar_knows_reach_the_job(tmp_path):
+    arguments = [
+        "env=gym/pendulum", "base.nn=choice(nets/a.py,nets/b.py)", "++base.nn_kwargs.ModelQ.hidden=choice([8],[16])",
+    ]  # fmt: skip
+    one, jobs = search(tmp_path, 4, arguments, sampler="grid"), []
+    one.run(by(lambda job: jobs.append(job) or done(0.0)))
+    assert {(job.config.base.nn, *job.config.base.nn_kwargs.ModelQ.hidden) for job in jobs} == {
+        ("nets/a.py", 8), ("nets/a.py", 16), ("nets/b.py", 8), ("nets/b.py", 16),
+    }  # fmt: skip
+
+
+def test_what_cannot_be_composed_is_one_trials_fault(tmp_path):
+    """The others run, and a repeated search is not stuck on it."""
+    one = search(tmp_path, 2)
+    compose = one.job
+
+    def job(number, *rest):
+        if number == 0:
+            raise ValueError("cannot be composed")
+        return compose(number, *rest)
+
+    one.job = job
+    one.run(by(lambda job: done(0.0)))
+    assert states_of(one.study) == ["FAIL", "COMPLETE"]
+    assert one.study.trials[0].user_attrs[ERROR] == "cannot be composed"
+
+
+def test_a_trial_that_a_dashboard_ended_is_left_alone(tmp_path):
+    one = search(tmp_path, 2)
+
+    def answer(job):
+        if job.number == 0:
+            one.study.tell(0, state=TrialState.FAIL)
+        return done(1.0)
+
+    one.run(by(answer))
+    assert states_of(one.study) == ["FAIL", "COMPLETE"]
+
+
+def test_a_trial_that_was_queued_by_hand_is_run_and_a_grid_goes_round_it(tmp_path):
+    arguments = ["env=gym/pendulum", "sac.gamma=choice(0.9,0.99)", "sac.n_step=choice(1,3)"]
+    one = search(tmp_path, 4, arguments, sampler="grid")
+    one.study.enqueue_trial({"sac.gamma": 0.99, "sac.n_step": 3})
+    one.run(by(lambda job: done(0.0)))
+    assert len({tuple(trial.params.values()) for trial in one.study.trials}) == len(one.study.trials) == 4
+    assert one.study.trials[0].params == {"sac.gamma": 0.99, "sac.n_step": 3}
 
 
 def test_several_objectives_make_a_pareto_front(tmp_path):
@@ -195,7 +266,11 @@ def reporter(one, number: int, seed: int = 0, seeds: int = 1) -> Reporter:
     folder = one.folder / f"{number}-{seed}"
     folder.mkdir()
     told = {"study": asdict(one.spec), "number": number, "id": one._id(number), "seed": seed, "seeds": seeds}
-    made = Reporter(folder, told | {"reports": True})
+    os.environ[STORAGE] = one.spec.storage
+    try:
+        made = Reporter(folder, told | {"reports": True})
+    finally:
+        del os.environ[STORAGE]
     made._per_step = 100
     return made
 
@@ -209,8 +284,21 @@ def test_the_pruner_is_asked_at_each_evaluation(tmp_path, storage):
     one.study.tell(good.number, 20.0)
     second = reporter(one, bad.number)
     assert second.promising(101, 11.0)  # is compared at 100
-    assert not second.promising(199, 1.0)
+    assert not second.promising(201, 1.0)
     assert one.study.trials[1].intermediate_values == {100: 11.0, 200: 1.0}
+
+
+def test_hyperband_ends_worse_trials_and_needs_steps_to_divide(tmp_path):
+    arguments = [*ARGUMENTS, "base.max_step=900", "eval.per_step=100"]
+    one, pruned = search(tmp_path, 99, arguments, pruner="hyperband"), 0
+    for k in range(12):
+        trial = one.study.ask()
+        made = reporter(one, trial.number)
+        pruned += not all(made.promising(100 * i, -float(k)) for i in range(1, 9))
+        one.study.tell(trial.number, -float(k))
+    assert 3 <= pruned <= 11
+    with pytest.raises(UserError, match=r"hyperband divides base.max_step"):
+        search(tmp_path / "b", 2, [*ARGUMENTS, "base.max_step=-1", "base.max_iter=5"], pruner="hyperband")
 
 
 def test_with_several_seeds_the_median_is_reported_and_all_hear_the_verdict(tmp_path):
@@ -237,6 +325,11 @@ def test_a_database_that_is_damaged_costs_the_report_not_the_run(tmp_path, caplo
 # --- refusals
 
 
+def test_an_option_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"unknown key hydra.sweeper.n_trial: did you mean hydra.sweeper.n_trials"):
+        search(tmp_path, n_trial=3)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -244,10 +337,15 @@ def test_a_database_that_is_damaged_costs_the_report_not_the_run(tmp_path, caplo
         ({"pruner": "mean"}, "hydra.sweeper.pruner=mean: allowed is none"),
         ({"sampler_kwargs": {"startup": 3}}, "TPESampler has .*n_startup_trials"),
         ({"pruner": "median", "pruner_kwargs": {"warmup": 3}}, "MedianPruner has .*n_warmup_steps"),
-        ({"objectives": {"objective": "up"}}, "each is maximize or minimize"),
-        ({"objectives": {"objective": "maximize", "seconds": "minimize"}, "pruner": "median"}, "there are several"),
+        ({"objectives": {"objective": "up"}}, "each to maximize or minimize"),
+        ({"objectives": {"objective": "maximize", "seconds": "minimize"}, "pruner": "median"}, "its only objective"),
         ({"seeds_per_trial": 0}, "hydra.sweeper.seeds_per_trial=0"),
         ({"minutes": 0}, "hydra.sweeper.minutes=0"),
+        ({"n_trials": "many"}, "hydra.sweeper.n_trials=many: allowed is a whole number"),
+        ({"study_name": "a/b"}, "hydra.sweeper.study_name=a/b: allowed is a folder name"),
+        ({"sampler_kwargs": 3}, "hydra.sweeper.sampler_kwargs=3"),
+        ({"pruner_kwargs": 3}, "hydra.sweeper.pruner_kwargs=3"),
+        ({"objectives": {"objektive": "maximize"}}, "of some of objective"),
         ({"storage": "nothing://here"}, "hydra.sweeper.storage=nothing://here"),
         ({"sampler": "grid"}, "has no list of values"),
     ],
@@ -264,11 +362,21 @@ def test_options_that_make_no_sense_are_refused_in_words(tmp_path, options, word
         ([*ARGUMENTS, "eval.per_step=-1"], "eval.per_step"),
         ([*ARGUMENTS, "repeat=range(3)"], "seeds_per_trial"),
         (ARGUMENTS[:1], "there is nothing to search"),
+        ([*ARGUMENTS, "role=play"], "a search trains"),
+        ([*ARGUMENTS, "ckpt=latest"], "trials begin anew"),
+        ([*ARGUMENTS, "env=choice(roller,rollerr)"], "no such file conf/env/rollerr.yaml; did you mean env=roller"),
     ],
 )
 def test_a_search_that_could_not_end_or_compare_is_refused(tmp_path, arguments, words):
     with pytest.raises(UserError, match=words):
         search(tmp_path, arguments=arguments)
+
+
+def test_other_settings_under_the_same_name_are_refused(tmp_path):
+    search(tmp_path, 1, [*ARGUMENTS, "base.max_step=500"]).run(by(lambda job: done(0.0)))
+    with pytest.raises(UserError, match=r"begun with other settings: \[.*max_step=500.*; now .*max_step=900"):
+        search(tmp_path, 2, [*ARGUMENTS, "base.max_step=900"])
+    search(tmp_path, 2, [*ARGUMENTS, "base.max_step=500", "track.csv=false", "base.threads=1"])
 
 
 def test_another_space_under_the_same_name_is_refused(tmp_path):

@@ -16,7 +16,7 @@ class ProcessesLauncher(Launcher):
     def setup(self, *, hydra_context, task_function, config) -> None:
         from launchers.processes import Processes
 
-        self.processes = Processes(hydra_context, config, **self._options)
+        self.processes = Processes(hydra_context, config, self._options)
 
     def launch(self, job_overrides, initial_job_idx):
         return self.processes.launch(job_overrides, initial_job_idx)
