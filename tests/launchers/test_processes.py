@@ -122,8 +122,8 @@ def test_a_search_that_was_killed_goes_on_and_ends_well(tmp_path, multirun):
     for name in ("history.png", "parallel.png", "trials.csv"):
         assert (folder / name).stat().st_size > 100
     best = next(line for line in second.said.splitlines() if line.startswith("run it:"))
-    assert f"--config-dir {folder.relative_to(tmp_path)}/conf env=s" in best
-    third = multirun("env=s", "base.name=best", flags=("--config-dir", str(folder / "conf")))
+    assert f"--config-dir {folder.relative_to(tmp_path)}/conf env=best-s" in best
+    third = multirun("env=best-s", "base.name=best", flags=("--config-dir", str(folder / "conf")))
     assert third.wait() == 0, third.said
     (run,) = [run for run in third.runs if run.path.name == "best-0"]
     import yaml
