@@ -6,7 +6,8 @@
 Each run is one process with one thread, in a folder of its own below `--models`; a finished one is not repeated and
 an interrupted one goes on. Reported is the deterministic evaluation (mean of its episodes) at the goal's step: the
 first one at or after it, or the last one of a run that ended earlier (marked when it was not by success). Writes
-learning.csv, learning.md and one curve for each environment (mean and min-max band over seeds) into docs/results.
+learning.csv, learning.md (or of another `--name`) and one curve for each environment (mean and min-max band over
+seeds) into docs/results.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def tables(found: dict[str, list[Run]]) -> tuple[list[list], list[list]]:
     return summary, details
 
 
-def picture(env: str, runs: list[Run], folder: Path) -> Path:
+def picture(env: str, runs: list[Run], folder: Path, prefix: str = "") -> Path:
     """Evaluation return against steps: mean over seeds, and a band from the worst to the best seed."""
     import matplotlib
 
@@ -197,20 +198,21 @@ def picture(env: str, runs: list[Run], folder: Path) -> Path:
     axes.set(title=env, xlabel="environment steps (all agents)", ylabel="evaluation return", xlim=(0, None))
     axes.legend(loc="lower right", fontsize=8)
     axes.grid(alpha=0.3)
-    path = folder / f"{env.removeprefix('gym/').replace('/', '-')}.png"
+    path = folder / f"{prefix}{env.removeprefix('gym/').replace('/', '-')}.png"
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
     return path
 
 
-def write(found: dict[str, list[Run]], out: Path, overrides: list[str]) -> None:
+def write(found: dict[str, list[Run]], out: Path, overrides: list[str], name: str) -> None:
     summary, details = tables(found)
     show(summary)
-    write_csv(out / "learning.csv", details)
+    write_csv(out / f"{name}.csv", details)
     changed = f", with {' '.join(overrides)}" if overrides else ""
-    curves = [f"![{env}]({picture(env, runs, out).name})" for env, runs in found.items()]
-    write_markdown(out / "learning.md", "Learning", [
+    prefix = "" if name == "learning" else f"{name}-"
+    curves = [f"![{env}]({picture(env, runs, out, prefix).name})" for env, runs in found.items()]
+    write_markdown(out / f"{name}.md", name.replace("-", " ").capitalize(), [
         f"Shipped configurations{changed}; deterministic evaluation (mean of its episodes) at the stated step, mean "
         "and standard deviation over seeds. Minutes are wall time of one run on one thread, evaluations included, "
         "beside other runs on the same machine.",
@@ -228,6 +230,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="more overrides for run.py")
     parser.add_argument("--collect-only", action="store_true", help="only rebuild tables and pictures")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--name", default="learning", help="of the table and, in front, of the pictures")
     options = parser.parse_args()
     models = options.models.resolve()
     if not options.collect_only:
@@ -249,7 +252,7 @@ def main() -> None:
     found = collect(models, options.envs, options.seeds)
     if not found:
         sys.exit(f"no run with an evaluation below {options.models}")
-    write(found, options.out, options.set)
+    write(found, options.out, options.set, options.name)
 
 
 if __name__ == "__main__":
