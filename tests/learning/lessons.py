@@ -230,6 +230,25 @@ class Corridor(Lesson):
         return turn
 
 
+class Tempting(Corridor):
+    """A corridor in which each step back pays a little at once; which choice leads onward differs from cell to cell.
+
+    So neither a policy that prefers one choice everywhere nor one that takes what pays first gets to the end (Osband et
+    al., arXiv:1908.03568, "deep sea").
+    """
+
+    def __init__(self, n_agents: int = 4, length: int = 8, limit: int = 16, bait: float = 0.02):
+        super().__init__(n_agents, length, limit)
+        self.bait, self.onward = bait, np.random.default_rng(0).integers(0, 2, length)
+
+    def step(self, action: Action) -> Turn:
+        on = action.discrete[:, 0] == self.onward[self.place]
+        turn, paid = super().step(action._replace(discrete=on[:, None].astype(int))), self.bait * ~on
+        turn.reward += paid
+        turn.ended.reward += paid[turn.ended.agents]
+        return turn
+
+
 class Lottery(Lesson):
     """Eight tickets, each of which pays a draw around 0: whatever critics promise is over-estimated."""
 
@@ -243,7 +262,7 @@ class Lottery(Lesson):
 
 
 class Needle(Lesson):
-    """Pays 1 where both actions exceed 0.97 and nothing elsewhere; a fresh policy does so once in 3,000 steps."""
+    """Pays 1 where both actions exceed 0.98 and nothing elsewhere; a fresh policy hardly ever does so."""
 
     spec = Spec((Sensor("x", (1,)),), 2)
 
@@ -255,9 +274,40 @@ class Needle(Lesson):
         self.x = np.ones((self.n_agents, 1))
 
     def answer(self, action):
-        hit = (action.continuous > 0.97).all(-1)
+        hit = (action.continuous > 0.98).all(-1)
         self.found += int(hit.sum())
         return hit
+
+
+class Wheel(Lesson):
+    """A wheel turns at a hidden speed, and at the last step the question is how fast: -(a - speed)^2, silence -0.33.
+
+    Its place is seen, as cosine and sine; one place says nothing of the speed, two of them do. Nothing is asked before
+    `silent` turns have passed: rewards come late. `earned` holds the rewards of all questions, the learning curve.
+    """
+
+    def __init__(self, n_agents: int = 8, silent: int = 0):
+        super().__init__(n_agents)
+        self.spec = Spec((Sensor("x", (3,)),), 1)
+        self.silent, self.turns, self.earned = silent, 0, []
+
+    def reset(self, seed=None) -> Turn:
+        self.angle, self.speed = np.zeros(self.n_agents), np.zeros(self.n_agents)
+        return super().reset(seed)
+
+    def ask(self):
+        begins = self.t == 0
+        self.angle += 2.5 * self.speed
+        self.speed[begins] = self.rng.uniform(-1, 1, begins.sum())
+        self.angle[begins] = self.rng.uniform(-np.pi, np.pi, begins.sum())
+        self.asked = (self.t == self.limit - 1) & (self.turns >= self.silent)
+        self.x = np.stack([np.cos(self.angle), np.sin(self.angle), self.asked], -1)
+        self.turns += 1
+
+    def answer(self, action):
+        reward = np.where(self.asked, -((action.continuous[:, 0] - self.speed) ** 2), 0)
+        self.earned += list(reward[self.asked])
+        return reward
 
 
 class Symbols(Lesson):
