@@ -144,6 +144,36 @@ class Forbidden(Lesson):
         return self.x[rows, action.discrete[:, 0]]
 
 
+class Promise(Lesson):
+    """A room in which choice 2 pays 1, and a way to the same room that forbids it there: only the mask tells.
+
+    Half of the episodes begin in the room. The others begin at the door: choice 0 pays 0.5 and ends, the rest leads
+    into the room, where the legal choices pay nothing. The optimum is 0.75; who values what is forbidden gets 0.5.
+    """
+
+    spec = Spec((Sensor("x", (2,)),), 0, (3,))
+
+    def reset(self, seed=None) -> Turn:
+        self.inside = self.came = np.zeros(self.n_agents, bool)
+        return super().reset(seed)
+
+    def ask(self):
+        self.inside = self.came | (self.rng.random(self.n_agents) < 0.5)
+        self.x = np.eye(2)[self.inside.astype(int)]
+        self.mask = np.ones((self.n_agents, 3), bool)
+        self.mask[self.came, 2] = False
+
+    def step(self, action: Action) -> Turn:
+        d, obs = action.discrete[:, 0], np.eye(2, dtype=np.float32)[self.inside.astype(int)]
+        reward = np.where(self.inside, 1.0 * (d == 2), 0.5 * (d == 0)).astype(np.float32)
+        over = self.inside | (d == 0)
+        self.came = ~over
+        self.ask()
+        turn = self._turn(reward, over)
+        turn.ended.obs["x"], turn.ended.discount = obs[over], np.zeros(over.sum(), np.float32)
+        return turn
+
+
 class Detour(Lesson):
     """Take 0.5 and end, or go on to two gates, each of which pays 0.5 at the right choice and -1 at the wrong one.
 
@@ -261,22 +291,21 @@ class Lottery(Lesson):
         return self.rng.normal(size=self.n_agents)
 
 
-class Needle(Lesson):
-    """Pays 1 where both actions exceed 0.98 and nothing elsewhere; a fresh policy hardly ever does so."""
+class Keys(Lesson):
+    """512 keys, none of which pays; `tried` holds those that were tried. Whoever searches well takes others first."""
 
-    spec = Spec((Sensor("x", (1,)),), 2)
+    spec = Spec((Sensor("x", (1,)),), 0, (512,))
 
     def __init__(self, n_agents: int = 4):
         super().__init__(n_agents)
-        self.found = 0
+        self.tried = set()
 
     def ask(self):
         self.x = np.ones((self.n_agents, 1))
 
     def answer(self, action):
-        hit = (action.continuous > 0.98).all(-1)
-        self.found += int(hit.sum())
-        return hit
+        self.tried.update(action.discrete[:, 0].tolist())
+        return np.zeros(self.n_agents)
 
 
 class Wheel(Lesson):

@@ -14,7 +14,7 @@ from sac.extras.curiosity import Curiosity
 from sac.extras.rnd import RND
 from sac.nets.noisy import NoisyDense
 from sac.ops.discrete_choice import ByCritic
-from tests.learning.lessons import Corridor, Needle, Tempting, mean_return, train
+from tests.learning.lessons import Corridor, Keys, Tempting, mean_return, train
 
 pytestmark = [pytest.mark.learning, pytest.mark.timeout(400)]
 STEPS = 20_000
@@ -44,16 +44,16 @@ def test_novelty_as_a_reward_leads_there(extras):
     assert times > 20 and final == 1
 
 
-def found(extras=None, seed=0) -> int:
-    env = Needle()
-    train(env, 2400, seed=seed, random_steps=0, learning_rate=1e-3, updates_per_step=0.25, extras=extras)
-    return env.found
+def tried(extras=None, seed=0) -> int:
+    env = Keys()
+    train(env, 1200, seed=seed, random_steps=0, learning_rate=1e-3, extras=extras)
+    return len(env.tried)
 
 
-def test_the_most_novel_of_many_samples_finds_a_needle_that_the_policy_alone_does_not():
-    """Choosing is no plan, so a corridor gains little from it; a rare action gains."""
-    assert found() <= 1
-    assert found(lambda build, spec: [RND(build, spec, 256, temperature=0.2, bonus=0.0)]) >= 5
+def test_the_most_novel_of_many_samples_tries_keys_that_the_policy_alone_leaves():
+    """Choosing is no plan, so a corridor gains little from it; what was not tried yet gains."""
+    # measured with three seeds 325, 346, 324 of 512 keys against 244, 242, 237
+    assert tried(lambda build, spec: [RND(build, spec, 64, temperature=0.2, bonus=0.0)]) > 1.2 * tried()
 
 
 class NoisyQ(keras.layers.Layer):
@@ -76,5 +76,6 @@ def test_noise_in_the_weights_of_critics_explores_without_epsilon():
     """The setting of arXiv:1706.10295: greedy critics, whose only exploration is their noise."""
     nn = ModuleType("noisy")
     nn.ModelQ, nn.__file__ = NoisyQ, "noisy.py"
+    # measured with two seeds 60 and 40 times with noise, never without
     assert reached_in_spite_of_bait() == 0
-    assert reached_in_spite_of_bait(module=nn, kwargs={"ModelQ": {}}) >= 5
+    assert reached_in_spite_of_bait(module=nn, kwargs={"ModelQ": {}}) >= 10

@@ -10,6 +10,7 @@ import pytest
 from sac.behaviour import Epsilon
 from sac.ops.discrete_choice import ByCritic
 from tests.learning.lessons import (
+    Detour,
     Forbidden,
     Lottery,
     Paid,
@@ -17,6 +18,7 @@ from tests.learning.lessons import (
     Signal,
     Symbols,
     TwoQuestions,
+    mean_return,
     score,
     train,
     value,
@@ -45,6 +47,12 @@ def test_critics_alone_answer_two_questions():
 
 def test_critics_alone_take_the_best_legal_choice():
     assert score(train(Forbidden(), 4000, choice=ByCritic, epsilon=EPSILON), Forbidden()) > 0.08  # optimum 0.2
+
+
+def test_critics_alone_see_past_what_the_random_behaviour_did():
+    """The target takes the best choice in the next state, not the one that was made or an average: 1, else 0.5."""
+    agent = train(Detour(), 4000, random_steps=10**9, choice=ByCritic)
+    assert mean_return(agent, Detour()) == pytest.approx(1)
 
 
 def test_a_clip_of_the_size_of_returns_learns_them_and_a_small_one_holds_the_critics_back():
