@@ -76,6 +76,6 @@ def test_noise_in_the_weights_of_critics_explores_without_epsilon():
     """The setting of arXiv:1706.10295: greedy critics, whose only exploration is their noise."""
     nn = ModuleType("noisy")
     nn.ModelQ, nn.__file__ = NoisyQ, "noisy.py"
-    # measured with two seeds 60 and 40 times with noise, never without
+    # measured with three seeds 60, 40, 68 times with noise, never without
     assert reached_in_spite_of_bait() == 0
     assert reached_in_spite_of_bait(module=nn, kwargs={"ModelQ": {}}) >= 10
