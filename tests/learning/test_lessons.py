@@ -49,7 +49,7 @@ def test_masked_choice_takes_the_best_legal_one():
 
 
 def test_what_is_forbidden_is_not_hoped_for():
-    # optimum 0.75 on average
+    # optimum 0.75 on average; these 256 episodes allow 0.777, measured with all three seeds
     agent = train(Promise(), 4000)
     assert mean_return(agent, Promise(), 256) > 0.65
 
