@@ -144,6 +144,36 @@ class Forbidden(Lesson):
         return self.x[rows, action.discrete[:, 0]]
 
 
+class Promise(Lesson):
+    """A room in which choice 2 pays 1, and a way to the same room that forbids it there: only the mask tells.
+
+    Half of the episodes begin in the room. The others begin at the door: choice 0 pays 0.5 and ends, the rest leads
+    into the room, where the legal choices pay nothing. The optimum is 0.75; who values what is forbidden gets 0.5.
+    """
+
+    spec = Spec((Sensor("x", (2,)),), 0, (3,))
+
+    def reset(self, seed=None) -> Turn:
+        self.inside = self.came = np.zeros(self.n_agents, bool)
+        return super().reset(seed)
+
+    def ask(self):
+        self.inside = self.came | (self.rng.random(self.n_agents) < 0.5)
+        self.x = np.eye(2)[self.inside.astype(int)]
+        self.mask = np.ones((self.n_agents, 3), bool)
+        self.mask[self.came, 2] = False
+
+    def step(self, action: Action) -> Turn:
+        d, obs = action.discrete[:, 0], np.eye(2, dtype=np.float32)[self.inside.astype(int)]
+        reward = np.where(self.inside, 1.0 * (d == 2), 0.5 * (d == 0)).astype(np.float32)
+        over = self.inside | (d == 0)
+        self.came = ~over
+        self.ask()
+        turn = self._turn(reward, over)
+        turn.ended.obs["x"], turn.ended.discount = obs[over], np.zeros(over.sum(), np.float32)
+        return turn
+
+
 class Detour(Lesson):
     """Take 0.5 and end, or go on to two gates, each of which pays 0.5 at the right choice and -1 at the wrong one.
 
@@ -230,6 +260,25 @@ class Corridor(Lesson):
         return turn
 
 
+class Tempting(Corridor):
+    """A corridor in which each step back pays a little at once; which choice leads onward differs from cell to cell.
+
+    So neither a policy that prefers one choice everywhere nor one that takes what pays first gets to the end (Osband et
+    al., arXiv:1908.03568, "deep sea").
+    """
+
+    def __init__(self, n_agents: int = 4, length: int = 8, limit: int = 16, bait: float = 0.02):
+        super().__init__(n_agents, length, limit)
+        self.bait, self.onward = bait, np.random.default_rng(0).integers(0, 2, length)
+
+    def step(self, action: Action) -> Turn:
+        on = action.discrete[:, 0] == self.onward[self.place]
+        turn, paid = super().step(action._replace(discrete=on[:, None].astype(int))), self.bait * ~on
+        turn.reward += paid
+        turn.ended.reward += paid[turn.ended.agents]
+        return turn
+
+
 class Lottery(Lesson):
     """Eight tickets, each of which pays a draw around 0: whatever critics promise is over-estimated."""
 
@@ -242,22 +291,52 @@ class Lottery(Lesson):
         return self.rng.normal(size=self.n_agents)
 
 
-class Needle(Lesson):
-    """Pays 1 where both actions exceed 0.97 and nothing elsewhere; a fresh policy does so once in 3,000 steps."""
+class Keys(Lesson):
+    """512 keys, none of which pays; `tried` holds those that were tried. Whoever searches well takes others first."""
 
-    spec = Spec((Sensor("x", (1,)),), 2)
+    spec = Spec((Sensor("x", (1,)),), 0, (512,))
 
     def __init__(self, n_agents: int = 4):
         super().__init__(n_agents)
-        self.found = 0
+        self.tried = set()
 
     def ask(self):
         self.x = np.ones((self.n_agents, 1))
 
     def answer(self, action):
-        hit = (action.continuous > 0.97).all(-1)
-        self.found += int(hit.sum())
-        return hit
+        self.tried.update(action.discrete[:, 0].tolist())
+        return np.zeros(self.n_agents)
+
+
+class Wheel(Lesson):
+    """A wheel turns at a hidden speed, and at the last step the question is how fast: -(a - speed)^2, silence -0.33.
+
+    Its place is seen, as cosine and sine; one place says nothing of the speed, two of them do. Nothing is asked before
+    `silent` turns have passed: rewards come late. `earned` holds the rewards of all questions, the learning curve.
+    """
+
+    def __init__(self, n_agents: int = 8, silent: int = 0):
+        super().__init__(n_agents)
+        self.spec = Spec((Sensor("x", (3,)),), 1)
+        self.silent, self.turns, self.earned = silent, 0, []
+
+    def reset(self, seed=None) -> Turn:
+        self.angle, self.speed = np.zeros(self.n_agents), np.zeros(self.n_agents)
+        return super().reset(seed)
+
+    def ask(self):
+        begins = self.t == 0
+        self.angle += 2.5 * self.speed
+        self.speed[begins] = self.rng.uniform(-1, 1, begins.sum())
+        self.angle[begins] = self.rng.uniform(-np.pi, np.pi, begins.sum())
+        self.asked = (self.t == self.limit - 1) & (self.turns >= self.silent)
+        self.x = np.stack([np.cos(self.angle), np.sin(self.angle), self.asked], -1)
+        self.turns += 1
+
+    def answer(self, action):
+        reward = np.where(self.asked, -((action.continuous[:, 0] - self.speed) ** 2), 0)
+        self.earned += list(reward[self.asked])
+        return reward
 
 
 class Symbols(Lesson):
