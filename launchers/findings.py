@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,9 @@ def _pictures(study: optuna.Study, search: Search, folder: Path) -> list[Path]:
     made = []
     for name, plot in plots.items():
         try:
-            axes = plot()
+            with warnings.catch_warnings():  # of a parameter that took one value only
+                warnings.simplefilter("ignore")
+                axes = plot()
             figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
             figure.set_size_inches(max(8, 1.5 * len(search.space.distributions)), 5)
             if name == "parallel":
