@@ -304,7 +304,8 @@ class Training:
         scores = self.evaluator.scores
         return {
             "reason": reason,
-            "success": reason == "solved" or (self.config.eval.stop_return is None and not self.interruption.requested),
+            "success": reason == "solved"
+            or (self.config.eval.stop_return is None and reason != "pruned" and not self.interruption.requested),
             "objective": scores.mean,
             "eval_return_mean": scores.mean,
             "eval_return_std": float(np.std(scores.returns)) if scores.returns else None,
