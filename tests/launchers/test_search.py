@@ -70,6 +70,7 @@ def test_what_is_drawn_depends_on_seed_and_history_alone(tmp_path, sampler):
             one.run(by(lambda job: done(value_of(job))))
         drawn.append([trial.params for trial in one.study.trials])
     assert drawn[0] == drawn[1] != drawn[2]
+    assert len({params["sac.learning_rate"] for params in drawn[0]}) == 5
 
 
 def test_a_job_that_fails_or_has_no_finite_value_makes_its_trial_fail_and_the_search_goes_on(tmp_path):
