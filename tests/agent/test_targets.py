@@ -218,7 +218,7 @@ def test_no_gradient_flows_through_the_targets(trace, monkeypatch):
         assert all(g is None for g in found[len(nets.critic_weights) :])
 
     monkeypatch.setattr(agent, "_train_critics", instead)
-    monkeypatch.setattr(agent, "_improve_policy", lambda *args: (tf.constant(0.0), (args[-1], args[-1])))
+    monkeypatch.setattr(agent, "_improve_policy", lambda *args: (tf.constant(0.0), (args[-1],) * 2, tf.constant(0.0)))
     monkeypatch.setattr(agent, "_adjust_temperatures", lambda *args: None)
     monkeypatch.setattr(agent, "_move_targets", lambda: None)
     seen = watched_update(agent, batch, monkeypatch)
@@ -280,7 +280,8 @@ def test_policy_loss_takes_the_online_critics_on_fresh_actions():
     alpha_c, alpha_d = np.exp(np.array(agent.temperatures.log_alpha))
     value = (q * p).sum(-1) - alpha_d * (p * np.log(p)).sum(-1) - alpha_c * pi.continuous_log_prob(raw)
     z, mask = tf.constant(z), tf.ones((B, M, 3), tf.bool)
-    loss, (entropy_c, entropy_d) = agent._improve_policy(z, z, mask, valid)
+    loss, (entropy_c, entropy_d), saturated = agent._improve_policy(z, z, mask, valid)
+    assert float(saturated) == pytest.approx((np.abs(np.tanh(raw)) > 0.99).mean())
     assert float(loss) == pytest.approx(-float(np.mean(value)), rel=1e-4)
     np.testing.assert_allclose(entropy_c, -pi.continuous_log_prob(raw), rtol=1e-5)
     np.testing.assert_allclose(entropy_d, -(p * np.log(p)).sum(-1), rtol=1e-5)

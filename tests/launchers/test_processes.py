@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -12,8 +13,8 @@ import numpy as np
 import pytest
 
 from launchers.job import DONE, FAILED, INTERRUPTED, RUNNING, read_status
-from tests.launchers.multiruns import PENDULUM, Multirun
-from tests.runs.short_runs import RunFiles, Runner
+from tests.launchers.multiruns import ENV, PENDULUM, ROOT, Multirun
+from tests.runs.short_runs import RunFiles
 
 pytestmark = pytest.mark.timeout(290)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -33,9 +34,7 @@ def multirun(tmp_path):
         each.end()
 
 
-def test_jobs_in_parallel_give_the_bits_of_single_runs_and_those_that_fail_stop_nobody(
-    tmp_path, multirun, monkeypatch, capfd
-):
+def test_jobs_in_parallel_give_the_bits_of_single_runs_and_those_that_fail_stop_nobody(tmp_path, multirun):
     done = multirun("repeat=range(2)", "seed=3", "sac.gamma=2,0.9")
     assert done.wait() == 1
     assert "2 of 4 jobs failed" in done.said and "Traceback" not in done.said
@@ -53,8 +52,8 @@ def test_jobs_in_parallel_give_the_bits_of_single_runs_and_those_that_fail_stop_
     # the same seed on its own
     single = tmp_path / "single"
     single.mkdir()
-    go = Runner(monkeypatch, capfd, single)
-    go.ok(*PENDULUM, "base.name=s", "seed=3", "repeat=1", "sac.gamma=0.9")
+    words = [sys.executable, ROOT / "run.py", *PENDULUM, "base.name=s", "seed=3", "repeat=1", "sac.gamma=0.9"]
+    subprocess.run(words, cwd=single, env=os.environ | ENV, check=True, timeout=120, stdout=subprocess.DEVNULL)
     (job,) = [run for run in done.runs if run.path.name.endswith("-3")]
     ours, alone = job.arrays(), RunFiles(single / "m" / "pendulum" / "s").arrays()
     assert ours.keys() == alone.keys() and len(ours) > 20
