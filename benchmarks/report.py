@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+
+from sac import source
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -18,16 +19,7 @@ Row = Sequence[object]
 
 def commit() -> str:
     """The short commit of this working copy, with `+` when files differ from it; `unknown` outside git."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=30)
-        return done.stdout.strip()
-
-    try:
-        head = git("rev-parse", "--short", "HEAD")
-        return f"{head}{'+' * bool(git('status', '--porcelain', '-uno'))}" if head else "unknown"
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
+    return source.commit() or "unknown"
 
 
 def cpu() -> str:
