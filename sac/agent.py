@@ -346,6 +346,15 @@ class Agent:
         """Puts `state()` back. Raises UserError when the networks have another shape than what was saved."""
         saving.assign(self._variables(), arrays)
 
+    def acting_variables(self, judges: bool = False) -> dict:
+        """What another process needs to act as this one does, by name; with `judges` also for TD errors."""
+        layers = self.nets.parts()
+        names = {"rep", "policy", "normalizer"}
+        if judges or not self.choice.trained:  # then the critics choose
+            names |= {name for name in layers if name.startswith("critic")}
+        owners = {name: layer for name, layer in layers.items() if judges or name in names} | self.extras.layers()
+        return saving.variables(owners | ({"temperatures": self.temperatures} if judges else {}))
+
     def _variables(self) -> dict:
         optimizers = {f"optimizer_{name}": optimizer for name, (optimizer, _) in self.trained.items()}
         owners = self.nets.parts() | self.extras.layers() | {"temperatures": self.temperatures} | optimizers

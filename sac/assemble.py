@@ -16,11 +16,12 @@ from sac.config import Config
 from sac.errors import UserError
 from sac.moments import Moments
 from sac.offline import fill
-from sac.replay import Limiter, Prioritized, Replay, Uniform, check_capacity
+from sac.replay import Limiter, Prioritized, Replay, Sampler, Uniform, check_capacity
+from sac.replay.durable import DurableReplay
 from sac.run_folder import RunFolder
 from sac.track.observer import Observer
 from sac.track.tracker import Tracker
-from sac.types import Env, Spec
+from sac.types import Env, Sensor, Spec
 
 log = logging.getLogger(__name__)
 EVALUATION_SEED = 1_000_003  # evaluation plays other episodes than training does
@@ -132,7 +133,12 @@ def make_extras(config: Config, build, spec: Spec):
 
 def make_moments(config: Config, spec: Spec) -> Moments:
     """Statistics of what normalisation needs; of nothing without it."""
-    return Moments([s for s in spec.sensors if s.normalizable] if config.sac.use_normalization else [])
+    return Moments(moment_sensors(config, spec))
+
+
+def moment_sensors(config: Config, spec: Spec) -> list[Sensor]:
+    """Of what statistics are kept: of nothing without normalisation."""
+    return [s for s in spec.sensors if s.normalizable] if config.sac.use_normalization else []
 
 
 def make_tracker(config: Config, folder: RunFolder, resumed_at: int, console: Console, observer: Observer) -> Tracker:
@@ -172,17 +178,39 @@ def model_files(folder: RunFolder) -> dict[str, Path]:
 
 def make_replay(config: Config, spec: Spec, state_size: int, n_agents: int, seed: int) -> Replay:
     """Ring and sampler. Raises UserError when capacity or memory does not suffice."""
+    sampler, (steps, burn_in) = make_sampler(config, n_agents), window(config)
+    return Replay(spec, state_size, sampler, steps=steps, burn_in=burn_in, seed=seed)
+
+
+def make_durable_replay(config: Config, spec: Spec, state_size: int, folder: Path) -> DurableReplay:
+    """The ring of a cell, in files. Raises UserError when capacity, memory or disk do not suffice."""
+    base, (steps, burn_in) = config.base, window(config)
+    sampler = make_sampler(config, base.n_agents * base.max_actors_each_learner)
+    seed = config.sac.seed or 0
+    return DurableReplay(spec, state_size, sampler, folder, steps=steps, burn_in=burn_in, seed=seed)
+
+
+def window(config: Config) -> tuple[int, int]:
+    """Steps T of a window from its first trained row, and those before it."""
+    return config.sac.sequence_length + config.sac.n_step - 1, config.sac.burn_in_step
+
+
+def judges(config: Config) -> bool:
+    """Whether actors work out the TD errors of what they send."""
+    return config.replay.initial_priority == "td_error" and config.sac.use_priority and config.replay.alpha > 0
+
+
+def make_sampler(config: Config, n_agents: int) -> Sampler:
+    """Raises UserError when capacity does not suffice for `n_agents` streams."""
     r, s = config.replay, config.sac
-    steps = s.sequence_length + s.n_step - 1
-    check_capacity(r.capacity, n_agents, steps, s.burn_in_step)
+    steps, burn_in = window(config)
+    check_capacity(r.capacity, n_agents, steps, burn_in)
     if s.use_priority and r.alpha > 0:
-        sampler = Prioritized(
+        return Prioritized(
             r.capacity, alpha=r.alpha, beta=r.beta, beta_increment_per_sampling=r.beta_increment_per_sampling,
             td_error_min=r.td_error_min, td_error_max=r.td_error_max,
         )  # fmt: skip
-    else:
-        sampler = Uniform(r.capacity)
-    return Replay(spec, state_size, sampler, steps=steps, burn_in=s.burn_in_step, seed=seed)
+    return Uniform(r.capacity)
 
 
 def fill_replay(config: Config, env: Env, replay: Replay, state_size: int, moments: Moments) -> None:

@@ -89,6 +89,9 @@ class Replay:
     beta_increment_per_sampling: float = at_least(0)
     td_error_min: float = positive()
     td_error_max: float = positive()
+    initial_priority: str = one_of("largest", "td_error")
+    limiter: str = one_of("bucket", "ratio", "free")
+    max_lead: int = at_least(1)
     learning_starts: int | None = at_least(0)
     random_steps: int = at_least(0)
     save: bool = key()
@@ -155,6 +158,10 @@ class Sac:
 
 @dataclass
 class Net:
+    directory: str = one_of("file", "static")
+    bind: str = key()
+    keys: str | None = key()
+    number: int = at_least(1)
     evolver_host: str = key()
     evolver_port: int = between(0, 65535)
     learner_host: str = key()
@@ -187,7 +194,7 @@ class Track:
 
 @dataclass
 class Config:
-    role: str = one_of("train", "play")
+    role: str = one_of("train", "play", "replay", "learner", "actor")
     ckpt: Any = key("null | auto | latest | best | a step", lambda x: x in ("auto", "latest", "best") or type(x) is int)
     render: Any = key("false | true | window | video", lambda x: x in (False, True, "window", "video"))
     seed: int | None = between(0, 2**31 - 1)

@@ -36,9 +36,12 @@ class Progress:
         self.lost += experience.lost
         for episode in experience.episodes:
             if episode.complete:
-                self.episodes += 1
-                self._returns.append(episode.total_reward)
-                self._lengths.append(episode.length)
+                self.episode_ended(episode.total_reward, episode.length)
+
+    def episode_ended(self, total_reward: float, length: int) -> None:
+        self.episodes += 1
+        self._returns.append(total_reward)
+        self._lengths.append(length)
 
     def news(self) -> dict[str, float]:
         """Mean return and length of the latest training episodes, if some ended since the last time (not too often)."""

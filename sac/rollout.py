@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from sac.clock import Clock
-from sac.types import Action, Choice, Env, Spec, Step, Turn, no_endings
+from sac.types import Action, Choice, Env, Spec, Step, Turn, joined, no_endings
 
 
 class Behaviour(Protocol):
@@ -299,12 +299,7 @@ class _Slots:
 
     def joined(self, steps: list[Step]) -> Step:
         """All rows of a turn as one Step, in order."""
-        if len(steps) == 1:
-            return steps[0]
-        if not steps:
-            nobody = np.zeros(0, np.int64)
-            obs = {name: x[:0] for name, x in self.obs.items()}
-            return self.final(nobody, obs, self.mask[:0], self.state[:0], self.previous[:0])
-        obs = {name: np.concatenate([s.obs[name] for s in steps]) for name in steps[0].obs}
-        columns = {f: np.concatenate([getattr(s, f) for s in steps]) for f in Step._fields if f != "obs"}
-        return Step(obs=obs, **columns)
+        if steps:
+            return joined(steps)
+        obs = {name: x[:0] for name, x in self.obs.items()}
+        return self.final(np.zeros(0, np.int64), obs, self.mask[:0], self.state[:0], self.previous[:0])

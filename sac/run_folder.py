@@ -23,6 +23,8 @@ from sac.validation import check_value, unknown_key
 
 log = logging.getLogger(__name__)
 THIS_CALL = ("role", "ckpt", "render", "base.name", "base.models")  # of the command, never of the stored config
+CELL = ("replay", "learner", "actor", "evolver")  # roles that share a run
+OF_THE_PROCESS = ("base.threads", "base.port", *(key for key in all_keys() if key.startswith("net.")))  # and differ in
 FREE_FORM = ("reset", "random_params")  # sections with names of the user's own
 OF_THE_RUN = ("seed", "sac.seed", "repeat")  # a resumed run keeps its own, so that a command can be repeated
 MOMENT = "SAC_MOMENT"  # environment variable: the moment that a multirun's parent has fixed for all its jobs
@@ -74,6 +76,12 @@ class RunFolder:
             raise UserError(f"cannot write the run folder {self.path}: {error.strerror or error}") from error
         self.write_config(config)
 
+    def role_log(self, name: str) -> Path:
+        """The log file of one of several roles."""
+        folder = self.path / "roles"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{name}.log"
+
     def own_networks(self) -> Path | None:
         """The copy of nn.py; None for a run with the default networks."""
         return self.networks.absolute() if self.networks.exists() else None
@@ -123,7 +131,7 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
         return composed  # validation says what is wrong
     for key in (*THIS_CALL, "base.scene"):
         check_value(key, OmegaConf.select(composed, key))
-    wants_stored = composed.role != "train" or composed.ckpt not in (None, "auto")
+    wants_stored = composed.role == "play" or composed.ckpt not in (None, "auto")
     if job is not None:
         composed.base.name = _name_in_multirun(composed, job, wants_stored)
     folder = RunFolder.of(composed)
@@ -132,7 +140,7 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
             return composed
         missing = "no run was named" if "{time}" in composed.base.name else f"there is no run {folder.path}"
         raise UserError(f"{missing}; {_others(folder.path.parent)}")
-    if composed.role == "train" and composed.ckpt is None:
+    if composed.role != "play" and composed.ckpt is None:
         return composed
     return _changed(_read(folder.config), composed, overrides)
 
@@ -166,14 +174,14 @@ def _changed(stored: DictConfig, composed: DictConfig, overrides: Mapping[str, o
         holder = OmegaConf.select(stored, section) if section else stored
         if holder is not None and leaf not in holder:
             OmegaConf.update(stored, key, OmegaConf.select(composed, key), force_add=True)
-    for key in THIS_CALL:
+    for key in (*THIS_CALL, *(OF_THE_PROCESS if composed.role in CELL else ())):
         OmegaConf.update(stored, key, OmegaConf.select(composed, key))
     for key, value in overrides.items():
-        if key in THIS_CALL or (key in OF_THE_RUN and composed.role == "train"):
+        if key in THIS_CALL or (key in OF_THE_RUN and composed.role != "play"):
             continue
         free = field_of(key) is None  # reset.x, base.nn_kwargs.ModelQ.hidden ...
         OmegaConf.update(stored, key, value, force_add=free, merge=free)
-    if "seed" in overrides and "sac.seed" not in overrides and composed.role != "train":
+    if "seed" in overrides and "sac.seed" not in overrides and composed.role == "play":
         stored.sac.seed = composed.seed
     return stored
 

@@ -6,7 +6,7 @@ Letters: k agents of one turn, n candidates of an action, B batch, T window step
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -168,6 +168,15 @@ class Step(NamedTuple):
     reward: np.ndarray  # [k] float32
     discount: np.ndarray  # [k] float32: 0 after a true end, else 1
     last: np.ndarray  # [k] bool: a final observation, no action
+
+
+def joined(steps: Sequence[Step]) -> Step:
+    """Rows of several Steps (at least one) as one Step, in order."""
+    if len(steps) == 1:
+        return steps[0]
+    obs = {name: np.concatenate([s.obs[name] for s in steps]) for name in steps[0].obs}
+    columns = {f: np.concatenate([getattr(s, f) for s in steps]) for f in Step._fields if f != "obs"}
+    return Step(obs=obs, **columns)
 
 
 class Batch(NamedTuple):

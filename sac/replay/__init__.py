@@ -1,13 +1,14 @@
 """Replay memory: NumPy only."""
 
 from sac.replay.foreign import fitted
-from sac.replay.limiter import Limiter
+from sac.replay.limiter import Free, Limiter
 from sac.replay.memory import check_capacity, check_memory
 from sac.replay.prioritized import Prioritized
 from sac.replay.replay import Replay, Sampler, columns
 from sac.replay.uniform import Uniform
 
 __all__ = [
+    "Free",
     "Limiter",
     "Prioritized",
     "Replay",

@@ -76,3 +76,17 @@ class Limiter:
         """Continues from `state`; a changed rate keeps the credit as nearly as its unit allows."""
         self.steps, self.earning_steps, self.updates = (scalars[k] for k in ("steps", "earning_steps", "updates"))
         self._credit = int(Fraction(scalars["credit"]) * self._unit)
+
+
+class Free(Limiter):
+    """Lets the learner go on without pause once `learning_starts` transitions have come."""
+
+    def earn(self, n: int, ready: bool) -> None:
+        super().earn(n, ready)
+        self._credit = 0
+
+    def take(self) -> bool:
+        if self.steps < max(1, self.learning_starts):
+            return False
+        self.updates += self.updates_per_call
+        return True

@@ -20,6 +20,9 @@ class Observer:
     def progress(self, step: int, updates: int) -> None:
         pass
 
+    def note(self, text: str) -> None:
+        """What this process is doing, in a few words."""
+
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         pass
 

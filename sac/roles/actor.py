@@ -1,0 +1,214 @@
+"""The role `actor`: plays, and sends what happened to the replay."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import partial
+
+import numpy as np
+from rich.console import Console
+
+from sac import assemble
+from sac.config import Config
+from sac.errors import UserError
+from sac.interruption import Interruption
+from sac.networks_file import find_networks
+from sac.roles.resilient import Resilient
+from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys
+from sac.rollout import Episode, Rollout
+from sac.run_folder import RunFolder
+from sac.run_log import run_log
+from sac.track.observer import Observer
+from sac.types import Choice, Env, Noise, Spec
+from sac.wire.client import Client
+from sac.wire.inserting import Inserter
+from sac.wire.kinds import control, learner_codec
+from sac.wire.peer import Me
+from sac.wire.policy_client import PolicyClient
+
+log = logging.getLogger(__name__)
+REPORT = 1.0  # seconds between two reports
+DRAIN = 5.0  # seconds for the last rows to be stored when the actor ends
+EVALUATION_PORTS = 10  # the learner's evaluation looks for its ports first
+
+
+class Over(Exception):  # noqa: N818 - no error
+    """The run is over, or a signal came, while the actor waited for the learner."""
+
+
+def actor(config: Config, make_env: Callable[..., Env] = assemble.make_env, observer: Observer | None = None) -> None:
+    """Plays until the learner says that the run is over, or a signal comes (then it exits with its code).
+
+    An environment that fails is made anew. Raises UserError when learner or replay refuse this actor.
+    """
+    observer, folder, number = observer or Observer(), cell_folder(config), config.net.number
+    with ExitStack() as stack:
+        own = folder.path / "actors" / str(number)
+        own.mkdir(parents=True, exist_ok=True)
+        observer.began(folder.path, config)
+        stack.enter_context(run_log(folder.role_log(f"actor-{number}") if config.logger_in_file else None, Console()))
+        interruption = stack.enter_context(Interruption())
+        seed = (assemble.run_seed(config) + 7919 * number) % 2**31
+        port = config.base.port + EVALUATION_PORTS * number
+        env = Resilient(partial(make_env, config, seed=seed, port=port, log_folder=own))
+        stack.callback(env.close)
+        playing = Playing(config, folder, env, seed, interruption, observer, stack)
+        with suppress(Over):
+            playing.play()
+        playing.finish()
+        observer.close(interruption.exit_code, interruption.name or "end", {"env_steps": playing.inserter.transitions})
+    if interruption.requested:
+        raise SystemExit(interruption.exit_code)
+
+
+class Playing:
+    """The loop of one actor."""
+
+    def __init__(
+        self, config: Config, folder: RunFolder, env: Env, seed: int, interruption: Interruption, observer: Observer,
+        stack: ExitStack,
+    ):  # fmt: skip
+        self.config, self.interruption, self.observer = config, interruption, observer
+        me, directory, keys = Me("actor", config.net.number), make_directory(config, folder), make_keys(config)
+        description, spec = describe(config, env.spec), env.spec
+        connect = partial(Client, description=description, me=me, directory=directory, keys=keys)
+        to_learner = connect("learner", control())
+        stack.callback(to_learner.close)
+        self._wait_for(to_learner)
+        size, candidates = int(to_learner.told["state_size"]), int(to_learner.told["candidates"])
+        base = config.base
+        if base.update_policy_mode:
+            agent, self._copy = self._own_agent(folder, spec, seed, size)
+            weights = self._copy.schema
+        else:
+            agent, self._copy, weights = Asking(spec, size, candidates), None, {}
+        to_learner.codec = learner_codec(spec, size, candidates, weights)
+        self.policy = PolicyClient(to_learner, self._stop)
+        if self._copy is None:
+            agent.policy = self.policy
+        to_replay = connect("replay", codec_of_replay(config, spec, size))
+        stack.callback(to_replay.close)
+        self.inserter = Inserter(to_replay, self._stop)
+        self._wait_for(to_replay)
+        while self._copy is not None and not self._refresh():
+            self._go_on()
+        self.noise = min(base.noise_increasing_rate * (config.net.number - 1), base.noise_max)
+        life = np.random.SeedSequence((seed, self.policy.transitions)).generate_state(1)[0] % 2**31
+        self.exploring = assemble.make_exploring(config, agent, int(life), self.noise)
+        self.rollout = Rollout(
+            env, self.exploring, max_step_each_iter=base.max_step_each_iter,
+            reset_on_iteration=base.reset_on_iteration, seed=int(life),
+        )  # fmt: skip
+        self._every = base.update_policy_variables_per_step
+        self._fetched = 0
+        self._ended: list[Episode] = []
+        self._told, self._mark = 0.0, (time.monotonic(), 0, 0.0)
+
+    def play(self) -> None:
+        """Until the run is over or a signal comes. Raises Over while waiting for the learner."""
+        while not self._stop():
+            experience = self.rollout.advance()
+            taken = self.inserter.add(experience.step)
+            self._ended += [e for e in experience.episodes if e.complete]
+            self._fetched += taken
+            if self._copy is not None and (
+                experience.iteration_ended if self._every < 0 else self._fetched >= self._every
+            ):
+                self._fetched = 0
+                self._refresh()
+            self._report()
+
+    def finish(self) -> None:
+        """The last rows are stored, if the replay is there."""
+        self.inserter.flush()
+        self.inserter.drain(DRAIN)
+
+    # --- the rest
+
+    def _stop(self) -> bool:
+        return self.interruption.requested or self.policy.client.ended or self.inserter.client.ended
+
+    def _wait_for(self, client: Client) -> None:
+        """Raises Over when a signal or the end of the run comes first."""
+        self.observer.note(f"waits for the {client.server}")
+        while not client.connected:
+            client.pump(0.1)
+            self._go_on(client)
+
+    def _go_on(self, *clients: Client) -> None:
+        if self.interruption.requested or any(client.ended for client in clients):
+            raise Over
+
+    def _own_agent(self, folder: RunFolder, spec: Spec, seed: int, state_size: int):
+        """An agent of this process, and its weights. Raises UserError for other networks than the learner's."""
+        from sac.roles.copied_policy import CopiedPolicy
+
+        config = self.config
+        assemble.start_tensorflow(config.base.threads)
+        networks = folder.own_networks() or find_networks(config.base.nn, config.base.env)
+        agent = assemble.make_agent(config, spec, networks, seed)
+        if agent.state_size != state_size:
+            raise UserError(
+                f"the learner's networks have a recurrent state of {state_size}, these of {agent.state_size}: "
+                "all roles need the same nn.py"
+            )
+        return agent, CopiedPolicy(agent, assemble.judges(config))
+
+    def _refresh(self) -> bool:
+        """Fetches newer weights; False while the learner has none for us."""
+        weights = self.policy.fetch()
+        if weights is not None:
+            self._copy.take(weights)
+        if hasattr(self, "exploring"):
+            self.exploring.steps = max(self.exploring.steps, self.policy.transitions)
+        return self.policy.version > 0
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        if now - self._told < REPORT:
+            return
+        self._told = now
+        then, steps, waited = self._mark
+        self._mark = now, self.inserter.transitions, self.inserter.waited
+        seconds = max(now - then, 1e-9)
+        rate, waiting = (self.inserter.transitions - steps) / seconds, (self.inserter.waited - waited) / seconds
+        counters = {"version": self.policy.version, "steps_per_second": rate, "waiting": waiting}
+        self.policy.client.counters = self.inserter.client.counters = counters
+        self.policy.client.pump()
+        self.policy.report([(e.total_reward, e.length) for e in self._ended])
+        self._ended = []
+        self.observer.progress(self.inserter.transitions, 0)
+        self.observer.note(f"version {self.policy.version}, waits {100 * waiting:.0f} %")
+
+
+class Asking:
+    """An agent that asks the learner: no networks and no TensorFlow in this process."""
+
+    def __init__(self, spec: Spec, state_size: int, candidates: int):
+        self.spec, self.state_size, self.candidates = spec, state_size, candidates
+        self.previous_size = spec.action_size if state_size else 0
+        self.policy: PolicyClient | None = None
+
+    def act(self, obs, mask, previous, state, noise: Noise, seed, epsilon=0.0, extra_std=0.0, explores=True) -> Choice:
+        """As Acting does; raises Over when the run ends meanwhile."""
+        k = len(mask)
+        if k == 0:
+            return self._nobody(state)
+        each = {"epsilon": np.full(k, epsilon, np.float32), "noise": np.full(k, extra_std, np.float32)}
+        asked = {f"obs/{name}": x for name, x in obs.items()}
+        asked |= {"mask": mask, "previous": previous, "state": state, **noise._asdict(), **each}
+        choice = self.policy.choose(asked)
+        if choice is None:
+            raise Over
+        return choice
+
+    def check_noise(self) -> None:
+        """The learner has looked."""
+
+    def _nobody(self, state) -> Choice:
+        nothing = np.zeros((0, self.spec.continuous), np.float32)
+        discrete = np.zeros((0, len(self.spec.branches)), np.int32)
+        return Choice(nothing, nothing, discrete, np.zeros((0, 2), np.float32), state)

@@ -1,0 +1,58 @@
+"""An environment that is made anew when it fails."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+from sac.types import Action, Env, Turn
+
+log = logging.getLogger(__name__)
+FAILURES, SECONDS = 3, 60.0  # so many failures in so many seconds are too many
+
+
+class Resilient:
+    """Hands everything on. Where a step fails its agents are lost, and those of a new environment ask instead.
+
+    The third failure within a minute is raised: then it is not by chance.
+    """
+
+    def __init__(self, make: Callable[[], Env]):
+        self._make = make
+        self._env = make()
+        self.spec, self.n_agents = self._env.spec, self._env.n_agents
+        self._present: set[int] = set()
+        self._failures: deque[float] = deque(maxlen=FAILURES)
+
+    def reset(self, seed: int | None = None) -> Turn:
+        return self._seen(self._env.reset(seed))
+
+    def step(self, action: Action) -> Turn:
+        try:
+            return self._seen(self._env.step(action))
+        except Exception as error:
+            self._failures.append(time.monotonic())
+            if len(self._failures) == FAILURES and self._failures[-1] - self._failures[0] < SECONDS:
+                raise
+            log.warning("the environment failed and is made anew: %s: %s", type(error).__name__, error)
+        self._env.close()
+        self._env = self._make()
+        turn, lost = self._env.reset(), np.array(sorted(self._present), np.int64)
+        self._present = set()
+        turn.lost = np.union1d(turn.lost, lost)
+        return self._seen(turn)
+
+    def render(self):
+        return self._env.render()
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _seen(self, turn: Turn) -> Turn:
+        self._present.difference_update(turn.lost.tolist())
+        self._present.update(turn.agents.tolist())
+        return turn

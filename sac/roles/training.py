@@ -1,0 +1,242 @@
+"""A training run: its loop, evaluations, checkpoints and records, wherever its transitions come from."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import numpy as np
+from rich.console import Console
+
+from sac import assemble
+from sac.checkpoint import Checkpoints, check_disk
+from sac.clock import Clock
+from sac.config import Config
+from sac.errors import UserError
+from sac.evaluator import Evaluator
+from sac.experience import Experience
+from sac.farewell import farewell
+from sac.interruption import Interruption
+from sac.learner import Learner, diverged
+from sac.outlook import Outlook
+from sac.progress import Progress
+from sac.run_folder import RunFolder
+from sac.source import commit
+from sac.track.observer import Observer
+from sac.track.tracker import Tracker
+from sac.types import Env
+
+log = logging.getLogger(__name__)
+
+
+class Training:
+    """The objects of one run and its loop. Steps count transitions of all agents."""
+
+    def __init__(
+        self, config: Config, folder: RunFolder, interruption: Interruption, observer: Observer, *, agent,
+        learner: Learner, experience: Experience, progress: Progress, clock: Clock,
+        evaluation_env: Callable[[], Env],
+    ):  # fmt: skip
+        self.config, self.folder, self.interruption, self.observer = config, folder, interruption, observer
+        self.agent, self.learner, self.experience, self.progress, self.clock = (
+            agent, learner, experience, progress, clock
+        )  # fmt: skip
+        self.checkpoints = Checkpoints(folder.checkpoints)
+        check_disk(folder.path, self._checkpoint_bytes())
+        self.evaluator = Evaluator(
+            config.eval.per_step, config.eval.episodes, config.eval.window, config.sac.seed + assemble.EVALUATION_SEED,
+            evaluation_env, partial(assemble.make_greedy, config, agent), lambda: interruption.requested,
+            partial(Outlook, config.sac.gamma, agent.appraise),
+        )  # fmt: skip
+        self._promising = True
+        self._commit = commit()
+        self._saved: tuple | None = None  # what the last checkpoint on disk stands for
+        self._last_save, self._saved_updates = time.monotonic(), 0
+
+    @property
+    def steps(self) -> int:
+        return self.progress.steps
+
+    # --- the loop
+
+    def run(self, tracker: Tracker) -> str:
+        """Trains to the end and returns why it ended; the last state is saved whatever the reason.
+
+        Raises UserError when training has diverged or the last state could not be saved.
+        """
+        reason = self._limit_reached()
+        while not reason:
+            iteration_ended = self.experience.advance()
+            tracker.progress(self.steps, self.learner.updates)
+            self._report(tracker)
+            if self._evaluation_due(iteration_ended):
+                self._evaluate(tracker)
+            reason = self._end()
+            if not reason:
+                self._save_if_due()
+        if not self.interruption.requested and self.evaluator.behind(self.steps):
+            self._evaluate(tracker)
+            reason = self.interruption.name or ("solved" if self._solved() else reason)
+        self._summarise(tracker)
+        self._save_last()
+        return reason
+
+    def _end(self) -> str:
+        if self.interruption.requested:
+            return self.interruption.name
+        if self._solved():
+            return "solved"
+        return self._limit_reached() or ("" if self._promising else "pruned")
+
+    def _solved(self) -> bool:
+        goal, scores = self.config.eval.stop_return, self.evaluator.scores
+        return goal is not None and scores.full and scores.mean >= goal
+
+    def _limit_reached(self) -> str:
+        base = self.config.base
+        if base.max_step > 0 and self.experience.exhausted(base.max_step):
+            return "max_step"
+        return "max_iter" if 0 < base.max_iter <= self.progress.iterations else ""
+
+    def _report(self, tracker: Tracker) -> None:
+        returns = self.progress.news()
+        if returns:
+            tracker.scalars(returns, self.steps)
+        if self.learner.updates - self.progress.summarised >= self.config.sac.write_summary_per_step:
+            self._summarise(tracker)
+
+    def _summarise(self, tracker: Tracker) -> None:
+        updates = self.learner.updates
+        if updates > self.progress.summarised:
+            self.progress.summarised = updates
+            found = self.learner.metrics() | self.experience.metrics()
+            tracker.scalars(found | self.progress.rates(updates) | self.clock.drain(), self.steps)
+            tracker.images(self.learner.pictures(), self.steps)
+
+    # --- evaluation
+
+    def _evaluation_due(self, iteration_ended: bool) -> bool:
+        """A scene that exists only once (the Unity editor) is evaluated in itself, between iterations."""
+        return self.evaluator.due(self.steps) and (iteration_ended or not self.config.base.editor)
+
+    def _evaluate(self, tracker: Tracker) -> None:
+        with self.clock("evaluate"):
+            statistics = self.evaluator.run(self.steps)
+        if statistics:
+            tracker.scalars(statistics, self.steps)
+            self._promising = self.observer.promising(self.steps, statistics["eval/return"])
+        if self.config.base.editor:  # training goes on in new episodes
+            self.experience.begin_episodes()
+
+    # --- saving
+
+    def _parts(self) -> dict:
+        own = {"agent": self.agent, "limiter": self.learner.limiter, "evaluation": self.evaluator}
+        return own | {"progress": self.progress} | self.experience.parts()
+
+    def _checkpoint_bytes(self) -> int:
+        """Room still needed for two checkpoints with a full memory: the one on disk and the one being written."""
+        arrays, _ = self.agent.state()
+        one = sum(a.nbytes for a in arrays.values()) + self.experience.replay_bytes
+        there = sum(file.stat().st_size for file in self.folder.checkpoints.rglob("*.npz"))
+        return one + max(0, one - there) + 10_000_000
+
+    def _save_if_due(self) -> None:
+        """A disk that refuses costs this checkpoint, not the run."""
+        sac = self.config.sac
+        minutes = (time.monotonic() - self._last_save) / 60
+        if self.learner.updates - self._saved_updates < sac.save_model_per_step and minutes < sac.save_model_per_minute:
+            return
+        try:
+            self._save()
+        except OSError as error:
+            log.warning("this checkpoint could not be written (%s); training goes on, earlier ones stay", error)
+        self._last_save, self._saved_updates = time.monotonic(), self.learner.updates
+
+    def _save_last(self) -> None:
+        if self._saved == self._now():
+            return
+        try:
+            self._save()
+        except OSError as error:
+            raise UserError(
+                f"the last state could not be saved in {self.checkpoints.folder}: {error}; earlier ones stay"
+            ) from error
+
+    def _save(self) -> None:
+        arrays, _ = self.agent.state()
+        lost = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+        if lost:
+            raise diverged(self.learner.updates, ", ".join(lost[:3]))
+        with self.clock("save"):
+            self.checkpoints.save(self._parts(), self.steps, self.evaluator.scores.mean)
+        self._saved = self._now()
+
+    def _now(self) -> tuple:
+        return self.steps, self.learner.updates, tuple(self.evaluator.scores.returns)
+
+    def resume(self, which: str | int) -> None:
+        """Continues from a checkpoint. Raises UserError when none fits."""
+        loaded = self.checkpoints.load(self._parts(), which)
+        self.checkpoints.continue_from(loaded)
+        self._saved = self._now()
+        warning = self.experience.resumed()
+        if warning:
+            log.warning("resumed at step %d: %s", self.steps, warning)
+        self._saved_updates = self.learner.updates
+        self.folder.write_config(self.config)
+
+    def result(self, reason: str) -> dict:
+        """What result.json says."""
+        scores = self.evaluator.scores
+        return {
+            "reason": reason,
+            "success": reason == "solved"
+            or (self.config.eval.stop_return is None and reason != "pruned" and not self.interruption.requested),
+            "objective": scores.mean,
+            "eval_return_mean": scores.mean,
+            "eval_return_std": float(np.std(scores.returns)) if scores.returns else None,
+            "eval_episodes": len(scores.returns),
+            "env_steps": self.steps,
+            "updates": self.learner.updates,
+            "episodes": self.progress.episodes,
+            "iterations": self.progress.iterations,
+            "seconds": round(self.progress.seconds, 1),
+            "seed": self.config.sac.seed,
+            "commit": self._commit,
+        }
+
+
+@contextmanager
+def released_on_failure(folder: RunFolder, is_new: bool):
+    """A new run that could not begin gives its name back."""
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            folder.release()
+        raise
+
+
+def finish(
+    training: Training, config: Config, folder: RunFolder, stack: ExitStack, console: Console, observer: Observer
+) -> dict:
+    """Runs to the end with the config's tracker and writes the result, which it returns."""
+    tracker = stack.enter_context(assemble.make_tracker(config, folder, training.steps, console, observer))
+    reason = training.run(tracker)
+    result = training.result(reason)
+    tracker.close(training.interruption.exit_code, reason, result)
+    folder.write_result(result)
+    return result
+
+
+def say_farewell(config: Config, folder: RunFolder, result: dict, interruption: Interruption) -> float | None:
+    """The last words, and the exit code of a signal; else returns the objective."""
+    print(farewell(config, folder, result), flush=True)
+    if interruption.requested:
+        sys.exit(interruption.exit_code)
+    return result["objective"]

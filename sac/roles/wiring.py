@@ -1,0 +1,73 @@
+"""What the roles of a cell share: how they find one another, what they must agree on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sac.commands import program
+from sac.config import Config
+from sac.errors import UserError
+from sac.replay import Free, Limiter
+from sac.run_folder import RunFolder
+from sac.types import Spec
+from sac.wire.description import Description, described_spec
+from sac.wire.directory import Directory, Fixed, Records
+from sac.wire.keys import Keys
+
+OWN = {  # keys in which roles may differ
+    "sac": {"seed", "write_summary_per_step", "save_model_per_step", "save_model_per_minute", "sample_in_play", "jit"},
+    "replay": {"save", "load"},
+}
+SHARED_BASE = ("env_type", "scene", "nn", "nn_kwargs", "extra_obs", "update_policy_mode")
+
+
+def cell_folder(config: Config) -> RunFolder:
+    """The run's folder. Raises UserError for a name that every role would resolve to another one."""
+    if "{time}" in config.base.name:
+        raise UserError(
+            f"role={config.role} alone needs the name of its run: base.name=..., the same for all its roles "
+            f"(a whole cell: {program()} -m env=... hydra/launcher=roles)"
+        )
+    return RunFolder.of(config)
+
+
+def make_directory(config: Config, folder: RunFolder) -> Directory:
+    net = config.net
+    if net.directory == "static":
+        hosts = {"replay": (net.replay_host, net.replay_port), "learner": (net.learner_host, net.learner_port)}
+        return Fixed(hosts | {"evolver": (net.evolver_host, net.evolver_port)})
+    return Records(folder.path / "net", "127.0.0.1" if net.bind == "0.0.0.0" else net.bind)
+
+
+def make_keys(config: Config) -> Keys | None:
+    return Keys(Path(config.net.keys)) if config.net.keys is not None else None
+
+
+def shared_config(config: Config) -> dict[str, Any]:
+    """Keys on which all roles must agree."""
+    sections = asdict(config)
+    shared = {
+        f"{section}.{name}": value
+        for section, own in OWN.items()
+        for name, value in sections[section].items()
+        if name not in own
+    }
+    shared |= {f"base.{name}": sections["base"][name] for name in SHARED_BASE}
+    return json.loads(json.dumps(shared))
+
+
+def describe(config: Config, spec: Spec, **told: Any) -> Description:
+    return Description(shared_config(config) | described_spec(spec), told)
+
+
+def make_cell_limiter(config: Config) -> Limiter:
+    """Credit for updates in a cell: as much as `replay.max_lead` steps have earned may be open."""
+    r, s = config.replay, config.sac
+    per_step = 1 / config.base.n_agents if s.updates_per_step is None else s.updates_per_step
+    kind = Free if r.limiter == "free" else Limiter
+    return kind(
+        per_step, r.batch_size if r.learning_starts is None else r.learning_starts, s.updates_per_call, r.max_lead
+    )

@@ -1,0 +1,206 @@
+"""The other end of the wire: a line to one server, kept alive through whatever happens to the server."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from sac.errors import UserError
+from sac.wire.codec import VERSION, BadMessage, Codec, Message
+from sac.wire.description import Description
+from sac.wire.directory import Directory
+from sac.wire.keys import Keys
+from sac.wire.peer import LOST, PING, Me, counters_of
+from sac.wire.server import LARGEST
+
+log = logging.getLogger(__name__)
+AGAIN = 0.5  # seconds between two hellos
+COMPLAIN = 5.0, 30.0  # seconds of waiting after which it is said, first and then again
+REFUSED_KEYS = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+
+
+class Client:
+    """Says hello until it is welcome, pings, and begins anew when the server was silent for too long or has moved.
+
+    Read `session`: it counts welcomes, and after each whatever was not answered has to be sent again. `ended` says
+    that the run is over. To be used from one thread. `pump` raises UserError when the server refuses us.
+    """
+
+    def __init__(
+        self, server: str, codec: Codec, description: Description, me: Me, directory: Directory,
+        keys: Keys | None = None,
+    ):  # fmt: skip
+        self.server, self.codec, self.description, self.me = server, codec, description, me
+        self.session, self.ended = 0, False
+        self.counters: Mapping[str, Any] = {}  # what a ping says
+        self.theirs: dict[str, Any] = {}  # what the latest pong said
+        self.told: Mapping[str, Any] = {}  # what the server's description tells
+        self.bad = 0
+        self._directory, self._keys = directory, keys
+        self._context = zmq.Context()
+        self._socket: zmq.Socket | None = None
+        self._monitor: zmq.Socket | None = None
+        self._address: str | None = None
+        self._identity = os.urandom(16)
+        self._welcome = False
+        self._heard = self._said = self._pinged = self._looked = 0.0
+        self._waiting_since: float | None = None
+        self._complained = 0.0
+
+    @property
+    def connected(self) -> bool:
+        """Welcome, and not silent for too long."""
+        return self._welcome
+
+    def pump(self, timeout: float = 0.0) -> list[Message]:
+        """Keeps the line alive and returns what came, after at most `timeout` seconds of waiting."""
+        self._keep()
+        if self._socket is None:
+            time.sleep(min(timeout, 0.1))
+            return []
+        messages: list[Message] = []
+        if self._socket.poll(timeout * 1000):
+            while True:
+                try:
+                    frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                except zmq.Again:
+                    break
+                message = self._take(frames)
+                if message is not None:
+                    messages.append(message)
+        self._check_keys()
+        return messages
+
+    def send(self, frames: list) -> bool:
+        """False when the line is down or full: nothing was sent then."""
+        if not self._welcome:
+            return False
+        try:
+            self._socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return False
+        return True
+
+    def say(self, kind: str, **values: Any) -> bool:
+        return self.send(self.codec.encode(kind, values))
+
+    def close(self, goodbye: bool = True) -> None:
+        """With a goodbye the server does not wait for us."""
+        if goodbye and self._welcome:
+            self.say("bye")
+        self._drop(linger=200)
+        self._context.term()
+
+    # --- the line
+
+    def _keep(self) -> None:
+        now = time.monotonic()
+        if self._welcome and now - self._heard > LOST:
+            log.warning("the %s has not been heard for %.1f s", self.server, now - self._heard)
+            self._drop()
+        if now - self._looked > AGAIN and (self._socket is None or now - self._heard > 1.2 * PING):
+            self._looked = now
+            address = self._directory.find(self.server)
+            if address != self._address or (not self._welcome and now - self._heard > LOST):
+                self._drop()
+                self._address = address
+            if self._socket is None and self._address is not None:
+                self._open()
+        if self._welcome:
+            self._waiting_since = None
+            if now - self._pinged > PING:
+                self._pinged = now
+                self.send(self.codec.say("ping", json.dumps(self.counters)))
+        else:
+            self._greet(now)
+
+    def _greet(self, now: float) -> None:
+        self._waiting_since = now if self._waiting_since is None else self._waiting_since
+        if self._socket is not None and now - self._said > AGAIN:
+            self._said = now
+            me = self.me
+            hello = {
+                "version": VERSION, "role": me.role, "uid": me.uid, "life": me.life, "number": me.number,
+                "hash": self.description.hash,
+            }  # fmt: skip
+            self._reply(self.codec.encode("hello", hello))
+        if now - self._waiting_since > COMPLAIN[0] and now - self._complained > COMPLAIN[1]:
+            self._complained = now
+            log.warning("%s waits for the %s at %s", self.me.uid, self.server, self._address or "an unknown address")
+
+    def _open(self) -> None:
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.ROUTING_ID, self._identity)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        if self._keys is not None:
+            self._keys.protect_client(self._socket)
+        self._monitor = self._socket.get_monitor_socket(REFUSED_KEYS)
+        self._socket.connect(self._address)
+        self._heard = time.monotonic()
+        self._said = 0.0
+
+    def _drop(self, linger: int = 0) -> None:
+        self._welcome = False
+        if self._socket is not None:
+            self._socket.disable_monitor()
+            self._monitor.close(0)
+            self._socket.close(linger)
+            self._socket = None
+
+    def _check_keys(self) -> None:
+        """Raises UserError when the server does not let us in."""
+        while self._monitor is not None and not self._monitor.closed and self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
+            if event & REFUSED_KEYS:
+                ours = f"ours are in net.keys={self._keys.folder}" if self._keys else "we have none (net.keys=null)"
+                raise UserError(f"the {self.server} at {self._address} refuses our keys: {ours}")
+
+    def _take(self, frames: list) -> Message | None:
+        try:
+            message = self.codec.decode([frame.buffer for frame in frames])
+        except BadMessage as error:
+            self.bad += 1
+            log.warning("the %s sent what is no message: %s", self.server, error)
+            return None
+        self._heard = time.monotonic()
+        match message.kind:
+            case "welcome":
+                self._be_welcome(message)
+            case "refused":
+                raise UserError(f"the {self.server} at {self._address} refuses {self.me.uid}: {message.text}")
+            case "describe_yourself":
+                self._reply(self.codec.say("describe", self.description.text()))
+            case "say_hello":
+                self._welcome, self._said = False, 0.0
+            case "later":
+                pass
+            case "pong":
+                self.theirs = counters_of(message.text)
+            case "end":
+                self.ended = True
+            case _:
+                return message
+        return None
+
+    def _be_welcome(self, message: Message) -> None:
+        self.told = Description.of(message.text).told
+        if not self._welcome:
+            self._welcome = True
+            self.session += 1
+            log.info("welcome at the %s at %s", self.server, self._address)
+
+    def _reply(self, frames: list) -> None:
+        try:
+            self._socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            log.debug("the line to the %s is full", self.server)

@@ -1,0 +1,136 @@
+"""Messages as frames: a magic word, a small msgpack header with a fixed set of keys, one raw buffer for each column.
+
+What a buffer holds (dtype and shape) is never read from a message: both sides know it from the Kind. Nothing is
+pickled. Whatever is not exactly as expected is a BadMessage, which costs its sender the message and nobody anything
+else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+import numpy as np
+
+MAGIC = b"SAC1"
+VERSION = 1
+HEADER = 1024  # bytes of a header at most
+LEAD = 1 << 20  # the longest leading axis
+KIND = "kind"
+Columns = Mapping[str, tuple[tuple[int, ...], str]]  # name -> shape of one row, dtype
+TEXT: Columns = {"text": ((), "uint8")}
+
+
+class BadMessage(Exception):  # noqa: N818 - a message, not an error of ours
+    """What came is not a message of this protocol."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of message: the header's keys with their types, and the columns that follow it.
+
+    `lead` names those header keys that are the leading axes of every column.
+    """
+
+    name: str
+    fields: Mapping[str, type] = field(default_factory=dict)
+    lead: tuple[str, ...] = ()
+    columns: Columns = field(default_factory=dict)
+
+    def bytes(self, *lead: int) -> int:
+        """Size of all columns together."""
+        return sum(math.prod(lead) * _row(shape, dtype) for shape, dtype in self.columns.values())
+
+
+@dataclass(frozen=True)
+class Message:
+    """`values` of the header by key, `arrays` by column; the arrays are views of what came, and read-only."""
+
+    kind: str
+    values: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.values[key]
+
+    @property
+    def text(self) -> str:
+        """What a message with the column `text` says."""
+        return self.arrays["text"].tobytes().decode("utf8", "replace")
+
+
+class Codec:
+    """Encodes and decodes the kinds that it knows."""
+
+    def __init__(self, kinds: Iterable[Kind]):
+        self.kinds = {kind.name: kind for kind in kinds}
+
+    def encode(
+        self, kind: str, values: Mapping[str, Any] | None = None, arrays: Mapping[str, np.ndarray] | None = None
+    ) -> list:
+        """Frames to send; the leading axes are taken from the arrays. Raises ValueError for arrays of another shape."""
+        known = self.kinds[kind]
+        header = {KIND: kind, **(values or {})}
+        buffers = []
+        for name, (shape, dtype) in known.columns.items():
+            array = np.ascontiguousarray(arrays[name], dtype)
+            n = len(known.lead)
+            header |= zip(known.lead, array.shape[:n])
+            if array.shape != (*(header[key] for key in known.lead), *shape):
+                raise ValueError(f"{kind}: column {name} has shape {array.shape}, expected [{known.lead}] + {shape}")
+            buffers.append(array.data if array.nbytes else b"")
+        return [MAGIC, msgpack.packb(header), *buffers]
+
+    def say(self, kind: str, text: str, **values: Any) -> list:
+        """Frames of a kind with the column `text`."""
+        return self.encode(kind, values, {"text": np.frombuffer(text.encode("utf8"), np.uint8)})
+
+    def decode(self, frames: Sequence[Any]) -> Message:
+        """Frames (bytes, or zmq.Frame) as a message. Raises BadMessage."""
+        if len(frames) < 2 or bytes(memoryview(frames[0])[:8]) != MAGIC:
+            raise BadMessage("not of this protocol")
+        header = self._header(memoryview(frames[1]))
+        kind = self.kinds.get(header.pop(KIND, None))
+        if kind is None:
+            raise BadMessage("unknown kind")
+        if header.keys() != kind.fields.keys() | set(kind.lead):
+            raise BadMessage(f"{kind.name}: keys {sorted(header)}")
+        for key, of in kind.fields.items():
+            if type(header[key]) is not of:
+                raise BadMessage(f"{kind.name}: {key} is no {of.__name__}")
+        lead = tuple(header[key] for key in kind.lead)
+        if any(type(n) is not int or not 0 <= n <= LEAD for n in lead):
+            raise BadMessage(f"{kind.name}: {kind.lead} = {lead}")
+        if len(frames) != 2 + len(kind.columns):
+            raise BadMessage(f"{kind.name}: {len(frames)} frames")
+        return Message(kind.name, header, dict(self._arrays(kind, lead, frames[2:])))
+
+    @staticmethod
+    def _header(frame: memoryview) -> dict:
+        if frame.nbytes > HEADER:
+            raise BadMessage(f"a header of {frame.nbytes} bytes")
+        try:
+            header = msgpack.unpackb(frame, strict_map_key=True)
+        except Exception as error:  # msgpack raises many kinds
+            raise BadMessage(f"no header: {error}") from error
+        if not isinstance(header, dict) or not isinstance(header.get(KIND), str):
+            raise BadMessage("the header is no map with a kind")
+        return header
+
+    @staticmethod
+    def _arrays(kind: Kind, lead: tuple[int, ...], frames: Sequence[Any]):
+        for (name, (shape, dtype)), frame in zip(kind.columns.items(), frames):
+            buffer = memoryview(frame)
+            if buffer.nbytes != math.prod(lead) * _row(shape, dtype):
+                raise BadMessage(f"{kind.name}: {buffer.nbytes} bytes of {name}")
+            array = np.frombuffer(buffer, dtype) if buffer.nbytes else np.zeros(0, dtype)
+            if dtype == "bool" and array.view(np.uint8).max(initial=0) > 1:
+                raise BadMessage(f"{kind.name}: {name} is neither true nor false")
+            yield name, array.reshape(*lead, *shape)
+
+
+def _row(shape: tuple[int, ...], dtype: str) -> int:
+    return math.prod(shape) * np.dtype(dtype).itemsize

@@ -1,0 +1,61 @@
+"""What both ends of a connection must agree on, and in what words they differ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sac.types import Sensor, Spec
+
+
+@dataclass(frozen=True)
+class Description:
+    """`shared` holds names with values that must be the same at both ends, `told` what one end tells the other."""
+
+    shared: Mapping[str, Any]
+    told: Mapping[str, Any]
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(json.dumps(self.shared, sort_keys=True).encode()).hexdigest()[:16]
+
+    def text(self) -> str:
+        return json.dumps({"shared": self.shared, "told": self.told})
+
+    @classmethod
+    def of(cls, text: str) -> Description:
+        """Raises ValueError for what is no description."""
+        found = json.loads(text)
+        if not isinstance(found, dict) or not all(isinstance(found.get(k), dict) for k in ("shared", "told")):
+            raise ValueError("not a description")
+        return cls(found["shared"], found["told"])
+
+    def differences(self, other: Description) -> list[str]:
+        """`name: mine | the other's` of everything that is not the same."""
+        names = sorted(self.shared.keys() | other.shared.keys())
+        mine, others = (json.loads(json.dumps(d.shared)) for d in (self, other))
+        nothing = "nothing"
+        return [
+            f"{name}: {mine.get(name, nothing)} | {others.get(name, nothing)}"
+            for name in names
+            if mine.get(name, nothing) != others.get(name, nothing)
+        ]
+
+
+def described_spec(spec: Spec) -> dict[str, Any]:
+    """A Spec as names and plain values."""
+    sensors = {f"observation {s.name}": [list(s.shape), s.dtype] for s in spec.sensors}
+    order = {"observations": [s.name for s in spec.sensors]}
+    return sensors | order | {"continuous actions": spec.continuous, "discrete branches": list(spec.branches)}
+
+
+def spec_of(shared: Mapping[str, Any]) -> Spec:
+    """The Spec that was described. Raises ValueError, KeyError or TypeError for what is none."""
+    found = (shared[f"observation {name}"] for name in shared["observations"])
+    sensors = tuple(
+        Sensor(name, tuple(map(int, shape)), str(dtype)) for name, (shape, dtype) in zip(shared["observations"], found)
+    )
+    return Spec(sensors, int(shared["continuous actions"]), tuple(map(int, shared["discrete branches"])))

@@ -1,0 +1,121 @@
+"""The actor's side of the memory: rows go out in chunks, and are kept until the replay has said that it has them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from sac.errors import UserError
+from sac.types import Step, joined
+from sac.wire.client import Client
+from sac.wire.kinds import step_arrays
+
+ROWS = 256  # of a chunk at most
+BYTES = 1 << 20  # ... and about so many
+PATIENCE = 0.02  # seconds that a row may wait for others
+RESEND = 2.0  # seconds without an ack, on a line that is up, after which chunks are sent again
+
+
+@dataclass
+class Chunk:
+    seq: int
+    step: Step
+    frames: list
+
+
+class Inserter:
+    """`add` is what a local replay's is, except that it returns before the rows are stored.
+
+    At most as many chunks are under way as the replay allows; while it allows none, `add` waits and `stop()` can end
+    the waiting. After every new welcome what was not acknowledged is sent again, and the replay drops what it has
+    already. `stored(chunk, first)`: the rows have the arrival numbers first, first + 1, ...
+    """
+
+    def __init__(self, client: Client, stop=lambda: False, stored=lambda step, first: None):
+        self.client, self._stop, self._stored = client, stop, stored
+        self.waited = 0.0  # seconds in which nothing was allowed
+        self.transitions = 0  # handed in so far
+        self._rows: list[Step] = []
+        self._count = self._bytes = 0
+        self._since = 0.0  # when the oldest of them came
+        self._sent: deque[Chunk] = deque()
+        self._upto, self._next = 0, 1  # newest chunk allowed, number of the next one
+        self._session, self._heard = client.session, 0.0
+
+    @property
+    def pending(self) -> int:
+        """Rows that the replay has not acknowledged."""
+        return self._count + sum(len(chunk.step.stream) for chunk in self._sent)
+
+    def add(self, step: Step) -> int:
+        """Takes rows in and returns how many are transitions. Raises UserError when the replay refuses them."""
+        k = len(step.stream)
+        if k:
+            if not self._rows:
+                self._since = time.monotonic()
+            self._rows.append(step)
+            self._count += k
+            self._bytes += sum(x.nbytes for x in step.obs.values())
+        self.pump()
+        if self._count >= ROWS or self._bytes >= BYTES or time.monotonic() - self._since > PATIENCE:
+            self.flush()
+        transitions = k - int(np.count_nonzero(step.last))
+        self.transitions += transitions
+        return transitions
+
+    def flush(self) -> None:
+        """Sends what has gathered, as soon as that is allowed."""
+        if not self._count:
+            return
+        began = time.monotonic()
+        while self._next > self._upto or not self.client.connected:
+            if self._stop() or self.client.ended:
+                return
+            self.pump(0.05)
+        self.waited += time.monotonic() - began
+        step = joined(self._rows)
+        frames = self.client.codec.encode("insert", {"seq": self._next}, step_arrays(step))
+        self._sent.append(Chunk(self._next, step, frames))
+        self._rows, self._count, self._bytes = [], 0, 0
+        self._next += 1
+        self.client.send(frames)
+        if len(self._sent) == 1:
+            self._heard = time.monotonic()
+
+    def drain(self, seconds: float) -> bool:
+        """Waits until everything is stored; False when that took too long."""
+        until = time.monotonic() + seconds
+        while self._count or self._sent:
+            if time.monotonic() > until or self.client.ended:
+                return False
+            if self._count and self._next <= self._upto and self.client.connected:
+                self.flush()
+            self.pump(0.05)
+        return True
+
+    def pump(self, timeout: float = 0.0) -> None:
+        """Hears the replay, and sends again what may have been lost."""
+        for message in self.client.pump(timeout):
+            if message.kind == "ack":
+                self._acknowledged(message["seq"], message["upto"], message["first"])
+            elif message.kind == "rejected":
+                raise UserError(f"the replay refuses chunk {message['seq']}: {message.text}")
+        now = time.monotonic()
+        anew = self.client.connected and self.client.session != self._session
+        if anew:
+            self._session = self.client.session
+        if anew or (self._sent and self.client.connected and now - self._heard > RESEND):
+            self._heard = now
+            for chunk in self._sent:
+                self.client.send(chunk.frames)
+
+    def _acknowledged(self, seq: int, upto: int, first: int) -> None:
+        self._heard = time.monotonic()
+        self._upto = upto
+        while self._sent and self._sent[0].seq <= seq:
+            chunk = self._sent.popleft()
+            if chunk.seq == seq and first >= 0:
+                self._stored(chunk.step, first)

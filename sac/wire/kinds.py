@@ -1,0 +1,124 @@
+"""Every kind of message, and who sends it. Letters as in sac.types; n bytes of text, r rows, K batches of B windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from sac.replay import columns
+from sac.types import Batch, Noise, Sensor, Spec, Step
+from sac.wire.codec import TEXT, Codec, Columns, Kind
+
+CONNECTION = (
+    # client -> server
+    Kind("hello", {"version": int, "role": str, "uid": str, "life": int, "number": int, "hash": str}),
+    Kind("describe", lead=("n",), columns=TEXT),  # the client's description, when it was asked for
+    Kind("ping", lead=("n",), columns=TEXT),  # its counters as JSON
+    Kind("bye"),  # it ends in order
+    # server -> client
+    Kind("welcome", {"life": int}, ("n",), TEXT),  # with the server's description
+    Kind("refused", {}, ("n",), TEXT),  # why
+    Kind("later"),  # the server waits for somebody else
+    Kind("describe_yourself"),
+    Kind("say_hello"),  # whoever you are
+    Kind("pong", lead=("n",), columns=TEXT),  # its counters
+    # both
+    Kind("end"),  # the run is over
+)
+
+
+def control() -> Codec:
+    """What can be said before a schema is known."""
+    return Codec(CONNECTION)
+
+
+def replay_codec(spec: Spec, state_size: int, steps: int, burn_in: int, moments: Iterable[Sensor] = ()) -> Codec:
+    """The replay's kinds; windows have `burn_in` + `steps` steps."""
+    return Codec([
+        *CONNECTION,
+        Kind("insert", {"seq": int}, ("r",), {"stream": ((), "int64"), **columns(spec, state_size)}),
+        Kind("ack", {"seq": int, "upto": int, "first": int}),  # chunks <= seq are stored, `upto` may be sent
+        Kind("rejected", {"seq": int}, ("n",), TEXT),  # a chunk that is none, and why
+        Kind("sample", {"id": int, "slot": int}),  # slot of the shared memory, -1 = send it
+        Kind("batch", BATCH, ("k", "b"), batch_columns(spec, state_size, steps, burn_in)),
+        Kind("batch_written", {**BATCH, "slot": int}),
+        Kind("memory", {"process": int, "handle": int, "slots": int, "token": int}),  # where batches may be written
+        Kind("memory_seen", {"seen": bool}),
+        Kind("update", {}, ("k", "b"), {"index": ((), "int64"), "td_error": ((), "float32")}),
+        Kind("refresh", {}, ("k", "b"), {"index": ((), "int64"), "state": ((state_size,), "float32")}),
+        Kind("moments", {"count": int}, ("one",), moment_columns(moments)),
+        Kind("moments?"),
+    ])  # fmt: skip
+
+
+BATCH: Mapping[str, type] = {"id": int, "transitions": int, "credit": float}  # stored so far; updates that could follow
+
+
+def batch_columns(spec: Spec, state_size: int, steps: int, burn_in: int) -> Columns:
+    """A Batch without its leading axes [K, B]."""
+    length, row = burn_in + steps, columns(spec, state_size)
+    observations = {name: ((length + 1, *shape), d) for name, (shape, d) in row.items() if name.startswith("obs/")}
+    states = {name: ((length + 1, *row[name][0]), row[name][1]) for name in ("mask", "previous")}
+    acts = ("continuous", "discrete", "log_prob", "reward", "discount")
+    return {
+        **observations, **states,
+        **{name: ((length, *row[name][0]), row[name][1]) for name in acts},
+        "valid": ((length,), "float32"), "state": ((state_size,), "float32"), "stored": ((state_size,), "float32"),
+        "weight": ((), "float32"), "index": ((), "int64"),
+    }  # fmt: skip
+
+
+def moment_columns(sensors: Iterable[Sensor]) -> Columns:
+    return {f"{part}/{s.name}": (s.shape, "float64") for s in sensors for part in ("mean", "m2")}
+
+
+def learner_codec(spec: Spec, state_size: int, candidates: int, weights: Columns) -> Codec:
+    """The learner's kinds; `weights` are what acting needs, without any leading axis."""
+    previous = spec.action_size if state_size else 0
+    asked = {
+        **{f"obs/{s.name}": (s.shape, s.dtype) for s in spec.sensors},
+        "mask": ((spec.choices,), "bool"), "previous": ((previous,), "float32"), "state": ((state_size,), "float32"),
+        "normal": ((candidates, spec.continuous), "float32"), "gumbel": ((candidates, spec.choices), "float32"),
+        "pick": ((candidates,), "float32"), "explore": ((), "float32"),
+        "epsilon": ((), "float32"), "noise": ((), "float32"),  # how far its actor is set apart
+    }  # fmt: skip
+    chosen = {
+        "raw": ((spec.continuous,), "float32"), "action": ((spec.continuous,), "float32"),
+        "discrete": ((len(spec.branches),), "int32"), "log_prob": ((2,), "float32"),
+        "state": ((state_size,), "float32"),
+    }  # fmt: skip
+    return Codec([
+        *CONNECTION,
+        Kind("weights?", {"have": int}),
+        Kind("weights", {"version": int, "transitions": int}, ("one",), weights),
+        Kind("no_news", {"version": int, "transitions": int}),
+        Kind("act", {"id": int}, ("r",), asked),
+        Kind("chosen", {"id": int, "version": int, "transitions": int}, ("r",), chosen),
+        Kind("episodes", {}, ("r",), {"return": ((), "float64"), "length": ((), "int64")}),
+    ])  # fmt: skip
+
+
+def step_arrays(step: Step) -> dict:
+    """The columns of a Step by the names of `insert`."""
+    rest = {name: getattr(step, name) for name in Step._fields if name != "obs"}
+    return rest | {f"obs/{name}": x for name, x in step.obs.items()}
+
+
+def as_step(arrays: Mapping) -> Step:
+    return Step(obs=_observations(arrays), **{name: arrays[name] for name in Step._fields if name != "obs"})
+
+
+def batch_arrays(batch: Batch) -> dict:
+    rest = {name: getattr(batch, name) for name in Batch._fields if name != "obs"}
+    return rest | {f"obs/{name}": x for name, x in batch.obs.items()}
+
+
+def as_batch(arrays: Mapping) -> Batch:
+    return Batch(obs=_observations(arrays), **{name: arrays[name] for name in Batch._fields if name != "obs"})
+
+
+def as_noise(arrays: Mapping) -> Noise:
+    return Noise(**{name: arrays[name] for name in Noise._fields})
+
+
+def _observations(arrays: Mapping) -> dict:
+    return {name.removeprefix("obs/"): x for name, x in arrays.items() if name.startswith("obs/")}

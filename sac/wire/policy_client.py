@@ -1,0 +1,62 @@
+"""The actor's side of acting: the learner's newest weights, or its actions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from sac.types import Choice
+from sac.wire.client import Client
+from sac.wire.codec import Message
+
+PATIENCE = 2.0  # seconds that an actor waits for weights before it goes on with those it has
+AGAIN = 1.0  # seconds after which a request is repeated
+
+
+class PolicyClient:
+    """`version` of the weights that were fetched last, and `transitions` stored when they were published."""
+
+    def __init__(self, client: Client, stop: Callable[[], bool] = lambda: False):
+        self.client, self.version, self.transitions = client, 0, 0
+        self._stop = stop
+        self._id = 0
+
+    def fetch(self, patience: float = PATIENCE) -> dict[str, np.ndarray] | None:
+        """Newer weights; None when there are none, or the learner is silent."""
+        until = time.monotonic() + patience
+        reply = self._ask(lambda: self.client.say("weights?", have=self.version), ("weights", "no_news"), until)
+        if reply is None:
+            return None
+        self.version, self.transitions = reply["version"], reply["transitions"]
+        return {name: x[0] for name, x in reply.arrays.items()} if reply.kind == "weights" else None
+
+    def choose(self, arrays: Mapping[str, np.ndarray]) -> Choice | None:
+        """The learner's actions for these rows; None only when the run is over."""
+        self._id += 1
+        frames = self.client.codec.encode("act", {"id": self._id}, arrays)
+        reply = self._ask(lambda: self.client.send(frames), ("chosen",), float("inf"), self._id)
+        if reply is None:
+            return None
+        self.version, self.transitions = reply["version"], reply["transitions"]
+        return Choice(**{name: reply.arrays[name] for name in Choice._fields})
+
+    def report(self, episodes: list[tuple[float, int]]) -> None:
+        """Returns and lengths of finished episodes; on a line that is down they are lost."""
+        if episodes:
+            returns, lengths = zip(*episodes)
+            arrays = {"return": np.array(returns, np.float64), "length": np.array(lengths, np.int64)}
+            self.client.send(self.client.codec.encode("episodes", None, arrays))
+
+    def _ask(self, send: Callable[[], bool], kinds: tuple[str, ...], until: float, number: int = -1) -> Message | None:
+        """The reply of one of `kinds`; the question is repeated when it may have been lost."""
+        asked, session = float("-inf"), -1
+        while time.monotonic() < until and not self._stop() and not self.client.ended:
+            if self.client.connected and (self.client.session != session or time.monotonic() - asked > AGAIN):
+                asked, session = time.monotonic(), self.client.session
+                send()
+            for message in self.client.pump(0.02):
+                if message.kind in kinds and message.values.get("id", number) == number:
+                    return message
+        return None

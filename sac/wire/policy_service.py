@@ -1,0 +1,117 @@
+"""The learner's side of acting: its newest weights for who wants them, actions for who does not act by itself."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from sac.types import Choice
+from sac.wire.codec import Message
+from sac.wire.peer import Peer
+from sac.wire.server import Server
+
+log = logging.getLogger(__name__)
+
+
+class PolicyService:
+    """Serves from a thread of its own, whatever the learner is doing meanwhile.
+
+    `publish` hands over a new version; `act(arrays)` chooses for the rows of all requests that wait at one moment.
+    `episodes` fills with (return, length) of what the actors have finished.
+    """
+
+    def __init__(self, server: Server, act: Callable[[Mapping[str, np.ndarray]], Choice], max_actors: int):
+        self.server, self.version = server, 0
+        self.episodes: queue.SimpleQueue[tuple[float, int]] = queue.SimpleQueue()
+        self.failure: BaseException | None = None  # what ended the thread before its time
+        self._act, self._max_actors = act, max_actors
+        self._frames: list = []
+        self._transitions = 0
+        self._over, self._ending = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="policy service", daemon=True)
+
+    def publish(self, weights: Mapping[str, np.ndarray], transitions: int) -> None:
+        """From now on these are what is served; they are encoded once."""
+        values = {"version": self.version + 1, "transitions": transitions}
+        frames = self.server.codec.encode("weights", values, {name: x[None] for name, x in weights.items()})
+        self._frames, self._transitions, self.version = frames, transitions, self.version + 1
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def actors(self) -> list[Peer]:
+        """Those that are there."""
+        return [peer for peer in list(self.server.peers.values()) if peer.role == "actor"]
+
+    def metrics(self) -> dict[str, float]:
+        """What the actors say of themselves: sums of rates, and how many versions behind they act."""
+        told = [peer.counters for peer in self.actors()]
+        lags = [self.version - c["version"] for c in told if c.get("version")]
+        waits = [c["waiting"] for c in told if "waiting" in c]
+        return {
+            "actors/present": len(told),
+            "actors/steps_per_second": sum(c.get("steps_per_second", 0.0) for c in told),
+            "actors/policy_lag": float(np.mean(lags)) if lags else 0.0,
+            "actors/waiting": float(np.mean(waits)) if waits else 0.0,
+            "learner/version": self.version,
+            "learner/bad_messages": self.server.bad,
+        }
+
+    def end(self) -> None:
+        """Tells everybody that the run is over, then stops."""
+        self._ending.set()
+        self.close()
+
+    def close(self) -> None:
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+        self.server.close()
+
+    def _serve(self) -> None:
+        try:
+            while not self._over.is_set():
+                self._answer(self.server.receive(0.05))
+            if self._ending.is_set():
+                self.server.end()
+        except BaseException as error:
+            self.failure = error
+
+    def _answer(self, requests: list[tuple[Peer, Message]]) -> None:
+        asked = []
+        for peer, message in requests:
+            if message.kind == "weights?":
+                self._send_weights(peer, message["have"])
+            elif message.kind == "act":
+                asked.append((peer, message))
+            elif message.kind == "episodes":
+                for pair in zip(message.arrays["return"].tolist(), message.arrays["length"].tolist()):
+                    self.episodes.put(pair)
+        if asked:
+            self._choose(asked)
+
+    def _send_weights(self, peer: Peer, have: int) -> None:
+        if not self._frames:
+            return  # nothing was published yet: it asks again
+        if have == self.version:
+            self.server.say(peer, "no_news", version=self.version, transitions=self._transitions)
+        else:
+            self.server.send(peer, self._frames)
+
+    def _choose(self, asked: list[tuple[Peer, Message]]) -> None:
+        """One call of the policy for all who wait."""
+        if not self._frames:
+            return
+        names = asked[0][1].arrays
+        choice = self._act({name: np.concatenate([m.arrays[name] for _, m in asked]) for name in names})
+        start = 0
+        for peer, message in asked:
+            rows = slice(start, start + message["r"])
+            start = rows.stop
+            values = {"id": message["id"], "version": self.version, "transitions": self._transitions}
+            arrays = {name: getattr(choice, name)[rows] for name in Choice._fields}
+            self.server.send(peer, self.server.codec.encode("chosen", values, arrays))

@@ -1,0 +1,150 @@
+"""The learner's side of the memory: what a local replay and limiter are to it, over the wire."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+
+import numpy as np
+
+from sac.moments import Moments
+from sac.types import Batch
+from sac.wire import shared_memory
+from sac.wire.client import Client
+from sac.wire.codec import Message
+from sac.wire.kinds import as_batch
+
+WAIT = 0.2  # seconds that one turn waits for a batch
+
+
+class RemoteReplay:
+    """A replay and its limiter in one: the replay grants a batch when there is credit for its updates.
+
+    `outstanding` batches are asked for ahead of time; their priorities are as many calls old. Of an earlier start
+    nothing is kept but the number of updates.
+    """
+
+    def __init__(self, client: Client, batch_size: int, updates_per_call: int, moments: Moments, outstanding: int = 4):
+        self.client, self.batch_size, self.updates_per_call = client, batch_size, updates_per_call
+        self.moments = moments  # kept up to date
+        self.updates = 0
+        self.transitions = 0  # stored in the replay, as it last said
+        self.credit = 0.0  # updates that could follow
+        self.waited = 0.0  # seconds without a batch
+        self._outstanding = outstanding
+        self._ids, self._next = set(), 0
+        self._here: deque[tuple[Batch, int]] = deque()  # batches that came, with their slots
+        self._in_use = -1  # slot of the batch that is being learnt from
+        self._session = 0
+        self._turn_over = False
+        made = shared_memory.make(client.codec.kinds["batch"], (updates_per_call, batch_size), outstanding + 1)
+        self._memory, self._place = made or (None, None)
+        self._free: list[int] = []
+        self._asked_moments = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """Realised updates per earning transition, as the replay says."""
+        return self.client.theirs.get("updates_per_step", 0.0)
+
+    @property
+    def target(self) -> float:
+        return self.client.theirs.get("updates_per_step_target", 0.0)
+
+    @property
+    def spent(self) -> bool:
+        """No batch is here or granted."""
+        return not self._here and self.credit < self.updates_per_call
+
+    def take(self) -> bool:
+        """Whether there is a batch now; every other call ends the turn, so that whoever works looks up in between."""
+        self._turn_over = not self._turn_over
+        if not self._turn_over:
+            return False
+        began = time.monotonic()
+        self.pump(0.0)
+        while not self._here and time.monotonic() - began < WAIT and not self.client.ended:
+            self.pump(0.02)
+        self.waited += time.monotonic() - began
+        if not self._here:
+            self._turn_over = False
+            return False
+        self.updates += self.updates_per_call
+        return True
+
+    def sample(self, batch_size: int, batches: int) -> Batch:
+        """The oldest batch that came [K, B, ...]; only after `take`. Its arrays live until the next call."""
+        if self._in_use >= 0:
+            self._free.append(self._in_use)
+        batch, self._in_use = self._here.popleft()
+        self._ask()
+        return batch
+
+    def update(self, index: np.ndarray, td_error: np.ndarray) -> None:
+        """|delta| [K, B] back; on a line that is down they are lost, and the rows keep their priorities."""
+        self.client.send(self.client.codec.encode("update", None, {"index": index, "td_error": td_error}))
+
+    def refresh(self, index: np.ndarray, state: np.ndarray) -> None:
+        self.client.send(self.client.codec.encode("refresh", None, {"index": index, "state": state}))
+
+    def metrics(self) -> dict[str, float]:
+        """What the replay says of itself."""
+        numbers = {k: v for k, v in self.client.theirs.items() if isinstance(v, int | float)}
+        named = {name if name.startswith("replay/") else f"replay/{name}": value for name, value in numbers.items()}
+        return named | {"learner/waited": self.waited}
+
+    def pump(self, timeout: float = 0.0) -> None:
+        for message in self.client.pump(timeout):
+            self._hear(message)
+        told = self.client.theirs  # says more where no batch comes any more
+        self.transitions = max(self.transitions, int(told.get("transitions", 0)))
+        if self.client.connected and self.client.session != self._session:
+            self._begin()
+        if self.client.connected and self.moments.mean and time.monotonic() - self._asked_moments > 1.0:
+            self._asked_moments = time.monotonic()
+            self.client.say("moments?")
+        self._ask()
+
+    def finish(self) -> None:
+        """The run is over: the replay tells everybody."""
+        self.client.say("end")
+
+    def state(self):
+        return {}, {"updates": self.updates, "steps": self.transitions}
+
+    def restore(self, arrays: Mapping, scalars: Mapping) -> None:
+        self.updates, self.transitions = scalars["updates"], scalars["steps"]
+
+    def _begin(self) -> None:
+        """A new welcome: what was asked for before is forgotten."""
+        self._session = self.client.session
+        self._ids.clear()
+        self._free = []
+        if self._place is not None:
+            place = self._place
+            self.client.say("memory", process=place.process, handle=place.handle, slots=place.slots, token=place.token)
+
+    def _ask(self) -> None:
+        if self._session != self.client.session:
+            return
+        while len(self._ids) + len(self._here) < self._outstanding and self.client.connected:
+            slot = self._free.pop() if self._free else -1
+            if not self.client.say("sample", id=self._next, slot=slot):
+                return
+            self._ids.add(self._next)
+            self._next += 1
+
+    def _hear(self, message: Message) -> None:
+        if message.kind == "moments":
+            arrays = {name: x[0] for name, x in message.arrays.items()}
+            self.moments.restore(arrays, {"count": message["count"]})
+        elif message.kind == "memory_seen":
+            taken = {self._in_use} | {slot for _, slot in self._here}
+            self._free = [s for s in range(self._place.slots) if s not in taken] if message["seen"] else []
+        elif message.kind in ("batch", "batch_written") and message["id"] in self._ids:
+            self._ids.remove(message["id"])
+            self.transitions, self.credit = message["transitions"], message["credit"]
+            slot = message.values.get("slot", -1)
+            arrays = message.arrays if slot < 0 else self._memory.slots[slot]
+            self._here.append((as_batch(arrays), slot))

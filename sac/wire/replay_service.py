@@ -1,0 +1,200 @@
+"""The replay's side of the wire: chunks in, batches out as the limiter grants them, errors back."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import Protocol
+
+import numpy as np
+
+from sac.moments import Moments
+from sac.replay import Limiter
+from sac.types import Batch, Step
+from sac.wire import shared_memory
+from sac.wire.codec import Message
+from sac.wire.kinds import as_step, batch_arrays
+from sac.wire.peer import Peer
+from sac.wire.server import Server
+from sac.wire.shared_memory import Place, SharedBatches
+
+log = logging.getLogger(__name__)
+WINDOW = 8  # chunks of an actor that may be under way
+
+
+class Stored(Protocol):
+    """What this needs of a replay that survives."""
+
+    ready: bool
+    transitions: int
+
+    def add_from(self, source: int, seq: int, step: Step) -> int | None: ...
+    def acked(self, source: int) -> int: ...
+    def close_source(self, source: int) -> int: ...
+    def sample(self, batch_size: int, batches: int | None = None) -> Batch: ...
+    def update(self, index: np.ndarray, td_error: np.ndarray) -> None: ...
+    def refresh(self, index: np.ndarray, state: np.ndarray) -> None: ...
+
+
+class ReplayService:
+    """Answers what clients ask of the replay.
+
+    `max_step`: transitions beyond it earn no updates any more. With `max_lead` actors wait when they are so many
+    transitions ahead of the updates that these have earned; without it they never do.
+    """
+
+    def __init__(
+        self, server: Server, replay: Stored, limiter: Limiter, moments: Moments, batch_size: int, *,
+        max_step: int = -1, max_lead: int | None = None,
+    ):  # fmt: skip
+        self.server, self.replay, self.limiter, self.moments = server, replay, limiter, moments
+        self.batch_size, self.max_step, self.max_lead = batch_size, max_step, max_lead
+        self.ended = False
+        self.blocked: dict[bytes, Peer] = {}  # actors that wait
+        self._asked: deque[tuple[Peer, Message]] = deque()  # samples that are not granted yet
+        self._memory: dict[bytes, SharedBatches] = {}
+        self._answers = {
+            "insert": self._insert, "sample": self._sample, "update": self._update, "refresh": self._refresh,
+            "memory": self._take_memory, "moments?": self._tell_moments, "end": self._end,
+        }  # fmt: skip
+
+    def turn(self, timeout: float) -> None:
+        """Hears what is asked for at most `timeout` seconds, and answers."""
+        for peer, message in self.server.receive(timeout):
+            answer = self._answers.get(message.kind)
+            if answer is not None:
+                answer(peer, message)
+        self._grant()
+        if self.blocked and not self._ahead:
+            waiting, self.blocked = self.blocked, {}
+            for peer in waiting.values():
+                self._acknowledge(peer, self.replay.acked(peer.life), -1)
+
+    def arrived(self, peer: Peer) -> None:
+        """A client is welcome (again): what it had asked for before it will ask for anew."""
+        self._drop(peer)
+        if peer.role == "actor":
+            self._acknowledge(peer, self.replay.acked(peer.life), -1)
+
+    def left(self, peer: Peer) -> None:
+        self._drop(peer)
+        if peer.role == "actor":
+            closed = self.replay.close_source(peer.life)
+            log.info("%s has left; %d of its episodes were closed as truncations", peer.uid, closed)
+
+    def catch_up(self) -> None:
+        """Transitions that the limiter has not heard of (the process was killed before it could save) earn now."""
+        self._earn(max(0, self.replay.transitions - self.limiter.steps))
+
+    def metrics(self) -> dict[str, float]:
+        """What others may know."""
+        limiter, replay = self.limiter, self.replay
+        return replay.metrics() | {
+            "transitions": replay.transitions,
+            "updates": limiter.updates,
+            "credit": limiter.credit,
+            "updates_per_step": limiter.ratio,
+            "updates_per_step_target": limiter.target,
+            "blocked_actors": len(self.blocked),
+            "waiting_samples": len(self._asked),
+            "bad_messages": self.server.bad,
+        }
+
+    # --- answers
+
+    def _insert(self, peer: Peer, message: Message) -> None:
+        seq = message["seq"]
+        acked = self.replay.acked(peer.life)
+        if seq > acked + 1:  # something before it was lost with a line: it comes again
+            self._acknowledge(peer, acked, -1)
+            return
+        step = as_step(message.arrays)
+        try:
+            _check_finite(message)
+            first = self.replay.add_from(peer.life, seq, step)
+        except ValueError as error:
+            self.server.bad += 1
+            log.warning("chunk %d of %s: %s", seq, peer.uid, error)
+            self.server.send(peer, self.server.codec.say("rejected", str(error), seq=seq))
+            return
+        if first is not None:
+            self.moments.add(step)
+            self._earn(len(step.stream) - int(np.count_nonzero(step.last)))
+        self._acknowledge(peer, max(acked, seq), -1 if first is None else first)
+
+    def _earn(self, transitions: int) -> None:
+        if self.max_step > 0:
+            transitions = min(transitions, max(0, self.max_step - self.limiter.steps))
+        if transitions:
+            self.limiter.earn(transitions, self.replay.ready)
+
+    @property
+    def _ahead(self) -> bool:
+        """Actors have collected more than updates can follow."""
+        limiter = self.limiter
+        over = 0 < self.max_step <= limiter.steps
+        return self.max_lead is not None and not over and limiter.credit > self.max_lead * limiter.target
+
+    def _acknowledge(self, peer: Peer, seq: int, first: int) -> None:
+        """After the rows are stored: what is acknowledged survives a kill."""
+        ahead = self._ahead
+        if ahead:
+            self.blocked[peer.identity] = peer
+        self.server.say(peer, "ack", seq=seq, upto=seq + (0 if ahead else WINDOW), first=first)
+
+    def _sample(self, peer: Peer, message: Message) -> None:
+        if peer.role == "learner":
+            self._asked.append((peer, message))
+
+    def _grant(self) -> None:
+        """Batches, as long as there is credit for them."""
+        while self._asked and self.replay.ready and self.limiter.take():
+            peer, message = self._asked.popleft()
+            batch = batch_arrays(self.replay.sample(self.batch_size, self.limiter.updates_per_call))
+            told = {
+                "id": message["id"], "transitions": int(self.replay.transitions), "credit": float(self.limiter.credit)
+            }  # fmt: skip
+            memory = self._memory.get(peer.identity)
+            if memory is not None and 0 <= message["slot"] < len(memory.slots):
+                memory.write(message["slot"], batch)
+                self.server.say(peer, "batch_written", slot=message["slot"], **told)
+            else:
+                self.server.send(peer, self.server.codec.encode("batch", told, batch))
+
+    def _update(self, peer: Peer, message: Message) -> None:
+        error = message.arrays["td_error"]
+        if np.isfinite(error).all():
+            self.replay.update(message.arrays["index"], error)
+
+    def _refresh(self, peer: Peer, message: Message) -> None:
+        state = message.arrays["state"]
+        if np.isfinite(state).all():
+            self.replay.refresh(message.arrays["index"], state)
+
+    def _take_memory(self, peer: Peer, message: Message) -> None:
+        place = Place(message["process"], message["handle"], message["slots"], message["token"])
+        lead = (self.limiter.updates_per_call, self.batch_size)
+        found = shared_memory.reach(place, self.server.codec.kinds["batch"], lead)
+        if found is not None:
+            self._memory[peer.identity] = found
+        self.server.say(peer, "memory_seen", seen=found is not None)
+
+    def _tell_moments(self, peer: Peer, message: Message) -> None:
+        arrays, told = self.moments.state()
+        arrays = {name: x[None] for name, x in arrays.items()}
+        self.server.send(peer, self.server.codec.encode("moments", {"count": told["count"]}, arrays))
+
+    def _end(self, peer: Peer, message: Message) -> None:
+        self.ended = self.ended or peer.role == "learner"
+
+    def _drop(self, peer: Peer) -> None:
+        self._asked = deque(asked for asked in self._asked if asked[0].identity != peer.identity)
+        self._memory.pop(peer.identity, None)
+        self.blocked.pop(peer.identity, None)
+
+
+def _check_finite(message: Message) -> None:
+    """Raises ValueError for numbers that would poison what is learnt."""
+    for name, x in message.arrays.items():
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            raise ValueError(f"{name} is not finite")

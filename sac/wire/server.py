@@ -1,0 +1,199 @@
+"""One end of the wire: a socket that many clients talk to. It knows who they are; what they want is for its owner."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import zmq
+
+from sac.errors import UserError
+from sac.wire.codec import VERSION, BadMessage, Codec, Message
+from sac.wire.description import Description
+from sac.wire.directory import Directory
+from sac.wire.keys import Keys, check_bind
+from sac.wire.peer import GONE, Peer, counters_of, new_life
+
+log = logging.getLogger(__name__)
+LARGEST = 1 << 28  # bytes of a frame: whoever sends more is cut off
+AT_ONCE = 256  # messages handled before the owner gets a turn
+REPORTED = 5  # bad messages that are logged one by one
+
+
+class Server:
+    """Binds, welcomes clients that agree with `description`, answers pings with `counters`, notices who has left.
+
+    `arrived(peer)` is called at each welcome, `left(peer)` when one said goodbye, fell silent or lives anew. Without a
+    description the server waits for a learner to give one (`described(description)` is then called). To be used from
+    one thread. Raises UserError when it cannot listen.
+    """
+
+    def __init__(
+        self, role: str, codec: Codec, directory: Directory, description: Description | None, *,
+        host: str = "127.0.0.1", keys: Keys | None = None,
+        arrived: Callable[[Peer], None] = lambda peer: None, left: Callable[[Peer], None] = lambda peer: None,
+        described: Callable[[Description], None] = lambda description: None,
+    ):  # fmt: skip
+        check_bind(host, keys)
+        self.role, self.codec, self.description, self.life = role, codec, description, new_life()
+        self.peers: dict[bytes, Peer] = {}
+        self.counters: Mapping[str, Any] = {}  # what a pong says
+        self.bad = 0  # messages that were none
+        self._arrived, self._left, self._described = arrived, left, described
+        self._asked: dict[bytes, Message] = {}  # hellos of those who shall describe themselves
+        self._looked = time.monotonic()
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.LINGER, 500)
+        self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # who comes back by another line is the same
+        self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
+        self._authenticator = keys.protect_server(self._socket) if keys else None
+        port = directory.port(role)
+        try:
+            self._socket.bind(f"tcp://{host}:{port or '*'}")
+        except zmq.ZMQError as error:
+            self.close()
+            raise UserError(
+                f"the {role} cannot listen at {host}:{port}: {error}; choose another net.{role}_port or net.bind"
+            ) from error
+        self.port = int(self._socket.getsockopt(zmq.LAST_ENDPOINT).rsplit(b":", 1)[1])
+        directory.announce(role, self.port)
+
+    def receive(self, timeout: float) -> list[tuple[Peer, Message]]:
+        """What clients ask for, after at most `timeout` seconds of waiting; empty when nobody did."""
+        requests: list[tuple[Peer, Message]] = []
+        if self._socket.poll(timeout * 1000):
+            for _ in range(AT_ONCE):
+                try:
+                    identity, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                except zmq.Again:
+                    break
+                request = self._take(identity.bytes, frames)
+                if request is not None:
+                    requests.append(request)
+        self._forget_silent()
+        return requests
+
+    def send(self, peer: Peer, frames: list) -> None:
+        """To a client; one that is not there any more gets nothing, one that does not read holds nobody up."""
+        try:
+            self._socket.send_multipart([peer.identity, *frames], zmq.NOBLOCK, copy=False)
+        except zmq.ZMQError:
+            log.debug("%s could not be answered", peer.uid)
+
+    def say(self, peer: Peer, kind: str, **values: Any) -> None:
+        self.send(peer, self.codec.encode(kind, values))
+
+    def end(self) -> None:
+        """Tells every client that the run is over."""
+        for peer in self.peers.values():
+            self.say(peer, "end")
+
+    def close(self) -> None:
+        self._socket.close()
+        if self._authenticator is not None:
+            self._authenticator.stop()
+        self._context.term()
+
+    def _take(self, identity: bytes, frames: list) -> tuple[Peer, Message] | None:
+        """A request, where it is one and not for us."""
+        try:
+            message = self.codec.decode([frame.buffer for frame in frames])
+        except BadMessage as error:
+            self.bad += 1
+            if self.bad <= REPORTED or self.bad % 1000 == 0:
+                log.warning("message %d that is none: %s", self.bad, error)
+            if identity not in self.peers:
+                return None
+            self.peers[identity].heard = time.monotonic()
+            return None
+        if message.kind == "hello":
+            self._hello(identity, message)
+            return None
+        if message.kind == "describe":
+            self._description(identity, message)
+            return None
+        peer = self.peers.get(identity)
+        if peer is None:
+            self._reply(identity, "say_hello")
+            return None
+        peer.heard = time.monotonic()
+        if message.kind == "ping":
+            peer.counters = counters_of(message.text)
+            self._reply(identity, "pong", json.dumps(self.counters))
+        elif message.kind == "bye":
+            self._forget(peer)
+        else:
+            return peer, message
+        return None
+
+    def _hello(self, identity: bytes, hello: Message) -> None:
+        if hello["version"] != VERSION:
+            self._refuse(identity, f"protocol version {hello['version']}, the {self.role} speaks version {VERSION}")
+        elif self.description is None and hello["role"] != "learner":
+            self._reply(identity, "later")
+        elif self.description is None or hello["hash"] != self.description.hash:
+            self._asked[identity] = hello
+            self._reply(identity, "describe_yourself")
+        else:
+            self._welcome(identity, hello)
+
+    def _description(self, identity: bytes, message: Message) -> None:
+        hello = self._asked.pop(identity, None)
+        if hello is None:
+            return
+        try:
+            theirs = Description.of(message.text)
+            if self.description is None:
+                self._described(theirs)
+                self.description = theirs
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._refuse(identity, f"no description: {error}")
+            return
+        differences = theirs.differences(self.description)
+        if differences:
+            self._refuse(
+                identity,
+                f"{hello['uid']} ({theirs.hash}) and the {self.role} ({self.description.hash}) differ in "
+                f"{'; '.join(differences)}",
+            )
+        else:
+            self._welcome(identity, hello)
+
+    def _welcome(self, identity: bytes, hello: Message) -> None:
+        peer = Peer(identity, hello["role"], hello["uid"], hello["life"], hello["number"])
+        for other in list(self.peers.values()):
+            if other.uid == peer.uid and other.life != peer.life:
+                self._forget(other)
+        if identity not in self.peers:
+            log.info("%s has come", peer.uid)
+        self.peers[identity] = peer
+        self._reply(identity, "welcome", self.description.text(), life=self.life)
+        self._arrived(peer)
+
+    def _refuse(self, identity: bytes, why: str) -> None:
+        log.warning("refused: %s", why)
+        self._reply(identity, "refused", why)
+
+    def _reply(self, identity: bytes, kind: str, text: str | None = None, **values: Any) -> None:
+        known = self.codec
+        frames = known.encode(kind, values) if text is None else known.say(kind, text, **values)
+        try:
+            self._socket.send_multipart([identity, *frames], zmq.NOBLOCK)
+        except zmq.ZMQError:
+            log.debug("a client could not be answered")
+
+    def _forget_silent(self) -> None:
+        now = time.monotonic()
+        if now - self._looked > 1.0:
+            self._looked = now
+            for peer in [p for p in self.peers.values() if p.silent > GONE]:
+                log.warning("%s has not been heard for %.0f s", peer.uid, peer.silent)
+                self._forget(peer)
+
+    def _forget(self, peer: Peer) -> None:
+        self.peers.pop(peer.identity, None)
+        self._left(peer)

@@ -1,0 +1,92 @@
+"""Batches that never travel: the replay writes them where the learner reads them, when both are on one machine.
+
+The memory has no name: it is reached through the open file of the process that made it (Linux only), and it is gone
+with the last process that has it. Where it cannot be reached batches are sent as frames.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+
+from sac.wire.codec import Kind
+
+ALIGNED = 64
+HEAD = 4096  # bytes before the first slot: the token, by which the other end knows that it is this very memory
+
+
+class SharedBatches:
+    """`slots` places for batches of the kind `batch` with the leading axes `lead`."""
+
+    def __init__(self, memory: mmap.mmap, kind: Kind, lead: tuple[int, ...], slots: int):
+        self._memory = memory
+        start, self.slots = HEAD, []
+        for _ in range(slots):
+            arrays = {}
+            for name, (shape, dtype) in kind.columns.items():
+                full = (*lead, *shape)
+                count = int(np.prod(full))
+                arrays[name] = np.frombuffer(memory, dtype, count, start).reshape(full)
+                start += _aligned(arrays[name].nbytes)
+            self.slots.append(arrays)
+
+    def write(self, slot: int, arrays) -> None:
+        for name, array in self.slots[slot].items():
+            np.copyto(array, arrays[name])
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the memory is, as the other end is told."""
+
+    process: int
+    handle: int
+    slots: int
+    token: int
+
+
+def _aligned(n: int) -> int:
+    return -(-n // ALIGNED) * ALIGNED
+
+
+def _size(kind: Kind, lead: tuple[int, ...], slots: int) -> int:
+    return HEAD + slots * sum(
+        _aligned(int(np.prod((*lead, *shape))) * np.dtype(dtype).itemsize) for shape, dtype in kind.columns.values()
+    )
+
+
+def make(kind: Kind, lead: tuple[int, ...], slots: int) -> tuple[SharedBatches, Place] | None:
+    """New memory and where it is; None where the system has no such thing."""
+    if not hasattr(os, "memfd_create"):
+        return None
+    handle = os.memfd_create("batches")  # stays open: that is its address
+    os.ftruncate(handle, _size(kind, lead, slots))
+    memory, token = mmap.mmap(handle, 0), secrets.randbits(62)
+    memory[:8] = token.to_bytes(8, "little")
+    return SharedBatches(memory, kind, lead, slots), Place(os.getpid(), handle, slots, token)
+
+
+def reach(place: Place, kind: Kind, lead: tuple[int, ...]) -> SharedBatches | None:
+    """The memory of another process; None when it is not on this machine, not ours to open, or another."""
+    if not 0 < place.slots <= 64:
+        return None
+    try:
+        handle = os.open(f"/proc/{place.process}/fd/{place.handle}", os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        if os.fstat(handle).st_size != _size(kind, lead, place.slots):
+            return None
+        memory = mmap.mmap(handle, 0)
+    except (OSError, ValueError):
+        return None
+    finally:
+        os.close(handle)
+    if memory[:8] != place.token.to_bytes(8, "little"):
+        memory.close()
+        return None
+    return SharedBatches(memory, kind, lead, place.slots)
