@@ -3,12 +3,14 @@
 from sac.replay.foreign import fitted
 from sac.replay.limiter import Limiter
 from sac.replay.memory import check_capacity, check_memory
+from sac.replay.newcomers import Newcomers
 from sac.replay.prioritized import Prioritized
 from sac.replay.replay import Replay, Sampler, columns
 from sac.replay.uniform import Uniform
 
 __all__ = [
     "Limiter",
+    "Newcomers",
     "Prioritized",
     "Replay",
     "Sampler",
