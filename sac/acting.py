@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sac.backend import Compiled, tf, tfp
+from sac.backend import ForAnyNumber, tf, tfp
 from sac.extras.extra import Extras
 from sac.nets import noisy
 from sac.nets.action_distribution import one_hot
@@ -22,35 +22,34 @@ class Acting:
 
     def __init__(self, networks: Networks, choice, extras: Extras, jit: bool):
         self.nets, self.choice, self.extras, self.spec = networks, choice, extras, networks.spec
-        self._compiled = Compiled(self._act, jit)
+        self._compiled = ForAnyNumber(self._act, jit)
 
     def __call__(
-        self, obs, mask, previous, state, noise: Noise, seed=(0, 0), epsilon=0.0, explores=True, greedy=False
-    ) -> Choice:
+        self, obs, mask, previous, state, noise: Noise, seed=(0, 0), epsilon=0.0, extra_std=0.0, explores=True,
+        greedy=False,
+    ) -> Choice:  # fmt: skip
         """Chooses for k agents from the noise handed in, or the mode of the policy if greedy.
 
-        With probability `epsilon` the discrete choice is a uniform one; `seed` is that of noisy layers. Without
-        `explores` those are silent and no extra has a preference: the policy itself. k is padded to a power of two:
-        any number of agents costs a handful of compilations.
+        With probability `epsilon` the discrete choice is a uniform one; `extra_std` is the standard deviation of
+        Gaussian noise on the continuous ones before the squash; both are a number or an array [k]. `seed` is that of
+        noisy layers. Without `explores` those are silent and no extra has a preference.
         """
         k = len(mask)
         if k == 0:
             nothing = np.zeros((0, self.spec.continuous), np.float32)
             discrete = np.zeros((0, len(self.spec.branches)), np.int32)
             return Choice(nothing, nothing, discrete, np.zeros((0, 2), np.float32), state)
-        more = (1 << (k - 1).bit_length()) - k
-        inputs = (obs, mask, previous, state, noise)
-        if more:
-            inputs = tf.nest.map_structure(lambda x: np.concatenate([x, np.repeat(x[:1], more, 0)]), inputs)
-        constants = np.array(seed, np.int32), np.float32(epsilon), np.bool_(explores), np.bool_(greedy)
-        return Choice(*(x.numpy()[:k] for x in self._compiled(k + more, *inputs, *constants)))
+        each = (np.broadcast_to(np.asarray(x, np.float32), k) for x in (epsilon, extra_std))
+        shared = np.array(seed, np.int32), np.bool_(explores), np.bool_(greedy)
+        return Choice(*self._compiled((obs, mask, previous, state, noise, *each), *shared))
 
-    def _act(self, obs, mask, previous, state, noise: Noise, seed, epsilon, explores, greedy):
+    def _act(self, obs, mask, previous, state, noise: Noise, epsilon, extra_std, seed, explores, greedy):
         n = self.extras.candidates
+        extra_std = tf.where(greedy, 0.0, extra_std)[:, None, None]
         with noisy.drawn(seed, tf.cast(explores, tf.float32)):
             z, state = self.nets.rep(self.nets.observe(obs), previous, state)
             z, mask = tf.repeat(z[:, None], n, axis=1), tf.repeat(mask[:, None], n, axis=1)
-            pi = self.nets.policy(z).masked(mask)
+            pi = self.nets.policy(z).masked(mask).widened(extra_std)
             raw = tf.where(greedy, pi.raw_mode(noise.normal), pi.raw_from_noise(noise.normal))
             action = tf.tanh(raw)
             q = tf.stack([critic(z, action) for critic in self.nets.critics])  # dead code where the policy decides
@@ -66,6 +65,7 @@ class Acting:
         picked = tf.where(prefers, tf.argmax(liked + noise.pick, axis=-1, output_type=tf.int32), 0)
         weight = tf.where(prefers, math.log(n) + self._of(picked, liked), 0.0)  # log(n p_j)
         mixed = pi.discrete_log_prob(taken), uniform.discrete_log_prob(taken)
+        epsilon = epsilon[:, None]
         log_d = tfp.math.log_add_exp(tf.math.log1p(-epsilon) + mixed[0], tf.math.log(epsilon) + mixed[1])
         log_prob = tf.stack([self._of(picked, pi.continuous_log_prob(raw)), self._of(picked, log_d)], axis=-1)
         part = 0 if self.spec.continuous else 1

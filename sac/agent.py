@@ -12,7 +12,8 @@ import numpy as np
 
 from sac.acting import Acting
 from sac.appraisal import Appraisal
-from sac.backend import Compiled, keras, tf
+from sac.backend import Compiled, ForAnyNumber, keras, tf
+from sac.errors import UserError
 from sac.extras.extra import Extras, Window
 from sac.hyper import Hyper
 from sac.nets import noisy, saving
@@ -39,6 +40,18 @@ class Learnt(NamedTuple):
 
     td_error: np.ndarray  # [K, B]: what the |TD errors| of a window come to
     state: np.ndarray  # [K, B, S]: today's recurrent state of the first trained row
+
+
+class Seen(NamedTuple):
+    """Windows from their first trained row on, and what the networks make of them."""
+
+    batch: Batch
+    valid: tf.Tensor  # [B, m]: which of the trained rows hold an action
+    taken: tf.Tensor  # [B, T, C]: choices as critic columns
+    action: tf.Tensor  # [B, T, A], squashed
+    window: Window  # as extras see them; holds the features
+    state: tf.Tensor  # [B, S] of the first row
+    q: tf.Tensor  # [E, B, m] of what was done
 
 
 class Temperatures(keras.layers.Layer):
@@ -78,6 +91,7 @@ class Agent:
         self.metric_names = self._metric_names()
         self.traces = 0  # how often `update` was traced; one for each K, a test holds it there
         self._compiled_update = Compiled(self._update_many, hyper.jit)
+        self._compiled_td_error = ForAnyNumber(self._td_error, hyper.jit)
 
     def _metric_names(self) -> list[str]:
         names = ["critic/loss", "critic/q", "critic/target", "critic/td_error", "policy/loss"]
@@ -87,6 +101,14 @@ class Agent:
         names += ["normalizer/clipped"] * bool(self.nets.normalizer.names)
         names += ["policy/ratio"] * (self.hyper.steps > 1) + ["recurrent/delta_q"] * (self.state_size > 0)
         return names + self.extras.metric_names
+
+    def check_noise(self) -> None:
+        """Raises UserError unless the probability of an action with noise added before the squash can be told."""
+        if not self.nets.widens:
+            raise UserError(
+                "ModelPolicy returns a continuous distribution of its own that cannot take the noise of actors: "
+                "give it a method widened(std), as TanhNormal has, or set base.noise_increasing_rate=0"
+            )
 
     def normalise(self, moments) -> None:
         """Takes over the statistics of observations."""
@@ -123,22 +145,32 @@ class Agent:
         with noisy.drawn(self._seed(FOR_NOISE)):
             return self._step(batch)
 
+    def td_error(self, batch: Batch) -> np.ndarray:
+        """What `update` would say of these windows [B], learning nothing: their first priorities.
+
+        As in Ape-X (arXiv:1803.00933), where actors say it. Random numbers are those of update number `updates`.
+        """
+        if not len(batch.weight):
+            return np.zeros(0, np.float32)
+        return self._compiled_td_error((batch._replace(index=()),))
+
+    def _td_error(self, whole: Batch):
+        with noisy.drawn(self._seed(FOR_NOISE)):
+            whole = whole._replace(obs=self.nets.observe(whole.obs))
+            seen = self._see(whole)
+            _, target, _ = self._rewarded_targets(seen)
+        return losses.window_error(losses.td_error(seen.q, target), seen.valid)
+
     def _step(self, whole: Batch):
         h, m = self.hyper, self.hyper.sequence_length
         whole = whole._replace(obs=self.nets.observe(whole.obs))
-        batch, valid = self._after_burn_in(whole), whole.valid[:, h.burn_in_step :][:, :m]
-        taken, action = one_hot(batch.discrete, self.spec), tf.tanh(batch.continuous)
-        z_target, _ = self._encode(self.nets.target_rep, whole)
-
         with tf.GradientTape(persistent=True) as tape:
-            z, state = self._encode(self.nets.rep, whole)
-            q = soft_value.chosen_q(self._q(self.nets.critics, z[:, :m], action[:, :m]), taken[:, :m])
-            window = self._window(batch, z, z_target, action, taken)
+            seen = self._see(whole)
+            batch, valid, taken, action, window, state, q = seen
+            z, z_target = window.z, window.z_target
             extra_losses = self.extras.losses(window)
             with tape.stop_recording():
-                bonuses = self.extras.bonuses(window)
-                batch = batch._replace(reward=sum((b * batch.valid for b in bonuses), batch.reward))
-                target, ratio = self._targets(batch, z, z_target, action, taken)
+                bonuses, target, ratio = self._rewarded_targets(seen)
                 slow_q = self._q(self.nets.target_critics, z_target[:, :m], action[:, :m])
                 clip_centre = soft_value.chosen_q(slow_q, taken[:, :m])  # dead code to XLA unless clip_epsilon > 0
             clip = h.clip_epsilon if self.spec.continuous else -1.0  # a purely discrete critic is never clipped
@@ -149,7 +181,7 @@ class Agent:
         self._adjust_temperatures(entropies, batch.mask[:, :m], valid)
         self._move_targets()
 
-        td_error = tf.reduce_mean(tf.abs(q - target), axis=0)
+        td_error = losses.td_error(q, target)
         log_alpha = self.temperatures.log_alpha
         metrics = {
             "critic/loss": critic_loss,
@@ -173,6 +205,17 @@ class Agent:
         return metrics, losses.window_error(td_error, valid), state
 
     # --- states to features
+
+    def _see(self, whole: Batch) -> Seen:
+        """The windows' trained part through the networks; observations are already as networks see them."""
+        m = self.hyper.sequence_length
+        batch = self._after_burn_in(whole)
+        taken, action = one_hot(batch.discrete, self.spec), tf.tanh(batch.continuous)
+        z_target, _ = self._encode(self.nets.target_rep, whole)
+        z, state = self._encode(self.nets.rep, whole)
+        q = soft_value.chosen_q(self._q(self.nets.critics, z[:, :m], action[:, :m]), taken[:, :m])
+        window = self._window(batch, z, z_target, action, taken)
+        return Seen(batch, batch.valid[:, :m], taken, action, window, state, q)
 
     def _after_burn_in(self, whole: Batch) -> Batch:
         """The window from its first trained row on."""
@@ -219,6 +262,12 @@ class Agent:
         return {name: np.uint8(np.clip(x, 0, 1) * 255) for name, x in shown.items()}
 
     # --- targets
+
+    def _rewarded_targets(self, seen: Seen):
+        """The extras' rewards [B, T] each, the targets of Q with them [B, m] and the mean ratio."""
+        batch, bonuses = seen.batch, self.extras.bonuses(seen.window)
+        batch = batch._replace(reward=sum((b * batch.valid for b in bonuses), batch.reward))
+        return bonuses, *self._targets(batch, seen.window.z, seen.window.z_target, seen.action, seen.taken)
 
     def _targets(self, batch: Batch, z, z_target, action, taken):
         """Targets of Q [B, m] and the mean clipped ratio pi / mu. Values belong to the states 1 ... T."""

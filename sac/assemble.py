@@ -242,13 +242,13 @@ def make_limiter(config: Config, n_agents: int) -> Limiter:
     )
 
 
-def make_exploring(config: Config, agent, seed: int) -> Exploring:
-    """The behaviour that collects."""
+def make_exploring(config: Config, agent, seed: int, extra_noise: float = 0.0) -> Exploring:
+    """The behaviour that collects. Raises UserError when there is extra noise and the policy has no form for it."""
     s, n = config.sac, agent.candidates
     color = s.noise_color
     noise = ColoredNoise(agent.spec, seed, color, n) if color > 0 else WhiteNoise(agent.spec, seed, n)
     epsilon = Epsilon(s.epsilon_start, s.epsilon_end, s.epsilon_steps) if s.discrete_dqn_like else Epsilon()
-    return Exploring(agent, noise, config.replay.random_steps, epsilon)
+    return Exploring(agent, noise, config.replay.random_steps, epsilon, extra_noise)
 
 
 def make_greedy(config: Config, agent, seed: int):

@@ -12,6 +12,8 @@ import os
 import sys
 import tempfile
 
+import numpy as np
+
 from sac.errors import UserError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -89,9 +91,24 @@ class Compiled:
             raise
 
 
+class ForAnyNumber(Compiled):
+    """A compiled function of rows: any number of them costs a handful of compilations."""
+
+    def __call__(self, rows: tuple, *shared):
+        """Calls it on `rows`, arrays [k, ...] with k > 0 in any structure, and on what they share; returns arrays [k].
+
+        They are padded to a power of two with copies of the first.
+        """
+        k = len(tf.nest.flatten(rows)[0])
+        more = (1 << (k - 1).bit_length()) - k
+        if more:
+            rows = tf.nest.map_structure(lambda x: np.concatenate([x, np.repeat(x[:1], more, 0)]), rows)
+        return tf.nest.map_structure(lambda x: x.numpy()[:k], super().__call__(k + more, *rows, *shared))
+
+
 def seed_everything(seed: int) -> None:
     """Seeds Python, NumPy and the initialisers of Keras; everything later draws from (seed, counter)."""
     keras.utils.set_random_seed(seed)
 
 
-__all__ = ["Compiled", "keras", "seed_everything", "start", "tf", "tfb", "tfd", "tfp"]
+__all__ = ["Compiled", "ForAnyNumber", "keras", "seed_everything", "start", "tf", "tfb", "tfd", "tfp"]

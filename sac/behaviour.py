@@ -110,18 +110,30 @@ NEVER = Epsilon()
 
 
 class Exploring:
-    """Acts with the agent's policy and noise; the first `random_steps` actions are uniform over the legal ones."""
+    """Acts with the agent's policy and noise; the first `random_steps` actions are uniform over the legal ones.
+
+    `extra_noise` sets one of several actors apart: the standard deviation of Gaussian noise on continuous actions
+    before the squash, and the least chance of a random discrete choice. Raises UserError where the policy's
+    distribution does not say what noise makes of it.
+    """
 
     explores = True
 
-    def __init__(self, agent, noise: WhiteNoise, random_steps: int = 0, epsilon: Callable[[int], float] = NEVER):
+    def __init__(
+        self, agent, noise: WhiteNoise, random_steps: int = 0, epsilon: Callable[[int], float] = NEVER,
+        extra_noise: float = 0.0,
+    ):  # fmt: skip
+        if extra_noise > 0:
+            agent.check_noise()
         self.agent, self.noise, self.random_steps, self.epsilon = agent, noise, random_steps, epsilon
+        self.extra_std, self.least_epsilon = extra_noise, min(extra_noise, 1.0) if agent.spec.branches else 0.0
         self.state_size, self.previous_size = agent.state_size, agent.previous_size
         self.steps = 0
 
     def choose(self, slots, obs, mask, previous_action, state) -> Choice:
         seed, noise = self.noise.layer_seed, self.noise.draw(slots)
-        choice = self.agent.act(obs, mask, previous_action, state, noise, seed, self.epsilon(self.steps), self.explores)
+        epsilon = max(self.epsilon(self.steps), self.least_epsilon)
+        choice = self.agent.act(obs, mask, previous_action, state, noise, seed, epsilon, self.extra_std, self.explores)
         if self.steps < self.random_steps:
             choice = self._uniform(choice, mask, noise.normal[:, 0], noise.gumbel[:, 0])
         self.steps += len(slots)

@@ -12,7 +12,8 @@ ILLEGAL = -1e9  # logit of a forbidden choice: its probability is exactly 0 in f
 class TanhNormal:
     """A Gaussian squashed into [-1, 1]^A. "Raw" values are those before the tanh; they are what the replay keeps.
 
-    A policy network may return its own continuous part; it needs the methods of this class. The squash is always tanh.
+    A policy network may return its own continuous part; it needs the methods of this class, `widened` only where actors
+    add noise. The squash is always tanh.
     """
 
     def __init__(self, mean, std):
@@ -29,6 +30,12 @@ class TanhNormal:
     def log_probs(self, raw):
         """Log-density of each squashed action, from the raw ones: no arctanh near the bounds. [..., A] -> [..., A]."""
         return self.normal.log_prob(raw) - tfb.Tanh().forward_log_det_jacobian(raw)
+
+    def widened(self, std):
+        """The distribution of raw actions with independent Gaussian noise of `std` [..., 1] added to them."""
+        scale = self.normal.scale
+        wide = tf.sqrt(tf.square(scale) + tf.square(std))
+        return TanhNormal(self.normal.loc, tf.where(std > 0, wide, scale))  # where there is no noise no bit changes
 
 
 class ActionDistribution:
@@ -56,6 +63,19 @@ class ActionDistribution:
         """The same continuous part with every legal choice equally probable."""
         logits = None if self.logits is None else tf.zeros_like(self.logits)
         return ActionDistribution(self.spec, self.continuous, logits, self.mask)
+
+    @property
+    def widens(self) -> bool:
+        """Whether the continuous part can say what Gaussian noise makes of it."""
+        mine = type(self.continuous)  # a subclass has a density of its own: what it inherits does not speak for it
+        says = getattr(mine, "widened", TanhNormal.widened) is not TanhNormal.widened
+        return self.continuous is None or mine is TanhNormal or says
+
+    def widened(self, std):
+        """The same policy with noise of `std` [..., 1] added to raw actions; the policy itself unless it `widens`."""
+        if self.continuous is None or not self.widens:
+            return self
+        return ActionDistribution(self.spec, self.continuous.widened(std), self.logits, self.mask)
 
     def greedy(self, columns):
         """The same continuous part with, in each branch, the legal choice whose column [..., C] is largest."""

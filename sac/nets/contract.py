@@ -37,6 +37,7 @@ class Networks:
     slow_policy: keras.layers.Layer | None = None  # follows the policy as targets do; only where it is clipped to it
     normalizer: Normalizer = field(default_factory=Normalizer)
     state_size: int = 0
+    widens: bool = True  # actors may add noise to the policy's actions
     previous_size: int = field(init=False, default=0)
 
     def __post_init__(self):
@@ -134,11 +135,11 @@ def build_networks(
     critics = [build.make("ModelQ", spec) for _ in range(2 * ensemble)]
     action = tf.zeros((PROBE, WINDOW, spec.continuous))
     for lead in (np.s_[:, 0], np.s_[:]):  # acting has one leading axis, learning has two: windows and their steps
-        _check_heads(build, spec, policies, critics, z[lead], action[lead])
+        widens = _check_heads(build, spec, policies, critics, z[lead], action[lead])
     networks = Networks(
         spec, reps[0], policies[0], critics[:ensemble], reps[1], critics[ensemble:], *policies[1:],
         normalizer=Normalizer([s for s in spec.sensors if s.normalizable] if normalized else ()),
-        state_size=state_size,
+        state_size=state_size, widens=widens,
     )  # fmt: skip
     for online, target in networks.target_pairs():
         target.assign(online)
@@ -181,12 +182,17 @@ def _check_rep(build: Builder, reps, inputs, state_size: int):
     return z
 
 
-def _check_heads(build: Builder, spec: Spec, policies, critics, z, action) -> None:
+def _check_heads(build: Builder, spec: Spec, policies, critics, z, action) -> bool:
+    """Returns whether noise can be added to the policy's actions."""
     lead = tuple(z.shape[:-1])
     for policy in policies:
-        _check_distribution(build, spec, build.call("ModelPolicy", policy, z), lead)
+        pi = build.call("ModelPolicy", policy, z)
+        _check_distribution(build, spec, pi, lead)
+        wide = build.call("ModelPolicy", pi.widened, tf.fill((*lead, 1), 0.1))
+        _check_distribution(build, spec, wide, lead)
     for critic in critics:
         build.expect("ModelQ", "Q columns", build.call("ModelQ", critic, z, action), (*lead, spec.columns))
+    return pi.widens
 
 
 def _check_distribution(build: Builder, spec: Spec, pi, lead: tuple) -> None:

@@ -46,6 +46,11 @@ def temperature(log_alpha, entropy, target_entropy, valid):
     return log_alpha * masked_mean(tf.stop_gradient(entropy - target_entropy), valid)
 
 
+def td_error(q, target):
+    """|delta| as the mean over all nets. q [E, B, m], target [B, m] -> [B, m]."""
+    return tf.reduce_mean(tf.abs(q - target), axis=0)
+
+
 def window_error(td_error, valid, eta: float = 0.9):
     """What a window's priority is made of: eta max + (1 - eta) mean of |delta| over its valid steps [B, m] -> [B].
 

@@ -3,6 +3,7 @@
 from sac.replay.foreign import fitted
 from sac.replay.limiter import Free, Limiter
 from sac.replay.memory import check_capacity, check_memory
+from sac.replay.newcomers import Newcomers
 from sac.replay.prioritized import Prioritized
 from sac.replay.replay import Replay, Sampler, columns
 from sac.replay.uniform import Uniform
@@ -10,6 +11,7 @@ from sac.replay.uniform import Uniform
 __all__ = [
     "Free",
     "Limiter",
+    "Newcomers",
     "Prioritized",
     "Replay",
     "Sampler",

@@ -45,8 +45,9 @@ class Linear:
         self.spec = spec
 
     def act(
-        self, obs, mask, previous_action, state, noise, seed=(0, 0), epsilon=0.0, explores=True, greedy=False
-    ) -> Choice:
+        self, obs, mask, previous_action, state, noise, seed=(0, 0), epsilon=0.0, extra_std=0.0, explores=True,
+        greedy=False,
+    ) -> Choice:  # fmt: skip
         normal, gumbel = noise.normal[:, 0], noise.gumbel[:, 0]
         x = next(iter(obs.values())).sum(-1, keepdims=True)
         raw = np.tanh(x) + (0 if greedy else 1) * normal
