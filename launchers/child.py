@@ -44,7 +44,7 @@ def _run(job: Job) -> int:
         return 130
     except Exception as error:
         traceback.print_exc()
-        observer.failed(f"{type(error).__name__}: {error}")
+        observer.failed(f"{type(error).__name__}: {error}", traceback.format_exc())
     else:
         if not observer.status.over:  # a role that keeps no record, e.g. play
             observer.close(0, "", {"objective": value})

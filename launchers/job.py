@@ -24,7 +24,7 @@ SEEDS = ("seed", "sac.seed", "repeat")  # what runs of one experiment differ in
 
 @dataclass
 class Status:
-    """How far a job is; `return_` of training, `score` of evaluation, `rate` in environment steps a second."""
+    """How far a process is; `return_` of training, `score` of evaluation, `rate` in environment steps a second."""
 
     state: str = WAITING
     folder: str = ""  # of the run
@@ -35,6 +35,8 @@ class Status:
     rate: float | None = None
     seconds: float = 0.0
     error: str = ""
+    traceback: str = ""  # of a bug; empty for what the user can mend
+    note: str = ""  # what it is doing, in a few words
     result: dict[str, Any] = field(default_factory=dict)  # as in result.json
 
     @property

@@ -30,6 +30,18 @@ class ProcessOptions:
 
 
 @dataclass
+class RoleOptions:
+    """hydra.launcher, see conf/hydra/launcher/roles.yaml."""
+
+    actors: int = at_least(1)
+    n_jobs: int = at_least(1)
+    gpus: list[Any] | None = key()
+    grace: float = at_least(0)
+    learner_threads: int | None = at_least(1)
+    actor_threads: int = at_least(1)
+
+
+@dataclass
 class SearchOptions:
     """hydra.sweeper, see conf/hydra/sweeper/optuna.yaml."""
 

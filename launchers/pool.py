@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from launchers import job as states
@@ -38,6 +38,21 @@ class Worker:
                 stderr=subprocess.STDOUT, env=os.environ | job.env | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"},
                 **own_group,
             )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def status(self) -> Status:
+        """How far it is."""
+        status = self.job.status()
+        if status.state == states.WAITING:  # its process is still starting
+            status.state = states.RUNNING
+        return status
+
+    def parts(self) -> list[tuple[str, Status]]:
+        """Processes that it consists of, where there are several: in words, and how far each is."""
+        return []
 
     def outcome(self) -> Status | None:
         """None while it runs."""
@@ -72,18 +87,22 @@ class Pool:
     """`run(jobs)` takes the next job when a slot is free, and yields each job with how it ended.
 
     After a signal no job begins any more and those that run are asked to save and end; one that does not within
-    `grace` seconds is killed.
+    `grace` seconds is killed. `start(job, share)` makes what runs a job.
     """
 
-    def __init__(self, shares: Sequence[Share], table: Table, interruption: Interruption, grace: float):
+    def __init__(
+        self, shares: Sequence[Share], table: Table, interruption: Interruption, grace: float,
+        start: Callable[[Job, Share], Worker] = Worker,
+    ):  # fmt: skip
         self._shares, self._table, self._interruption, self._grace = shares, table, interruption, grace
+        self._start = start
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Status]]:
         jobs, free, running = iter(jobs), list(self._shares)[::-1], []
         try:
             while True:
                 while free and not self._interruption.requested and (job := next(jobs, None)) is not None:
-                    running.append(Worker(job, free.pop()))
+                    running.append(self._start(job, free.pop()))
                     self._table.began(job)
                 if not running:
                     return
@@ -100,7 +119,7 @@ class Pool:
                         free.append(worker.share)
                         self._table.ended(worker.job, status)
                         yield worker.job, status
-                self._table.refresh([worker.job for worker in running])
+                self._table.refresh(running)
         finally:
             if running:  # an error passes: nobody loses what has been learnt
                 self._end_in_order(running)
@@ -112,6 +131,6 @@ class Pool:
         until = time.monotonic() + self._grace
         while time.monotonic() < until and any(worker.outcome() is None for worker in running):
             time.sleep(POLL)
-            self._table.refresh([worker.job for worker in running])
+            self._table.refresh(running)
         for worker in running:
             worker.end()

@@ -28,8 +28,10 @@ from sac.validation import checked
 class Processes:
     """The options stand in conf/hydra/launcher/processes.yaml. Raises UserError for those that make no sense."""
 
+    Options: type = ProcessOptions
+
     def __init__(self, context: HydraContext, config: DictConfig, options: Mapping[str, Any]):
-        self._config, self.options = config, checked(ProcessOptions, options, "hydra.launcher.")
+        self._config, self.options = config, checked(self.Options, options, "hydra.launcher.")
         self.composition = Composition(context, config)
         if config.hydra.sweeper.get("max_batch_size") is not None:
             raise UserError(

@@ -60,9 +60,12 @@ class StatusFile(Observer):
             status.state, status.error = ENDS.get(exit_code, job.FAILED), reason
         self._write(tries=20)
 
-    def failed(self, why: str) -> None:
+    def note(self, text: str) -> None:
+        self.status.note = text
+
+    def failed(self, why: str, traceback: str = "") -> None:
         """What ended the job before or beside its tracker."""
-        self.status.state, self.status.error = job.FAILED, why
+        self.status.state, self.status.error, self.status.traceback = job.FAILED, why, traceback
         self._write(tries=20)
 
     def _write(self, tries: int = 1) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -19,12 +20,22 @@ STYLES = {states.RUNNING: "cyan", states.DONE: "green", states.PRUNED: "yellow",
 SHOWN = 30  # rows of the live table: what runs, and the latest that ended
 
 
+class Shown(Protocol):
+    """What runs a job."""
+
+    job: Job
+
+    def status(self) -> Status: ...
+    def parts(self) -> list[tuple[str, Status]]: ...
+
+
 class Table:
     """`total` None: a number that is not known."""
 
     def __init__(self, total: int | None = None, console: Console | None = None):
         self._console, self._total = console or Console(), total
         self._rows: dict[int, tuple[Job, Status]] = {}
+        self._parts: dict[int, list[tuple[str, Status]]] = {}  # of running jobs
         self._looked, self._told = 0.0, time.monotonic()
         self._live: Live | None = None
 
@@ -52,22 +63,24 @@ class Table:
             f"job {job.number} {status.state} after {status.step:,} steps and {status.seconds:.0f} s{score}{error}"
         )
 
-    def refresh(self, running: Sequence[Job]) -> None:
+    def refresh(self, running: Sequence[Shown]) -> None:
         now = time.monotonic()
         if now - self._looked < EVERY:
             return
         self._looked = now
-        for job in running:
-            status = job.status()
-            if status.state == states.WAITING:  # its process is still starting
-                status.state = states.RUNNING
-            self._rows[job.number] = job, status
+        self._parts = {}
+        for one in running:
+            self._rows[one.job.number] = one.job, one.status()
+            self._parts[one.job.number] = one.parts()
         if self._live:
             self._live.update(self._table(), refresh=True)
         elif now - self._told >= PLAIN_EVERY:
             self._told = now
-            for job in running:
-                self._print(f"job {job.number} {_progress(self._rows[job.number][1])}")
+            for one in running:
+                number = one.job.number
+                self._print(f"job {number} {_progress(self._rows[number][1])}")
+                for name, status in self._parts[number]:
+                    self._print(f"  {name}: {_progress(status)}")
 
     def _print(self, line: str) -> None:
         if not self._live:
@@ -91,6 +104,11 @@ class Table:
             numbers = [_number(s.return_), _number(s.score), "" if s.rate is None else f"{s.rate:,.0f}"]
             state = Text(s.state, STYLES.get(s.state, ""))
             table.add_row(str(number), what, state, f"{s.step:,}{of}", *numbers, f"{s.seconds:.0f} s")
+            for name, part in self._parts.get(number, ()) if not s.over else ():
+                rate = "" if part.rate is None else f"{part.rate:,.0f}"
+                state = Text(part.state, STYLES.get(part.state, ""))
+                what = Text(f"  {name}" + f": {part.note}" * bool(part.note))
+                table.add_row("", what, state, f"{part.step:,}", "", "", rate, f"{part.seconds:.0f} s")
         return table
 
 
@@ -106,6 +124,8 @@ def _progress(status: Status) -> str:
         parts.append(f"eval {status.score:.4g}")
     if status.rate is not None:
         parts.append(f"{status.rate:,.0f} steps/s")
+    if status.note:
+        parts.append(status.note)
     return ", ".join(parts)
 
 

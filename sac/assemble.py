@@ -18,6 +18,7 @@ from sac.moments import Moments
 from sac.offline import fill
 from sac.replay import Limiter, Prioritized, Replay, Sampler, Uniform, check_capacity
 from sac.replay.durable import DurableReplay
+from sac.replay.durable_moments import DurableMoments
 from sac.run_folder import RunFolder
 from sac.track.observer import Observer
 from sac.track.tracker import Tracker
@@ -188,6 +189,11 @@ def make_durable_replay(config: Config, spec: Spec, state_size: int, folder: Pat
     sampler = make_sampler(config, base.n_agents * base.max_actors_each_learner)
     seed = config.sac.seed or 0
     return DurableReplay(spec, state_size, sampler, folder, steps=steps, burn_in=burn_in, seed=seed)
+
+
+def make_durable_moments(config: Config, spec: Spec, replay: DurableReplay, folder: Path) -> DurableMoments:
+    """Statistics of the rows of a cell's ring."""
+    return DurableMoments(moment_sensors(config, spec), replay, folder / "moments.npz")
 
 
 def window(config: Config) -> tuple[int, int]:

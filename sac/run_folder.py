@@ -133,7 +133,8 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
         check_value(key, OmegaConf.select(composed, key))
     wants_stored = composed.role == "play" or composed.ckpt not in (None, "auto")
     if job is not None:
-        composed.base.name = _name_in_multirun(composed, job, wants_stored)
+        exists = wants_stored and RunFolder.of(composed).config.exists()  # meant as typed
+        composed.base.name = composed.base.name if exists else name_in_multirun(composed, job)
     folder = RunFolder.of(composed)
     if not folder.config.exists():
         if not wants_stored:
@@ -145,10 +146,8 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
     return _changed(_read(folder.config), composed, overrides)
 
 
-def _name_in_multirun(composed: DictConfig, job: int, wants_stored: bool) -> str:
-    """Name and job number, so that no two jobs meet; a run that exists under its plain name is meant as typed."""
-    if wants_stored and RunFolder.of(composed).config.exists():
-        return composed.base.name
+def name_in_multirun(composed: DictConfig, job: int) -> str:
+    """Name and job number, so that no two jobs meet."""
     return f"{composed.base.name.replace('{time}', os.environ.get(MOMENT) or moment())}-{job}"
 
 

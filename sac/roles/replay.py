@@ -13,7 +13,7 @@ from rich.console import Console
 from sac import assemble
 from sac.config import Config
 from sac.interruption import Interruption
-from sac.roles.wiring import cell_folder, make_cell_limiter, make_directory, make_keys, shared_config
+from sac.roles.wiring import cell_folder, codec_of_replay, make_cell_limiter, make_directory, make_keys, shared_config
 from sac.run_folder import write_atomically
 from sac.run_log import run_log
 from sac.track.observer import Observer

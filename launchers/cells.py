@@ -1,0 +1,63 @@
+"""The launcher `roles`: every job of a multirun is a cell of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from launchers import share
+from launchers.cell import ORDER, Cell, parts_of
+from launchers.job import Job, Status
+from launchers.options import RoleOptions
+from launchers.pool import Pool
+from launchers.processes import Processes
+from launchers.share import Share
+from launchers.table import Table
+from sac.errors import UserError
+from sac.interruption import Interruption
+from sac.run_folder import name_in_multirun
+
+ROLE = "role="
+
+
+class Cells(Processes):
+    """The options stand in conf/hydra/launcher/roles.yaml. Raises UserError for those that make no sense."""
+
+    Options = RoleOptions
+
+    def __init__(self, context: HydraContext, config: DictConfig, options: Mapping[str, Any]):
+        super().__init__(context, config, options)
+        self._roles: tuple[str, ...] = ORDER
+
+    def launch(self, batch: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        """Jobs that differ in their role only are one cell, with these roles; without roles it has all."""
+        named = sorted({o.removeprefix(ROLE) for overrides in batch for o in overrides if o.startswith(ROLE)})
+        unknown = set(named) - set(ORDER)
+        if unknown:
+            raise UserError(f"role={','.join(sorted(unknown))}: a cell has the roles {', '.join(ORDER)}")
+        self._roles = tuple(named) or ORDER
+        cells = dict.fromkeys(tuple(o for o in overrides if not o.startswith(ROLE)) for overrides in batch)
+        return super().launch([list(overrides) for overrides in cells], first)
+
+    def stream(self, jobs: Iterable[Job], total: int | None = None) -> Iterator[tuple[Job, Status]]:
+        """Yields jobs as their cells end; like Processes.stream otherwise."""
+        options = self.options
+        n_jobs = options.n_jobs if total is None else max(min(options.n_jobs, total), 1)
+        gpus = share.visible_gpus() if options.gpus is None else [str(gpu) for gpu in options.gpus]
+        with Interruption(doing="asking the cells to save and end") as interruption, Table(total) as table:
+            shares = share.divide(n_jobs, share.cores(), gpus)
+            yield from Pool(shares, table, interruption, options.grace, self._start).run(jobs)
+        if interruption.requested:
+            raise SystemExit(interruption.exit_code)
+
+    def _start(self, job: Job, mine: Share) -> Cell:
+        options = self.options
+        job.config.base.name = job.config.base.name if job.named else name_in_multirun(job.config, job.number)
+        job.folder.mkdir(parents=True, exist_ok=True)
+        left = max(1, mine.threads - options.actors * options.actor_threads)
+        threads = {"replay": 1, "actor": options.actor_threads, "learner": options.learner_threads or left}
+        return Cell(job, mine, parts_of(job, mine, self._roles, options.actors, threads))
