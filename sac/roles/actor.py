@@ -55,11 +55,10 @@ def actor(config: Config, make_env: Callable[..., Env] = assemble.make_env, obse
         port = config.base.port + EVALUATION_PORTS * number
         env = Resilient(partial(make_env, config, seed=seed, port=port, log_folder=own))
         stack.callback(env.close)
-        playing = Playing(config, folder, env, seed, interruption, observer, stack)
+        steps = 0
         with suppress(Over):
-            playing.play()
-        playing.finish()
-        observer.close(interruption.exit_code, interruption.name or "end", {"env_steps": playing.inserter.transitions})
+            steps = Playing(config, folder, env, seed, interruption, observer, stack).play()
+        observer.close(interruption.exit_code, interruption.name or "end", {"env_steps": steps})
     if interruption.requested:
         raise SystemExit(interruption.exit_code)
 
@@ -77,7 +76,7 @@ class Playing:
         connect = partial(Client, description=description, me=me, directory=directory, keys=keys)
         to_learner = connect("learner", control())
         stack.callback(to_learner.close)
-        self._wait_for(to_learner)
+        self._wait_for(to_learner, to_learner.pump)
         size, candidates = int(to_learner.told["state_size"]), int(to_learner.told["candidates"])
         base = config.base
         if base.update_policy_mode:
@@ -86,15 +85,16 @@ class Playing:
         else:
             agent, self._copy, weights = Asking(spec, size, candidates), None, {}
         to_learner.codec = learner_codec(spec, size, candidates, weights)
-        self.policy = PolicyClient(to_learner, self._stop)
+        self.policy = PolicyClient(to_learner, self._stop_asking)
         if self._copy is None:
             agent.policy = self.policy
         to_replay = connect("replay", codec_of_replay(config, spec, size))
         stack.callback(to_replay.close)
-        self.inserter = Inserter(to_replay, self._stop)
-        self._wait_for(to_replay)
+        self.inserter = Inserter(to_replay, self._stop_inserting)
+        self._wait_for(to_replay, self.inserter.pump)
         while self._copy is not None and not self._refresh():
-            self._go_on()
+            if self._stop():
+                raise Over
         self.noise = min(base.noise_increasing_rate * (config.net.number - 1), base.noise_max)
         life = np.random.SeedSequence((seed, self.policy.transitions)).generate_state(1)[0] % 2**31
         self.exploring = assemble.make_exploring(config, agent, int(life), self.noise)
@@ -107,8 +107,16 @@ class Playing:
         self._ended: list[Episode] = []
         self._told, self._mark = 0.0, (time.monotonic(), 0, 0.0)
 
-    def play(self) -> None:
-        """Until the run is over or a signal comes. Raises Over while waiting for the learner."""
+    def play(self) -> int:
+        """Until the run is over or a signal comes; returns how many transitions there were."""
+        with suppress(Over):
+            self._play()
+        self.inserter.flush()
+        self.inserter.drain(DRAIN)
+        return self.inserter.transitions
+
+    def _play(self) -> None:
+        """Raises Over while waiting for the learner."""
         while not self._stop():
             experience = self.rollout.advance()
             taken = self.inserter.add(experience.step)
@@ -121,26 +129,27 @@ class Playing:
                 self._refresh()
             self._report()
 
-    def finish(self) -> None:
-        """The last rows are stored, if the replay is there."""
-        self.inserter.flush()
-        self.inserter.drain(DRAIN)
-
     # --- the rest
 
     def _stop(self) -> bool:
         return self.interruption.requested or self.policy.client.ended or self.inserter.client.ended
 
-    def _wait_for(self, client: Client) -> None:
+    def _stop_inserting(self) -> bool:
+        """Asked again and again while rows wait: the other line must not die of it."""
+        self.policy.client.pump()
+        return self._stop()
+
+    def _stop_asking(self) -> bool:
+        self.inserter.pump()
+        return self._stop()
+
+    def _wait_for(self, client: Client, pump: Callable[[float], object]) -> None:
         """Raises Over when a signal or the end of the run comes first."""
         self.observer.note(f"waits for the {client.server}")
         while not client.connected:
-            client.pump(0.1)
-            self._go_on(client)
-
-    def _go_on(self, *clients: Client) -> None:
-        if self.interruption.requested or any(client.ended for client in clients):
-            raise Over
+            pump(0.1)
+            if self.interruption.requested or client.ended:
+                raise Over
 
     def _own_agent(self, folder: RunFolder, spec: Spec, seed: int, state_size: int):
         """An agent of this process, and its weights. Raises UserError for other networks than the learner's."""

@@ -7,15 +7,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sac import assemble
 from sac.commands import program
 from sac.config import Config
 from sac.errors import UserError
 from sac.replay import Free, Limiter
 from sac.run_folder import RunFolder
 from sac.types import Spec
+from sac.wire.codec import Codec
 from sac.wire.description import Description, described_spec
 from sac.wire.directory import Directory, Fixed, Records
 from sac.wire.keys import Keys
+from sac.wire.kinds import replay_codec
 
 OWN = {  # keys in which roles may differ
     "sac": {"seed", "write_summary_per_step", "save_model_per_step", "save_model_per_minute", "sample_in_play", "jit"},
@@ -67,7 +70,10 @@ def make_cell_limiter(config: Config) -> Limiter:
     """Credit for updates in a cell: as much as `replay.max_lead` steps have earned may be open."""
     r, s = config.replay, config.sac
     per_step = 1 / config.base.n_agents if s.updates_per_step is None else s.updates_per_step
-    kind = Free if r.limiter == "free" else Limiter
-    return kind(
-        per_step, r.batch_size if r.learning_starts is None else r.learning_starts, s.updates_per_call, r.max_lead
-    )
+    starts = r.batch_size if r.learning_starts is None else r.learning_starts
+    return (Free if r.limiter == "free" else Limiter)(per_step, starts, s.updates_per_call, r.max_lead)
+
+
+def codec_of_replay(config: Config, spec: Spec, state_size: int) -> Codec:
+    """What is said at the replay."""
+    return replay_codec(spec, state_size, *assemble.window(config), assemble.moment_sensors(config, spec))

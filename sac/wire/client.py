@@ -50,7 +50,7 @@ class Client:
         self._address: str | None = None
         self._identity = os.urandom(16)
         self._welcome = False
-        self._heard = self._said = self._pinged = self._looked = 0.0
+        self._heard = self._said = self._pinged = self._looked = self._kept = 0.0
         self._waiting_since: float | None = None
         self._complained = 0.0
 
@@ -102,6 +102,9 @@ class Client:
 
     def _keep(self) -> None:
         now = time.monotonic()
+        if now - self._kept > PING:  # it was us who were away: what came meanwhile waits to be read
+            self._heard = max(self._heard, now - PING)
+        self._kept = now
         if self._welcome and now - self._heard > LOST:
             log.warning("the %s has not been heard for %.1f s", self.server, now - self._heard)
             self._drop()

@@ -10,7 +10,7 @@ from typing import Any
 
 PING = 1.0  # seconds between two signs of life
 LOST = 3.5  # seconds of silence after which a client looks for its server anew
-GONE = 10.0  # seconds of silence after which a server forgets a client
+GONE = 60.0  # seconds of silence after which a server forgets a client
 
 
 def new_life() -> int:
