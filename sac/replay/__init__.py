@@ -1,5 +1,7 @@
 """Replay memory: NumPy only."""
 
+from sac.replay.durable import DurableReplay
+from sac.replay.durable_moments import DurableMoments
 from sac.replay.foreign import fitted
 from sac.replay.limiter import Limiter
 from sac.replay.memory import check_capacity, check_memory
@@ -8,6 +10,8 @@ from sac.replay.replay import Replay, Sampler, columns
 from sac.replay.uniform import Uniform
 
 __all__ = [
+    "DurableMoments",
+    "DurableReplay",
     "Limiter",
     "Prioritized",
     "Replay",
