@@ -1,5 +1,7 @@
 """Replay memory: NumPy only."""
 
+from sac.replay.durable import DurableReplay
+from sac.replay.durable_moments import DurableMoments
 from sac.replay.foreign import fitted
 from sac.replay.limiter import Free, Limiter
 from sac.replay.memory import check_capacity, check_memory
@@ -10,6 +12,8 @@ from sac.replay.uniform import Uniform
 
 __all__ = [
     "Free",
+    "DurableMoments",
+    "DurableReplay",
     "Limiter",
     "Newcomers",
     "Prioritized",

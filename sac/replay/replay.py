@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -70,10 +70,11 @@ class Replay:
         if steps < 1 or burn_in < 0:
             raise ValueError(f"steps={steps} must be at least 1 and burn_in={burn_in} at least 0")
         self.capacity, self.steps, self.burn_in, self.seed = sampler.capacity, steps, burn_in, seed
-        check_memory(self.bytes(spec, state_size, sampler), self.capacity)
+        self.nbytes = self.bytes(spec, state_size, sampler)  # memory of this replay once it is full
+        check_memory(self.nbytes, self.capacity)
         self._columns = columns(spec, state_size)
         self._sensors = [sensor.name for sensor in spec.sensors]
-        self._ring = Ring(self._columns, self.capacity)
+        self._ring = self._make_ring()
         self._writer = Writer(steps)
         self._sampler = sampler
         self._draws = 0  # batches drawn so far: with the seed, all there is to know of the randomness
@@ -91,11 +92,6 @@ class Replay:
     @property
     def fill(self) -> float:
         return len(self) / self.capacity
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of this replay once it is full."""
-        return Ring.bytes(self._columns, self.capacity) + self._sampler.bytes(self.capacity)
 
     @property
     def ready(self) -> bool:
@@ -122,18 +118,7 @@ class Replay:
         on a row that follows the end of its episode.
         """
         rows = self._rows(step)
-        ring = self._ring
-        last, k = rows["last"], len(step.stream)
-        if not k:
-            return 0
-        self._writer.check(step.stream, rows["discount"], last)
-        before, legal = self._writer.place(step.stream, last, ring.total, self.capacity)
-        full = ring.total + k > self.capacity
-        places = ring.append(rows, np.array(before, np.int64), last)
-        if full:
-            self._sampler.drop(places)
-        self._admit(legal)
-        return k - int(np.count_nonzero(last))
+        return self._insert(step.stream.tolist(), rows) if len(step.stream) else 0
 
     def add_foreign(self, step: Step) -> int:
         """`add` for rows whose `log_prob` means nothing."""
@@ -143,30 +128,15 @@ class Replay:
 
     def stored(self, chunk: int = 4096) -> Iterator[Step]:
         """All live rows in the order of their arrival; streams are not told apart any more."""
-        column = self._ring.columns
         for first in range(self._ring.oldest, self._ring.total, chunk):
-            places = np.arange(first, min(first + chunk, self._ring.total)) % self.capacity
-            obs = {name: column[OBS + name][places] for name in self._sensors}
-            rest = {name: column[name][places] for name in self._columns if not name.startswith(OBS)}
-            yield Step(stream=np.zeros(len(places), np.int64), obs=obs, **rest)
+            yield self._step(np.arange(first, min(first + chunk, self._ring.total)) % self.capacity)
 
     def close_open_streams(self, streams: Iterable[int] | None = None) -> int:
         """Ends open episodes (all, or those named) as truncations; returns how many.
 
         What the newest row's action led to was never stored, so this row becomes the final observation.
         """
-        newest, legal = self._writer.close(streams)
-        numbers = np.array(newest, np.int64)
-        numbers = numbers[numbers >= self._ring.oldest]
-        places = numbers % self.capacity
-        column = self._ring.columns
-        for name in ("continuous", "discrete", "log_prob", "reward"):
-            column[name][places] = 0
-        column["discount"][places] = 1
-        column["last"][places] = True
-        column["next"][places] = numbers
-        self._admit(legal)
-        return len(numbers)
+        return self._close(None if streams is None else map(int, streams))
 
     def sample(self, batch_size: int, batches: int | None = None) -> Batch:
         """Draws windows: arrays [B, b + T (+ 1), ...], or [K, B, b + T (+ 1), ...] with K `batches`.
@@ -201,7 +171,7 @@ class Replay:
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Live rows as views (save them before the next `add`), and scalars ready for JSON."""
         arrays, scalars = self._ring.state()
-        own, more = self._sampler.state(len(self))
+        own, more = self._sampler.state(self._ring.extent)
         arrays |= {f"sampler/{name}": array for name, array in own.items()}
         arrays |= {f"open/{name}": array for name, array in self._writer.state().items()}
         scalars |= {"draws": self._draws, "seed": self.seed, "silent": self._silent, "sampler": more}
@@ -213,10 +183,10 @@ class Replay:
         Legality is worked out anew from the links, so T, capacity and sampler may differ from the saved ones.
         """
         ring = self._ring
-        source, shift = ring.restore(arrays, scalars["total"], scalars["capacity"])
+        source, shift = ring.restore(arrays, scalars["total"], scalars["capacity"], scalars.get("floor", 0))
         newest = arrays["open/newest"] - shift
         live = newest >= ring.oldest
-        self._writer.restore(arrays["open/stream"][live], newest[live], ring, ring.columns["discount"])
+        self._writer.restore(arrays["open/stream"][live].tolist(), newest[live], ring, ring.columns["discount"])
         own = {name.removeprefix("sampler/"): a for name, a in arrays.items() if name.startswith("sampler/")}
         self._sampler.restore(ring.legal(self.steps), source, own, scalars["sampler"])
         self._draws, self.seed = scalars["draws"], scalars["seed"]
@@ -231,6 +201,43 @@ class Replay:
         self.restore(rows, {**scalars, "draws": 0, "seed": self.seed, "sampler": {}})
         self.close_open_streams()
 
+    def _make_ring(self) -> Ring:
+        return Ring(self._columns, self.capacity)
+
+    def _insert(self, streams: Sequence[Hashable], rows: Mapping[str, np.ndarray]) -> int:
+        """Stores checked rows [k] of `streams` [k], k > 0; returns how many are real transitions."""
+        last, total = rows["last"], self._ring.total
+        self._writer.check(streams, rows["discount"], last)
+        before, legal = self._writer.place(streams, last, total, self.capacity)
+        places = self._ring.append(rows, np.array(before, np.int64), last)
+        if total + len(last) > self.capacity:
+            self._sampler.drop(places)
+        self._admit(legal)
+        return int(np.count_nonzero(~last))
+
+    def _close(self, streams: Iterable[Hashable] | None) -> int:
+        newest, legal = self._writer.close(streams)
+        numbers = np.array(newest, np.int64)
+        numbers = numbers[numbers >= self._ring.oldest]
+        self._make_final(numbers)
+        self._admit(legal)
+        return len(numbers)
+
+    def _make_final(self, numbers: np.ndarray) -> None:
+        """Turns rows [n] into final ones. `last` comes first and `next` at the end: between them it can be resumed."""
+        places, column = numbers % self.capacity, self._ring.columns
+        column["last"][places] = True
+        for name in ("continuous", "discrete", "log_prob", "reward"):
+            column[name][places] = 0
+        column["discount"][places] = 1
+        column["next"][places] = numbers
+
+    def _step(self, places: np.ndarray) -> Step:
+        """Rows [k] as a Step, of one stream for want of a name."""
+        obs = {name: self._ring.gather(OBS + name, places) for name in self._sensors}
+        rest = {name: self._ring.gather(name, places) for name in self._columns if not name.startswith(OBS)}
+        return Step(stream=np.zeros(len(places), np.int64), obs=obs, **rest)
+
     def _generator(self, draw: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(key=[self.seed % 2**63, draw], counter=RANDOM_STREAM))
 
@@ -240,6 +247,8 @@ class Replay:
         k = len(step.stream)
         if k > self.capacity:
             raise ValueError(f"{k} rows do not fit a replay of {self.capacity}")
+        if step.stream.shape != (k,) or step.stream.dtype.kind not in "iu":
+            raise ValueError(f"streams are {step.stream.dtype} {step.stream.shape}, expected integers ({k},)")
         for name, (shape, _) in self._columns.items():
             row = rows[name] if name in rows else rows.setdefault(name, getattr(step, name))
             dtype = self._ring.columns[name].dtype

@@ -12,19 +12,23 @@ NONE = -1  # a link that leads nowhere; never live
 
 
 class Ring:
-    """Preallocated columns; the newest `capacity` rows are live.
+    """Preallocated columns; the newest `capacity` rows are live, but for those below `floor`.
 
     A row is named by its *arrival number*, which counts up for ever; its place is `number % capacity`. Links hold
     arrival numbers too, so one comparison with `oldest` tells whether a link still leads to the row it was made for.
     """
 
-    def __init__(self, columns: Columns, capacity: int):
+    def __init__(self, columns: Columns, capacity: int, arrays: Mapping[str, np.ndarray] | None = None):
+        """`arrays` [capacity, ...], links among them, are used in place of new ones."""
         if clash := LINKS.keys() & columns.keys():
             raise ValueError(f"column names {sorted(clash)} are taken by the links")
         self.capacity = capacity
         self.total = 0  # rows that ever arrived: the next arrival number
+        self.floor = 0  # rows below this arrival number were lost before their time
+        arrays = arrays or {}
         self.columns = {
-            name: np.zeros((capacity, *shape), dtype) for name, (shape, dtype) in {**columns, **LINKS}.items()
+            name: arrays[name] if name in arrays else np.zeros((capacity, *shape), dtype)
+            for name, (shape, dtype) in {**columns, **LINKS}.items()
         }
         self.next, self.prev = self.columns["next"], self.columns["prev"]
 
@@ -37,7 +41,12 @@ class Ring:
     @property
     def oldest(self) -> int:
         """Arrival number of the oldest live row."""
-        return max(0, self.total - self.capacity)
+        return max(self.floor, self.total - self.capacity)
+
+    @property
+    def extent(self) -> int:
+        """Places from here on were never written."""
+        return min(self.total, self.capacity)
 
     def __len__(self) -> int:
         return self.total - self.oldest
@@ -105,21 +114,24 @@ class Ring:
         return start % self.capacity
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
-        """Views (not copies) of the live rows, and the two numbers that place them."""
-        arrays = {name: column[: len(self)] for name, column in self.columns.items()}
-        return arrays, {"total": self.total, "capacity": self.capacity}
+        """Views (not copies) of all places written [extent], and the three numbers that place the live rows."""
+        arrays = {name: column[: self.extent] for name, column in self.columns.items()}
+        return arrays, {"total": self.total, "capacity": self.capacity, "floor": self.floor}
 
-    def restore(self, arrays: Mapping[str, np.ndarray], total: int, capacity: int) -> tuple[np.ndarray, int]:
+    def restore(
+        self, arrays: Mapping[str, np.ndarray], total: int, capacity: int, floor: int = 0
+    ) -> tuple[np.ndarray, int]:
         """Fills the ring from `state`; into another capacity go the newest rows, counted anew from 0.
 
-        Returns for each live row, by place, where it lay in `arrays` [len], and by how much its number fell.
+        Returns for each row, by place, where it lay in `arrays` [extent], and by how much its number fell.
         """
-        size = min(total, capacity, self.capacity)
-        shift = 0 if capacity == self.capacity else total - size
-        self.total = total - shift
+        same = capacity == self.capacity
+        shift = 0 if same else max(floor, total - min(capacity, self.capacity))
+        self.total, self.floor = total - shift, floor if same else 0
+        size = self.extent
         source = (self.number(np.arange(size)) + shift) % capacity
         for name, column in self.columns.items():
-            column[:size] = arrays[name] if capacity == self.capacity else arrays[name][source]
+            column[:size] = arrays[name] if same else arrays[name][source]
         for link in (self.next, self.prev):
             link[:size] = np.maximum(link[:size] - shift, NONE)
         return source, shift

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
@@ -18,15 +18,15 @@ class Writer:
 
     def __init__(self, steps: int):
         self.steps = steps  # T
-        self.open: dict[int, deque[int]] = {}  # stream -> arrival numbers of its newest rows, oldest first
-        self.terminated: set[int] = set()  # streams whose newest row was a true end: only a final row may follow
+        self.open: dict[Hashable, deque[int]] = {}  # stream -> arrival numbers of its newest rows, oldest first
+        self.terminated: set[Hashable] = set()  # streams whose newest row was a true end: only a final row may follow
 
-    def check(self, stream: np.ndarray, discount: np.ndarray, last: np.ndarray) -> None:
+    def check(self, streams: Sequence[Hashable], discount: np.ndarray, last: np.ndarray) -> None:
         """Raises ValueError, before anything changed, where a row comes after the end of its episode."""
         if discount.all() and not self.terminated:
             return
         terminated = set(self.terminated)
-        for name, alive, final in zip(stream.tolist(), discount.tolist(), last.tolist()):
+        for name, alive, final in zip(streams, discount.tolist(), last.tolist()):
             if name in terminated and not final:
                 raise ValueError(f"stream {name}: discount 0 ends an episode, but its final observation never came")
             terminated.discard(name)
@@ -34,14 +34,16 @@ class Writer:
                 terminated.add(name)
         self.terminated = terminated
 
-    def place(self, stream: np.ndarray, last: np.ndarray, first: int, capacity: int) -> tuple[list[int], list[int]]:
+    def place(
+        self, streams: Sequence[Hashable], last: np.ndarray, first: int, capacity: int
+    ) -> tuple[list[int], list[int]]:
         """Takes k rows that will get the arrival numbers first, first + 1, ...
 
         Returns the number of the row before each (NONE at a beginning) [k], and the rows that became legal starts
         (some of them perhaps overwritten by this very chunk).
         """
         before, legal = [], []
-        for number, (name, final) in enumerate(zip(stream.tolist(), last.tolist()), first):
+        for number, (name, final) in enumerate(zip(streams, last.tolist()), first):
             recent = self.open.get(name)
             if recent is None or recent[-1] <= number - capacity:  # a slow stream's newest row is gone: begin afresh
                 recent = self.open[name] = deque(maxlen=self.steps)
@@ -55,12 +57,12 @@ class Writer:
                 recent.append(number)
         return before, legal
 
-    def close(self, streams: Iterable[int] | None = None) -> tuple[list[int], list[int]]:
+    def close(self, streams: Iterable[Hashable] | None = None) -> tuple[list[int], list[int]]:
         """Ends open episodes (all, or those named) at their newest rows; returns these and the rows made legal."""
         newest, legal = [], []
         for name in list(self.open) if streams is None else streams:
-            self.terminated.discard(int(name))
-            if recent := self.open.pop(int(name), None):
+            self.terminated.discard(name)
+            if recent := self.open.pop(name, None):
                 newest.append(recent.pop())
                 legal += recent
         return newest, legal
@@ -70,12 +72,13 @@ class Writer:
         heads = {name: recent[-1] for name, recent in self.open.items()}
         return {"stream": np.array(list(heads), np.int64), "newest": np.array(list(heads.values()), np.int64)}
 
-    def restore(self, stream: np.ndarray, newest: np.ndarray, ring: Ring, discount: np.ndarray) -> None:
+    def restore(self, streams: Sequence[Hashable], newest: np.ndarray, ring: Ring, discount: np.ndarray) -> None:
         """Walks back from the newest rows of a restored ring; `discount` [len] is its column."""
         past, real = ring.backward(newest, self.steps - 1)
-        rows = zip(stream.tolist(), newest.tolist(), past.tolist(), real.tolist())
+        rows = zip(streams, newest.tolist(), past.tolist(), real.tolist())
         self.open = {
             name: deque([n for n, r in zip(before, is_real) if r] + [head], maxlen=self.steps)
             for name, head, before, is_real in rows
         }
-        self.terminated = set(stream[discount[newest % ring.capacity] == 0].tolist())
+        ended = discount[newest % ring.capacity] == 0
+        self.terminated = {name for name, end in zip(streams, ended.tolist()) if end}
