@@ -11,9 +11,9 @@ from sac.replay.replay import Replay, Sampler, columns
 from sac.replay.uniform import Uniform
 
 __all__ = [
-    "Free",
     "DurableMoments",
     "DurableReplay",
+    "Free",
     "Limiter",
     "Newcomers",
     "Prioritized",

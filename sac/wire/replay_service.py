@@ -39,7 +39,7 @@ class Stored(Protocol):
 class ReplayService:
     """Answers what clients ask of the replay.
 
-    `max_step`: transitions beyond it earn no updates any more. With `max_lead` actors wait when they are so many
+    After `max_step` transitions actors wait: what they earned is still learnt from. With `max_lead` actors wait when they are so many
     transitions ahead of the updates that these have earned; without it they never do.
     """
 
@@ -123,17 +123,18 @@ class ReplayService:
         self._acknowledge(peer, max(acked, seq), -1 if first is None else first)
 
     def _earn(self, transitions: int) -> None:
-        if self.max_step > 0:
+        if self.max_step > 0:  # what was under way when the last one came
             transitions = min(transitions, max(0, self.max_step - self.limiter.steps))
         if transitions:
             self.limiter.earn(transitions, self.replay.ready)
 
     @property
     def _ahead(self) -> bool:
-        """Actors have collected more than updates can follow."""
+        """Actors have collected all that was asked for, or more than updates can follow."""
         limiter = self.limiter
-        over = 0 < self.max_step <= limiter.steps
-        return self.max_lead is not None and not over and limiter.credit > self.max_lead * limiter.target
+        if 0 < self.max_step <= self.replay.transitions:
+            return True
+        return self.max_lead is not None and limiter.credit > self.max_lead * limiter.target
 
     def _acknowledge(self, peer: Peer, seq: int, first: int) -> None:
         """After the rows are stored: what is acknowledged survives a kill."""
