@@ -39,8 +39,8 @@ class Stored(Protocol):
 class ReplayService:
     """Answers what clients ask of the replay.
 
-    After `max_step` transitions actors wait: what they earned is still learnt from. With `max_lead` actors wait when they are so many
-    transitions ahead of the updates that these have earned; without it they never do.
+    After `max_step` transitions actors wait: what these have earned is still learnt from. With `max_lead` they wait too
+    whenever updates are owed for more than so many transitions.
     """
 
     def __init__(
