@@ -37,7 +37,7 @@ class PolicyService:
     def publish(self, weights: Mapping[str, np.ndarray], transitions: int) -> None:
         """From now on these are what is served; they are encoded once."""
         values = {"version": self.version + 1, "transitions": transitions}
-        frames = self.server.codec.encode("weights", values, {name: x[None] for name, x in weights.items()})
+        frames = self.server.codec.encode("weights", values, weights)
         self._frames, self._transitions, self.version = frames, transitions, self.version + 1
 
     def begin(self) -> None:

@@ -43,7 +43,7 @@ class Server:
         self.role, self.codec, self.description, self.life = role, codec, description, new_life()
         self.peers: dict[bytes, Peer] = {}
         self.counters: Mapping[str, Any] = {}  # what a pong says
-        self.bad = 0  # messages that were none
+        self.bad = 0  # messages that nothing was done about
         self._arrived, self._left, self._described = arrived, left, described
         self._places = places or {}
         self._asked: dict[bytes, Message] = {}  # hellos of those who shall describe themselves
@@ -90,6 +90,12 @@ class Server:
     def say(self, peer: Peer, kind: str, **values: Any) -> None:
         self.send(peer, self.codec.encode(kind, values))
 
+    def complain(self, what: str) -> None:
+        """Counts a message that nothing was done about; a flood of them does not fill the log."""
+        self.bad += 1
+        if self.bad <= REPORTED or self.bad % 1000 == 0:
+            log.warning("bad message %d: %s", self.bad, what)
+
     def end(self) -> None:
         """Tells every client that the run is over."""
         for peer in self.peers.values():
@@ -106,12 +112,9 @@ class Server:
         try:
             message = self.codec.decode([frame.buffer for frame in frames])
         except BadMessage as error:
-            self.bad += 1
-            if self.bad <= REPORTED or self.bad % 1000 == 0:
-                log.warning("message %d that is none: %s", self.bad, error)
-            if identity not in self.peers:
-                return None
-            self.peers[identity].heard = time.monotonic()
+            self.complain(str(error))
+            if identity in self.peers:
+                self.peers[identity].heard = time.monotonic()
             return None
         if message.kind == "hello":
             self._hello(identity, message)
@@ -134,7 +137,9 @@ class Server:
         return None
 
     def _hello(self, identity: bytes, hello: Message) -> None:
-        if hello["version"] != VERSION:
+        if hello["life"] <= 0:
+            self._refuse(identity, f"{hello['life']} is no life")
+        elif hello["version"] != VERSION:
             self._refuse(identity, f"protocol version {hello['version']}, the {self.role} speaks version {VERSION}")
         elif (self.description is None and hello["role"] != "learner") or self._full(hello):
             self._reply(identity, "later")
@@ -182,12 +187,11 @@ class Server:
         self._arrived(peer)
 
     def _refuse(self, identity: bytes, why: str) -> None:
-        log.warning("refused: %s", why)
+        self.complain(f"refused: {why}")
         self._reply(identity, "refused", why)
 
     def _reply(self, identity: bytes, kind: str, text: str | None = None, **values: Any) -> None:
-        known = self.codec
-        frames = known.encode(kind, values) if text is None else known.say(kind, text, **values)
+        frames = self.codec.encode(kind, values) if text is None else self.codec.say(kind, text, **values)
         try:
             self._socket.send_multipart([identity, *frames], zmq.NOBLOCK)
         except zmq.ZMQError:
