@@ -176,14 +176,16 @@ class Server:
             self._welcome(identity, hello)
 
     def _welcome(self, identity: bytes, hello: Message) -> None:
-        peer = Peer(identity, hello["role"], hello["uid"], hello["life"], hello["number"])
+        peer = Peer(identity, *(hello[key] for key in ("role", "uid", "life", "number", "session")))
         for other in list(self.peers.values()):
             if other.uid == peer.uid and other.life != peer.life:
                 self._forget(other)
-        if identity not in self.peers:
-            log.info("%s has come", peer.uid)
-        self.peers[identity] = peer
+        known = self.peers.get(identity)
         self._reply(identity, "welcome", self.description.text(), life=self.life)
+        if known is not None and known.session == peer.session:
+            return  # it said hello once more before it had heard of its welcome
+        log.info("%s has come", peer.uid)
+        self.peers[identity] = peer
         self._arrived(peer)
 
     def _refuse(self, identity: bytes, why: str) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from tests.launchers.multiruns import Multirun
 
 TOY = (
-    "hydra/launcher=roles", "base.name=cell", "seed=1", "base.max_step=-1", "eval.per_step=-1", "sac.updates_per_step=0.05",
+    "hydra/launcher=roles", "base.name=cell", "seed=1", "base.max_step=-1", "eval.per_step=-1",
+    "sac.updates_per_step=0.05",
     "replay.limiter=bucket", "replay.capacity=524288", "sac.save_model_per_step=50", "base.update_sac_bak_per_step=20",
     "base.update_policy_mode=false", "hydra.launcher.learner_threads=1", "track.csv=true",
 )  # fmt: skip
@@ -24,7 +25,7 @@ def figure(fault: str, what: str, value: float, unit: str, limit: float) -> None
     print(f"{fault} {what}: {value:.3g} {unit} (at most {limit:g})")
     if FIGURES in os.environ:
         row = {"fault": fault, "what": what, "value": value, "unit": unit, "limit": limit}
-        with open(os.environ[FIGURES], "a", encoding="utf8") as file:
+        with Path(os.environ[FIGURES]).open("a", encoding="utf8") as file:
             file.write(json.dumps(row) + "\n")
     assert value <= limit, f"{fault} {what}: {value:.3g} {unit}, at most {limit:g}"
 

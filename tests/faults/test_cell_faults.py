@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -94,9 +95,9 @@ def test_after_a_kill_of_the_parent_nothing_is_left_and_the_command_goes_on(cell
     figure("F5", "nothing is left after", cell.all_gone(5), "s", 2)
     again = RunningCell(folder)
     try:
-        again.wait_until(lambda: again.step("replay") >= step, 60)
-        again.works()
-        assert (cell.run / "checkpoints").exists() and again.step("learner") >= 0
+        again.wait_for("job 0 began")
+        again.wait_until(lambda: again.step("replay") >= step and again.step("learner") > 0, 120)
+        again.moves(120)
         _ends_in_order(again, signal.SIGTERM, 75)
     finally:
         again.end()
@@ -152,5 +153,4 @@ def test_an_exception_in_the_learner_ends_the_cell(tmp_path):
 
 def _memory(pid: int) -> int:
     """Bytes that a process holds in memory."""
-    with open(f"/proc/{pid}/statm", encoding="utf8") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
