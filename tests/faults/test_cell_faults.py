@@ -84,7 +84,8 @@ def test_a_stopped_replay_holds_actors_up_and_nothing_is_lost(cell):
         os.kill(replay, signal.SIGCONT)
     cell.moves()
     figure("F7", "an actor's memory has grown by", grown, "MiB", 64)
-    assert cell.pid("replay") == replay and cell.pid("actor-2") == actor and cell.step("actor-2") > step
+    cell.wait_until(lambda: cell.step("actor-2") > step, 30)
+    assert cell.pid("replay") == replay and cell.pid("actor-2") == actor
 
 
 def test_after_a_kill_of_the_parent_nothing_is_left_and_the_command_goes_on(cell, folder):
