@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from launchers.composition import Composition, varying
 from launchers.job import Job
@@ -69,7 +69,7 @@ class Manifests:
                 "hydra.launcher.env_secret"
             )
         config.role, config.ckpt, config.base.name = "learner", "auto", name_in_multirun(config, job.number)
-        _check(config)
+        _check(config, self.options.actors)
         name = cell_name(config)
         head = f"# {name}: the run {config.base.scene}/{config.base.name} ({' '.join(job.overrides) or 'no overrides'})"
         objects = objects_of(name, config, typed, self.options)
@@ -88,9 +88,13 @@ class Manifests:
         )
 
 
-def _check(config: DictConfig) -> None:
-    """Raises UserError for what a container would end with."""
-    validated(OmegaConf.create(OmegaConf.to_container(config)))
+def _check(config: DictConfig, actors: int) -> None:
+    """Raises UserError for what containers would end with."""
+    validated(config)
+    if actors > config.base.max_actors_each_learner:
+        raise UserError(
+            f"hydra.launcher.actors={actors} exceeds base.max_actors_each_learner={config.base.max_actors_each_learner}"
+        )
     for role in ("replay", "learner"):
         if config.net[f"{role}_port"] < 1024:
             raise UserError(

@@ -126,7 +126,7 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
     try:
         composed = OmegaConf.create(OmegaConf.to_container(composed, resolve=True, throw_on_missing=False))
     except OmegaConfBaseException as error:
-        why = error.__cause__ if isinstance(error.__cause__, UserError) else str(error).splitlines()[0]
+        why = str(error).splitlines()[0].removeprefix("UserError raised while resolving interpolation: ")
         raise UserError(f"{error.full_key}: {why}") from error
     if composed.get("base") is None or OmegaConf.is_missing(composed.base, "scene"):
         return composed  # validation says what is wrong

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from tests.launchers.multiruns import ENV, PENDULUM, ROOT
 
 LAUNCHER = ("-m", "env=gym/pendulum", "hydra/launcher=kubernetes")
 VERSIONS = ("1.27", "1.32", "1.37")
-NAMED = "import runpy, socket, sys; socket.gethostname = lambda: sys.argv.pop(1); runpy.run_path('run.py')['main']()"
+NAMED = "import run, socket, sys; name = sys.argv.pop(1); socket.gethostname = lambda: name; run.main()"
 
 
 class Cell:
@@ -165,10 +166,11 @@ def test_it_says_what_to_type(program):  # noqa: F811
         ("net.replay_port=0", "net.replay_port=0: on Kubernetes it is a fixed one"),
         ("sac.gamma=2", "sac.gamma=2.0: allowed is a number between 0 and 1"),
         ("sweep=sac", "so there is nothing that a sweep could optimise"),
-        ("hydra.job.env_set.WANDB_API_KEY=secret", "hydra.job.env_set.WANDB_API_KEY: put it into a Secret instead"),
+        ("+hydra.job.env_set.WANDB_API_KEY=secret", "hydra.job.env_set.WANDB_API_KEY: put it into a Secret instead"),
         ("--config-dir=.", "--config-dir: the containers know the conf/ of their image only"),
         ("hydra.searchpath=[file://.]", "the containers know the conf/ of their image only"),
         ("hydra.launcher.actors=0", "hydra.launcher.actors=0: allowed is a whole number at least 1"),
+        ("hydra.launcher.actors=11", "hydra.launcher.actors=11 exceeds base.max_actors_each_learner=10"),
         ("hydra.launcher.actor_cpu=0", "hydra.launcher.actor_cpu=0: allowed is an amount of cores"),
         ("hydra.launcher.learner_memory=4GB", "hydra.launcher.learner_memory=4GB: allowed is an amount of bytes"),
         ("hydra.launcher.namespace=Lab", "hydra.launcher.namespace=Lab: allowed is a DNS name"),
@@ -208,8 +210,8 @@ def test_the_arguments_compose_to_the_config_that_was_typed(program, monkeypatch
 
 
 def test_kubernetes_shall_not_expand_what_was_typed(program):  # noqa: F811
-    (cell,) = cells(program, "base.name=a", "+reset.x='$(HOME) $$'")
-    assert cell.told("actor")["++reset.x"] == "'$$(HOME) $$$'"  # $$ is its word for $
+    (cell,) = cells(program, "base.name=a", "+base.env_kwargs.x='$(HOME) $$'")
+    assert cell.told("actor")["+base.env_kwargs.x"] == "'$$(HOME) $$$'"  # $$ is its word for $
 
 
 def test_a_host_without_index_is_told_so(program, monkeypatch):  # noqa: F811
@@ -249,6 +251,13 @@ def test_the_arguments_start_a_cell_that_trains_to_its_end(program, tmp_path):  
             process.kill()
     assert (tmp_path / "learner" / "pendulum" / "a-0" / "result.json").exists()
     assert (tmp_path / "replay" / "pendulum" / "a-0" / "replay").is_dir()
+
+
+def test_what_the_document_shows_is_valid():
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "kubernetes.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        kubernetes_validate.validate(yaml.safe_load(block), VERSIONS[-1], strict=True)
 
 
 def free_ports(n: int) -> list[int]:
