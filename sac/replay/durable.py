@@ -1,8 +1,8 @@
 """The replay that a kill -9 cannot hurt: its ring lies in a memory-mapped file.
 
-The order of stores makes it so. Of an insert: the stamps of the places it takes become invalid; rows and links; the
-stamps; priorities; and at last one store that makes it all count, after which the caller may acknowledge. A power cut
-is another matter: only `flush` brings the pages to the disk.
+The order of stores makes it so. Of an insert: the stamps of the places it takes, which tells that the old rows are
+gone; rows and links; priorities; and at last one store that makes it all count, after which the caller may
+acknowledge. A power cut is another matter: only `flush` brings the pages to the disk.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sac.types import Spec, Step
 
 # Who sent a row, and whether it held an action then (it may have been made a final one since).
 ORIGIN: Columns = {"source": ((), "int64"), "stream": ((), "int64"), "seq": ((), "int64"), "acted": ((), "bool")}
-# The arrival number of the row that is whole at a place, and what the sampler thinks of it.
+# The arrival number of the row that was last begun at a place, and what the sampler thinks of it.
 KEPT: Columns = {"stamp": ((), "int64"), "priority": ((), "float64")}
 # What changes with a commit comes twice: `commit` fills the slot that does not count, then one store of `slot` swaps
 # them. So `total` and `transitions` are of one moment, whenever the process dies.
@@ -32,7 +32,7 @@ HEADER: Columns = {
 
 
 class StampedRing(Ring):
-    """A ring that marks rows while they are being overwritten."""
+    """A ring that marks places before it overwrites them: what lay there is lost, whether or not the new row counts."""
 
     def __init__(self, columns: Columns, capacity: int, arrays: Mapping[str, np.ndarray]):
         super().__init__(columns, capacity, arrays)
@@ -40,10 +40,8 @@ class StampedRing(Ring):
 
     def append(self, rows: Mapping[str, np.ndarray], prev: np.ndarray, final: np.ndarray) -> np.ndarray:
         numbers = np.arange(self.total, self.total + len(prev))
-        self.stamp[numbers % self.capacity] = NONE
-        places = super().append(rows, prev, final)
-        self.stamp[places] = numbers
-        return places
+        self.stamp[numbers % self.capacity] = numbers
+        return super().append(rows, prev, final)
 
 
 class KeptSampler:
