@@ -27,7 +27,8 @@ COMMITTED = ("total", "transitions", "silent")
 HEADER: Columns = {
     "slot": ((1,), "int64"),
     **dict.fromkeys(COMMITTED, ((2,), "int64")),
-    **{"draws": ((1,), "int64"), "drawn": ((1,), "int64"), "largest": ((1,), "float64")},
+    **dict.fromkeys(("draws", "drawn", "end"), ((1,), "int64")),
+    "largest": ((1,), "float64"),
 }
 
 
@@ -201,6 +202,7 @@ class DurableReplay(Replay):
     def flush(self) -> None:
         """Brings everything to the disk, for the day of a power cut."""
         if self._arrays:
+            self._note()
             self._memory.flush()
 
     def close(self) -> None:
@@ -224,7 +226,8 @@ class DurableReplay(Replay):
         """Where the randomness stands; a batch may be drawn twice after a crash, which does no harm."""
         scalars = self._sampler.state(0)[1]
         self._arrays["draws"][0] = self._draws
-        self._arrays["drawn"][0] = scalars.get("drawn", 0)
+        for name in ("drawn", "end"):
+            self._arrays[name][0] = scalars.get(name, 0)
         largest = scalars.get("largest")
         self._arrays["largest"][0] = np.nan if largest is None else largest
 
@@ -263,7 +266,8 @@ class DurableReplay(Replay):
         self._ledger = {int(source[i]): (int(seq[i]), int(numbers[i])) for i in np.sort(latest)}
 
         largest = float(arrays["largest"][0])
-        scalars = {"largest": None if np.isnan(largest) else largest, "drawn": int(arrays["drawn"][0])}
+        scalars = {name: int(arrays[name][0]) for name in ("drawn", "end")}
+        scalars["largest"] = None if np.isnan(largest) else largest
         self._draws = int(arrays["draws"][0])
         everywhere = np.arange(self.capacity)
         self._sampler.restore(ring.legal(self.steps), everywhere, {"priority": arrays["priority"]}, scalars)
