@@ -303,7 +303,9 @@ def killed_child(folder, seed, seconds, done):
         time.sleep(seconds)
     finally:
         child.kill()  # SIGKILL
-        said = first + child.communicate(timeout=30)[0]
+        said = first + child.stdout.read()  # not communicate(): it passes over what readline() has buffered
+        child.stdout.close()
+        child.wait(30)
     assert first, "the child died by itself"
     return [tuple(map(int, line.split())) for line in said.decode().splitlines()]
 
