@@ -15,7 +15,7 @@ from launchers.restarts import POLICIES, Restarts
 from launchers.share import Share
 
 ORDER = ("actor", "learner", "replay")  # of the end: nothing that was played or learnt is lost
-AT_ONCE = 1.5  # seconds that each kind may take to end after a bug
+AT_ONCE = 1.0  # seconds that each kind may take to end after a bug
 
 
 class Part:

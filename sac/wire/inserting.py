@@ -31,11 +31,11 @@ class Inserter:
 
     At most as many chunks are under way as the replay allows; while it allows none, `add` waits and `stop()` can end
     the waiting. After every new welcome what was not acknowledged is sent again, and the replay drops what it has
-    already. `stored(chunk, first)`: the rows have the arrival numbers first, first + 1, ...
+    already. `stored(step, first)`: its rows have the arrival numbers first, first + 1, ... (-1: nobody knows).
     """
 
     def __init__(self, client: Client, stop=lambda: False, stored=lambda step, first: None):
-        self.client, self._stop, self._stored = client, stop, stored
+        self.client, self._stop, self.stored = client, stop, stored
         self.waited = 0.0  # seconds in which nothing was allowed
         self.transitions = 0  # handed in so far
         self._rows: list[Step] = []
@@ -96,6 +96,10 @@ class Inserter:
             self.pump(0.05)
         return True
 
+    def judge(self, index: np.ndarray, td_error: np.ndarray) -> None:
+        """|delta| [K, B] of stored rows `index` [K, B]; on a line that is down they are lost."""
+        self.client.send(self.client.codec.encode("update", None, {"index": index, "td_error": td_error}))
+
     def pump(self, timeout: float = 0.0) -> None:
         """Hears the replay, and sends again what may have been lost."""
         for message in self.client.pump(timeout):
@@ -119,5 +123,4 @@ class Inserter:
         self._upto = self._acked + room
         while self._sent and self._sent[0].seq <= seq:
             chunk = self._sent.popleft()
-            if chunk.seq == seq and first >= 0:
-                self._stored(chunk.step, first)
+            self.stored(chunk.step, first if chunk.seq == seq else -1)
