@@ -45,6 +45,7 @@ class Client:
         self.counters: Mapping[str, Any] = {}  # what a ping says
         self.theirs: dict[str, Any] = {}  # what the latest pong said
         self.told: Mapping[str, Any] = {}  # what the server's description tells
+        self.their_life = 0  # of the server that welcomed us last
         self.bad = 0
         self._directory, self._keys = directory, keys
         self._context = zmq.Context()
@@ -212,7 +213,7 @@ class Client:
         return None
 
     def _be_welcome(self, message: Message) -> None:
-        self.told = Description.of(message.text).told
+        self.told, self.their_life = Description.of(message.text).told, message["life"]
         if not self._welcome:
             self._welcome = True
             self.session += 1
