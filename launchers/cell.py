@@ -21,8 +21,8 @@ AT_ONCE = 1.5  # seconds that each kind may take to end after a bug
 class Part:
     """One process of a cell, through all its restarts."""
 
-    def __init__(self, role: str, job: Job, share: Share):
-        self.role, self.job, self.share = role, job, share
+    def __init__(self, role: str, job: Job, share: Share, patience: float | None = None):
+        self.role, self.job, self.share, self._patience = role, job, share, patience
         self.name = f"actor {job.config.net.number}" if role == "actor" else role
         self.restarts = Restarts(POLICIES[role])
         self.worker: Worker | None = None
@@ -37,6 +37,8 @@ class Part:
 
     def ended(self) -> Status | None:
         """How it ended, once for each of its ends."""
+        if self.hangs:
+            self.worker.kill()
         outcome = self.worker.outcome() if self.worker is not None else None
         if outcome is not None:
             self.worker.end()
@@ -55,6 +57,17 @@ class Part:
             return False
         self.next_start = time.monotonic() + delay
         return True
+
+    @property
+    def hangs(self) -> bool:
+        """It has said nothing of itself for too long."""
+        if self.worker is None or self._patience is None:
+            return False
+        try:
+            told = (self.job.folder / "status.json").stat().st_mtime
+        except OSError:  # it is still starting
+            return time.monotonic() - self._began > self._patience
+        return time.time() - told > self._patience
 
     @property
     def alive(self) -> bool:
@@ -180,13 +193,16 @@ class Ending:
                     part.worker.ask_to_end()
 
 
-def parts_of(job: Job, share: Share, roles: Sequence[str], actors: int, threads: dict[str, int]) -> list[Part]:
+def parts_of(
+    job: Job, share: Share, roles: Sequence[str], actors: int, threads: dict[str, int], patience: float
+) -> list[Part]:
     """The processes of a job's cell."""
     found = []
     for role in ("replay", "learner", "actor"):
         for number in range(1, actors + 1) if role == "actor" else (1,):
             if role in roles:
-                found.append(Part(role, _role_job(job, role, number), _share(share, role, threads[role])))
+                mine = patience if role == "actor" else None  # a learner may compile, or evaluate, for long
+                found.append(Part(role, _role_job(job, role, number), _share(share, role, threads[role]), mine))
     return found
 
 

@@ -37,6 +37,7 @@ class RoleOptions:
     n_jobs: int = at_least(1)
     gpus: list[Any] | None = key()
     grace: float = at_least(0)
+    actor_timeout: float = at_least(10)
     learner_threads: int | None = at_least(1)
     actor_threads: int = at_least(1)
 

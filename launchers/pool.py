@@ -71,6 +71,10 @@ class Worker:
             self._process.stdin.write(END)
             self._process.stdin.flush()
 
+    def kill(self) -> None:
+        """At once; `outcome` says so then."""
+        self._process.kill()
+
     def end(self) -> None:
         """At once, with whatever it has left in its group."""
         if hasattr(os, "killpg"):

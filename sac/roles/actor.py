@@ -136,17 +136,20 @@ class Playing:
 
     def _stop_inserting(self) -> bool:
         """Asked again and again while rows wait: the other line must not die of it."""
+        self.observer.note("waits for the replay")
         self.policy.client.pump()
         return self._stop()
 
     def _stop_asking(self) -> bool:
+        if not self.policy.client.connected:
+            self.observer.note("waits for the learner")
         self.inserter.pump()
         return self._stop()
 
     def _wait_for(self, client: Client, pump: Callable[[float], object]) -> None:
         """Raises Over when a signal or the end of the run comes first."""
-        self.observer.note(f"waits for the {client.server}")
         while not client.connected:
+            self.observer.note(f"waits for the {client.server}")
             pump(0.1)
             if self.interruption.requested or client.ended:
                 raise Over

@@ -69,10 +69,9 @@ class Keeper:
             self.server.description = description
         looked, until = 0.0, float("inf")
         while not interruption.requested and time.monotonic() < until:
-            if self.service is None:
-                self.server.receive(0.1)
-            else:
-                self.service.turn(0.1)
+            requests = self.server.receive(0.1)  # one of them may be what makes the service
+            if self.service is not None:
+                self.service.answer(requests)
             if time.monotonic() - looked > LOOKS:
                 looked = time.monotonic()
                 self._look(observer)

@@ -135,7 +135,7 @@ class Client:
             me = self.me
             hello = {
                 "version": VERSION, "role": me.role, "uid": me.uid, "life": me.life, "number": me.number,
-                "hash": self.description.hash,
+                "session": self.session + 1, "hash": self.description.hash,
             }  # fmt: skip
             self._reply(self.codec.encode("hello", hello))
         if now - self._waiting_since > COMPLAIN[0] and now - self._complained > COMPLAIN[1]:

@@ -10,7 +10,7 @@ from sac.wire.codec import TEXT, Codec, Columns, Kind
 
 CONNECTION = (
     # client -> server
-    Kind("hello", {"version": int, "role": str, "uid": str, "life": int, "number": int, "hash": str}),
+    Kind("hello", {"version": int, "role": str, "uid": str, "life": int, "number": int, "session": int, "hash": str}),
     Kind("describe", lead=("n",), columns=TEXT),  # the client's description, when it was asked for
     Kind("ping", lead=("n",), columns=TEXT),  # its counters as JSON
     Kind("bye"),  # it ends in order

@@ -60,7 +60,11 @@ class ReplayService:
 
     def turn(self, timeout: float) -> None:
         """Hears what is asked for at most `timeout` seconds, and answers."""
-        for peer, message in self.server.receive(timeout):
+        self.answer(self.server.receive(timeout))
+
+    def answer(self, requests: list[tuple[Peer, Message]]) -> None:
+        """Does what was asked for, and what had to wait until now."""
+        for peer, message in requests:
             answer = self._answers.get(message.kind)
             if answer is not None:
                 answer(peer, message)

@@ -28,7 +28,8 @@ class Server:
 
     `arrived(peer)` is called at each welcome, `left(peer)` when one said goodbye, fell silent or lives anew. Without a
     description the server waits for a learner to give one (`described(description)` is then called). To be used from
-    one thread. Raises UserError when it cannot listen.
+    one thread. `places` bounds how many of a role may be there; who finds none asks again. Raises UserError when it
+    cannot listen.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Server:
         host: str = "127.0.0.1", keys: Keys | None = None,
         arrived: Callable[[Peer], None] = lambda peer: None, left: Callable[[Peer], None] = lambda peer: None,
         described: Callable[[Description], None] = lambda description: None,
+        places: Mapping[str, int] | None = None,
     ):  # fmt: skip
         check_bind(host, keys)
         self.role, self.codec, self.description, self.life = role, codec, description, new_life()
@@ -43,6 +45,7 @@ class Server:
         self.counters: Mapping[str, Any] = {}  # what a pong says
         self.bad = 0  # messages that nothing was done about
         self._arrived, self._left, self._described = arrived, left, described
+        self._places = places or {}
         self._asked: dict[bytes, Message] = {}  # hellos of those who shall describe themselves
         self._looked = time.monotonic()
         self._context = zmq.Context()
@@ -138,13 +141,17 @@ class Server:
             self._refuse(identity, f"{hello['life']} is no life")
         elif hello["version"] != VERSION:
             self._refuse(identity, f"protocol version {hello['version']}, the {self.role} speaks version {VERSION}")
-        elif self.description is None and hello["role"] != "learner":
+        elif (self.description is None and hello["role"] != "learner") or self._full(hello):
             self._reply(identity, "later")
         elif self.description is None or hello["hash"] != self.description.hash:
             self._asked[identity] = hello
             self._reply(identity, "describe_yourself")
         else:
             self._welcome(identity, hello)
+
+    def _full(self, hello: Message) -> bool:
+        others = [p for p in self.peers.values() if p.role == hello["role"] and p.uid != hello["uid"]]
+        return len(others) >= self._places.get(hello["role"], len(others) + 1)
 
     def _description(self, identity: bytes, message: Message) -> None:
         hello = self._asked.pop(identity, None)
@@ -169,14 +176,16 @@ class Server:
             self._welcome(identity, hello)
 
     def _welcome(self, identity: bytes, hello: Message) -> None:
-        peer = Peer(identity, hello["role"], hello["uid"], hello["life"], hello["number"])
+        peer = Peer(identity, *(hello[key] for key in ("role", "uid", "life", "number", "session")))
         for other in list(self.peers.values()):
             if other.uid == peer.uid and other.life != peer.life:
                 self._forget(other)
-        if identity not in self.peers:
-            log.info("%s has come", peer.uid)
-        self.peers[identity] = peer
+        known = self.peers.get(identity)
         self._reply(identity, "welcome", self.description.text(), life=self.life)
+        if known is not None and known.session == peer.session:
+            return  # it said hello once more before it had heard of its welcome
+        log.info("%s has come", peer.uid)
+        self.peers[identity] = peer
         self._arrived(peer)
 
     def _refuse(self, identity: bytes, why: str) -> None:
