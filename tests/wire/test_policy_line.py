@@ -50,7 +50,7 @@ def chosen(arrays) -> Choice:
 @contextlib.contextmanager
 def served(folder, act=chosen):
     server = Server("learner", codec(), Records(folder, "127.0.0.1"), WORLD.description)
-    service = PolicyService(server, act, 10)
+    service = PolicyService(server, act)
     try:
         service.begin()
         yield service
