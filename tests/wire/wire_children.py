@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wire_kit import WORLD, Served, client, learner, tagged
 
+from sac.errors import UserError
 from sac.wire.directory import Records
 from sac.wire.inserting import Inserter
 from sac.wire.keys import Keys
@@ -42,10 +43,13 @@ def play(role: str, folder: str, keys: str) -> None:
     """An actor (or a learner) until SIGTERM, then its rows are brought home."""
     directory, keys = Records(Path(folder) / "net", ""), None if keys == "-" else Keys(Path(keys))
     over = ended()
-    if role == "learner":
-        _learn(learner(directory, keys=keys), over)
-    else:
-        _insert(client(directory, keys=keys), over)
+    try:
+        if role == "learner":
+            _learn(learner(directory, keys=keys), over)
+        else:
+            _insert(client(directory, keys=keys), over)
+    except UserError as error:
+        say(refused=str(error))
 
 
 def _insert(line, over) -> None:
