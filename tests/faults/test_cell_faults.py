@@ -148,8 +148,9 @@ def test_an_exception_in_the_learner_ends_the_cell(tmp_path):
     finally:
         cell.end()
     cell.all_gone(2)
-    said = cell.said.rstrip().splitlines()
-    assert "RuntimeError: a bug in the update" in "\n".join(said[-4:]), "the traceback comes last"
+    told, _, traceback = cell.said.rpartition("Traceback (most recent call last):")
+    assert "learner: RuntimeError" in told and "see m/pendulum/multirun" in told
+    assert "a bug in the update" in traceback and "table:" not in traceback, "the traceback comes last"
     assert not list((cell.run / "checkpoints").glob("step_*")), "nothing of it was saved"
 
 
