@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from omegaconf import OmegaConf
@@ -19,10 +19,10 @@ AT_ONCE = 1.5  # seconds that each kind may take to end after a bug
 
 
 class Part:
-    """One process of a cell, through all its restarts."""
+    """One process of a cell, through all its restarts; `start(job, share)` makes it."""
 
-    def __init__(self, role: str, job: Job, share: Share):
-        self.role, self.job, self.share = role, job, share
+    def __init__(self, role: str, job: Job, share: Share, start: Callable[[Job, Share], Worker] = Worker):
+        self.role, self.job, self.share, self._start = role, job, share, start
         self.name = f"actor {job.config.net.number}" if role == "actor" else role
         self.restarts = Restarts(POLICIES[role])
         self.worker: Worker | None = None
@@ -33,7 +33,7 @@ class Part:
     def start_if_due(self) -> None:
         if self.worker is None and self.next_start is not None and time.monotonic() >= self.next_start:
             self.next_start, self._began = None, time.monotonic()
-            self.worker = Worker(self.job, self.share)
+            self.worker = self._start(self.job, self.share)
 
     def ended(self) -> Status | None:
         """How it ended, once for each of its ends."""
@@ -180,13 +180,16 @@ class Ending:
                     part.worker.ask_to_end()
 
 
-def parts_of(job: Job, share: Share, roles: Sequence[str], actors: int, threads: dict[str, int]) -> list[Part]:
+def parts_of(
+    job: Job, share: Share, roles: Sequence[str], actors: int, threads: Mapping[str, int],
+    start: Callable[[Job, Share], Worker] = Worker,
+) -> list[Part]:  # fmt: skip
     """The processes of a job's cell."""
     found = []
     for role in ("replay", "learner", "actor"):
         for number in range(1, actors + 1) if role == "actor" else (1,):
             if role in roles:
-                found.append(Part(role, _role_job(job, role, number), _share(share, role, threads[role])))
+                found.append(Part(role, _role_job(job, role, number), _share(share, role, threads[role]), start))
     return found
 
 
