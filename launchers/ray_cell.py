@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from launchers import job as states
 from launchers.cell import Cell, parts_of
 from launchers.job import Job, Status
 from launchers.options import RayOptions
-from launchers.ray_replica import AddressBook, Network, Replica
+from launchers.ray_replica import ADDRESSES, AddressBook, Network, Replica
 from launchers.share import Share
 from launchers.table import EVERY
 from sac.wire.keys import Keys
@@ -89,7 +90,7 @@ class RayCell(Cell):
 
     def __init__(self, job: Job, share: Share, roles: Sequence[str], options: RayOptions, keys: dict[str, str] | None):
         self._options, self._keys = options, keys
-        self._space = f"sac-{job.config.base.scene}-{job.config.base.name}"
+        self._space = f"{job.config.base.scene}/{job.config.base.name}-{secrets.token_hex(4)}"
         self._replicas: dict[str, Any] = {}
         threads = {role: resources.threads for role, resources in options.resources.items()}
         parts = parts_of(job, share, roles, options.actors, threads, self._start)
@@ -99,7 +100,7 @@ class RayCell(Cell):
         self._group = placement_group(self._bundles, options.placement, name=self._space)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         self._book = ray.remote(AddressBook).options(
-            name="addresses", namespace=self._space, num_cpus=0, max_restarts=-1, scheduling_strategy=here
+            name=ADDRESSES, namespace=self._space, num_cpus=0, max_restarts=-1, scheduling_strategy=here
         ).remote()  # fmt: skip
         super().__init__(job, share, parts)
 
@@ -122,7 +123,7 @@ class RayCell(Cell):
             name=name, namespace=self._space, num_cpus=bundle.pop("CPU"), num_gpus=bundle.pop("GPU", 0),
             resources=bundle, max_restarts=self._options.restarts[role], max_task_retries=-1, max_concurrency=THREADS,
             scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, index),
-        ).remote(self._book, Network(keys_for(role, self._keys)), str(Path.cwd()))  # fmt: skip
+        ).remote(self._space, Network(keys_for(role, self._keys)), str(Path.cwd()))  # fmt: skip
 
 
 def make_keys() -> dict[str, str]:

@@ -23,6 +23,7 @@ from launchers.share import Share
 from sac.wire.directory import Records
 
 EVERY = 0.5  # seconds between two looks at the addresses
+ADDRESSES = "addresses"  # name of the address book in the namespace of its cell
 SERVERS = ("replay", "learner")  # roles that others look for
 
 
@@ -65,8 +66,8 @@ def _private(path: str, flags: int) -> int:
 class Replica:
     """The Ray actor of one process: runs `launchers.child`, and what its supervisor asks of it."""
 
-    def __init__(self, book, network: Network, folder: str):
-        self._book, self._network, self._folder = book, network, folder
+    def __init__(self, space: str, network: Network, folder: str):
+        self._book, self._network, self._folder = ray.get_actor(ADDRESSES, space), network, folder
         self._child: Worker | None = None
         self._asked = False
         self._again = ray.get_runtime_context().was_current_actor_reconstructed
