@@ -48,7 +48,7 @@ class Resources:
 
     num_cpus: float = positive()
     num_gpus: float | None = at_least(0)
-    custom: dict[str, Any] = key(
+    custom: dict[str, Any] | None = key(
         "of names to numbers above 0",
         lambda custom: all(isinstance(n, int | float) and n > 0 for n in custom.values()),
     )
@@ -56,7 +56,7 @@ class Resources:
     def bundle(self, has_gpus: bool) -> dict[str, float]:
         """As Ray names them."""
         gpus = float(has_gpus) if self.num_gpus is None else self.num_gpus
-        return {"CPU": self.num_cpus} | ({"GPU": gpus} if gpus else {}) | self.custom
+        return {"CPU": self.num_cpus} | ({"GPU": gpus} if gpus else {}) | (self.custom or {})
 
     @property
     def threads(self) -> int:
