@@ -70,9 +70,7 @@ class RayCells(Cells):
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
             if options.address is None:
-                os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "5")  # its helpers end with it
-                cpus = max(cores(), n_jobs * need)
-                ray.init("local", num_cpus=cpus, include_dashboard=False, **quiet)
+                ray.init("local", num_cpus=max(cores(), n_jobs * need), include_dashboard=False, **quiet)
             else:
                 ray.init(options.address, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:

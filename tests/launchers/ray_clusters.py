@@ -67,8 +67,8 @@ class RayCellRun(Multirun):
         return _parent(self.process_of(role))
 
     def replay_addresses(self) -> list[str]:
-        """Where the learner has found the replay, one after the other."""
-        log = self.path / "roles" / "learner.log"
+        """Where the first actor has found the replay, one after the other."""
+        log = self.path / "roles" / "actor-1.log"
         return re.findall(r"welcome at the replay at (\S+)", log.read_text()) if log.exists() else []
 
     def steps(self) -> int:
@@ -92,7 +92,7 @@ class RayCellRun(Multirun):
 
 @dataclass
 class Recovery:
-    """Seconds until the replay's process ran again, and until the learner was welcome at its new address."""
+    """Seconds until the replay's process ran again, and until an actor was welcome at its new address."""
 
     process: float
     welcome: float
