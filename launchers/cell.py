@@ -15,14 +15,17 @@ from launchers.restarts import POLICIES, Restarts
 from launchers.share import Share
 
 ORDER = ("actor", "learner", "replay")  # of the end: nothing that was played or learnt is lost
-AT_ONCE = 1.5  # seconds that each kind may take to end after a bug
+AT_ONCE = 1.0  # seconds that each kind may take to end after a bug
 
 
 class Part:
     """One process of a cell, through all its restarts; `start(job, share)` makes it."""
 
-    def __init__(self, role: str, job: Job, share: Share, start: Callable[[Job, Share], Worker] = Worker):
-        self.role, self.job, self.share, self._start = role, job, share, start
+    def __init__(
+        self, role: str, job: Job, share: Share, patience: float | None = None,
+        start: Callable[[Job, Share], Worker] = Worker,
+    ):  # fmt: skip
+        self.role, self.job, self.share, self._patience, self._start = role, job, share, patience, start
         self.name = f"actor {job.config.net.number}" if role == "actor" else role
         self.restarts = Restarts(POLICIES[role])
         self.worker: Worker | None = None
@@ -37,6 +40,8 @@ class Part:
 
     def ended(self) -> Status | None:
         """How it ended, once for each of its ends."""
+        if self.hangs:
+            self.worker.kill()
         outcome = self.worker.outcome() if self.worker is not None else None
         if outcome is not None:
             self.worker.end()
@@ -55,6 +60,11 @@ class Part:
             return False
         self.next_start = time.monotonic() + delay
         return True
+
+    @property
+    def hangs(self) -> bool:
+        """It has said nothing of itself for too long."""
+        return self.worker is not None and self._patience is not None and self.worker.silent() > self._patience
 
     @property
     def alive(self) -> bool:
@@ -181,7 +191,7 @@ class Ending:
 
 
 def parts_of(
-    job: Job, share: Share, roles: Sequence[str], actors: int, threads: Mapping[str, int],
+    job: Job, share: Share, roles: Sequence[str], actors: int, threads: Mapping[str, int], patience: float,
     start: Callable[[Job, Share], Worker] = Worker,
 ) -> list[Part]:  # fmt: skip
     """The processes of a job's cell."""
@@ -189,7 +199,9 @@ def parts_of(
     for role in ("replay", "learner", "actor"):
         for number in range(1, actors + 1) if role == "actor" else (1,):
             if role in roles:
-                found.append(Part(role, _role_job(job, role, number), _share(share, role, threads[role]), start))
+                mine = patience if role == "actor" else None  # a learner may compile, or evaluate, for long
+                own = _share(share, role, threads[role])
+                found.append(Part(role, _role_job(job, role, number), own, mine, start))
     return found
 
 

@@ -60,4 +60,4 @@ class Cells(Processes):
         job.folder.mkdir(parents=True, exist_ok=True)
         left = max(1, mine.threads - options.actors * options.actor_threads)
         threads = {"replay": 1, "actor": options.actor_threads, "learner": options.learner_threads or left}
-        return Cell(job, mine, parts_of(job, mine, self._roles, options.actors, threads))
+        return Cell(job, mine, parts_of(job, mine, self._roles, options.actors, threads, options.actor_timeout))

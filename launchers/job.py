@@ -28,6 +28,7 @@ class Status:
 
     state: str = WAITING
     folder: str = ""  # of the run
+    process: int = 0  # its id
     step: int = 0
     max_step: int = -1
     return_: float | None = None

@@ -27,7 +27,7 @@ class Worker:
     def __init__(self, job: Job, share: Share):
         share.give(job)
         job.write()
-        self.job, self.share, self._asked = job, share, False
+        self.job, self.share, self._asked, self._began = job, share, False, time.monotonic()
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         own_group = (
             {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
@@ -50,6 +50,13 @@ class Worker:
             status.state = states.RUNNING
         return status
 
+    def silent(self) -> float:
+        """Seconds since it last told of itself."""
+        try:
+            return time.time() - (self.job.folder / "status.json").stat().st_mtime
+        except OSError:  # it is still starting
+            return time.monotonic() - self._began
+
     def parts(self) -> list[tuple[str, Status]]:
         """Processes that it consists of, where there are several: in words, and how far each is."""
         return []
@@ -70,6 +77,10 @@ class Worker:
         with contextlib.suppress(OSError):
             self._process.stdin.write(END)
             self._process.stdin.flush()
+
+    def kill(self) -> None:
+        """At once; `outcome` says so then."""
+        self._process.kill()
 
     def end(self) -> None:
         """At once, with whatever it has left in its group."""

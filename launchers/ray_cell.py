@@ -35,8 +35,8 @@ class RemoteWorker:
         self.job, self.share, self._replica = job, share, replica
         self._end = replica.run.remote(job, share)
         self._status, self._placed = Status(states.RUNNING, note="waits for Ray to place it"), False
-        self._news, self._next = None, 0.0
-        self._asked = False
+        self._news, self._next, self._silent = None, 0.0, 0.0
+        self._asked = self._killed = False
 
     def status(self) -> Status:
         """The latest news; never waits."""
@@ -45,9 +45,14 @@ class RemoteWorker:
             self._news = self._replica.status.remote()
         elif self._news is not None and ray.wait([self._news], timeout=0)[0]:
             with contextlib.suppress(RayError):
-                self._status, self._placed = ray.get(self._news), True
+                (self._status, self._silent), self._placed = ray.get(self._news), True
             self._news = None
         return self._status
+
+    def silent(self) -> float:
+        """Seconds since the process last told of itself, as its node saw it; 0 until it has been placed."""
+        self.status()
+        return self._silent
 
     def parts(self) -> list[tuple[str, Status]]:
         return []
@@ -68,6 +73,12 @@ class RemoteWorker:
             self._replica.ask_to_end.remote()
         else:
             self.end()
+
+    def kill(self) -> None:
+        """At once; `outcome` says so then."""
+        if not self._killed:
+            self._killed = True
+            self._replica.kill.remote()
 
     def end(self) -> None:
         """At once. A Ray actor that does not answer is killed: its process ends with it."""
@@ -93,7 +104,7 @@ class RayCell(Cell):
         self._space = f"{job.config.base.scene}/{job.config.base.name}-{secrets.token_hex(4)}"
         self._replicas: dict[str, Any] = {}
         threads = {role: resources.threads for role, resources in options.resources.items()}
-        parts = parts_of(job, share, roles, options.actors, threads, self._start)
+        parts = parts_of(job, share, roles, options.actors, threads, options.actor_timeout, self._start)
         has_gpus = "GPU" in ray.cluster_resources()
         self._bundles = [options.resources[part.role].bundle(has_gpus) for part in parts]
         self._indices = {part.job.folder: index for index, part in enumerate(parts)}

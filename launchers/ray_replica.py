@@ -94,24 +94,34 @@ class Replica:
                 return outcome
             finally:
                 child.end()
+                self._child = None
 
-    def status(self) -> Status:
-        """How far the process is."""
-        status = self._child.status() if self._child is not None else Status(states.RUNNING)
+    def status(self) -> tuple[Status, float]:
+        """How far the process is, and for how many seconds it has been silent by the clock of its node."""
+        child = self._child
+        if child is None:
+            return Status(states.RUNNING), 0.0
+        status = child.status()
         if self._again:
             status.note = "restarted by Ray" + f", {status.note}" * bool(status.note)
-        return status
+        return status, child.silent()
 
     def ask_to_end(self) -> None:
         self._asked = True
-        if self._child is not None:
-            self._child.ask_to_end()
+        if (child := self._child) is not None:
+            child.ask_to_end()
+
+    def kill(self) -> None:
+        """At once; `run` says so then."""
+        if (child := self._child) is not None:
+            child.kill()
 
     def end(self) -> None:
-        """At once."""
-        self.ask_to_end()
-        if self._child is not None:
-            self._child.end()
+        """At once, with whatever the process has started."""
+        self._asked = True
+        if (child := self._child) is not None:
+            child.ask_to_end()
+            child.end()
 
 
 class Relay:

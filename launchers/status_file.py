@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -24,7 +25,7 @@ class StatusFile(Observer):
 
     def __init__(self, folder: Path):
         self._path = folder / "status.json"
-        self.status = Status(job.RUNNING)
+        self.status = Status(job.RUNNING, process=os.getpid())
         self._began = self._mark_time = time.monotonic()
         self._mark_step, self._written = None, float("-inf")
         self._write()
@@ -62,6 +63,8 @@ class StatusFile(Observer):
 
     def note(self, text: str) -> None:
         self.status.note = text
+        if time.monotonic() - self._written >= EVERY:
+            self._write()
 
     def failed(self, why: str, traceback: str = "") -> None:
         """What ended the job before or beside its tracker."""

@@ -372,7 +372,7 @@ class Agent:
         with tf.GradientTape() as tape:
             log_alpha = tf.unstack(tf.convert_to_tensor(variable))
             loss = sum(losses.temperature(log_alpha[i], entropies[i], targets[i], valid) for i in self._kinds)
-        optimizer.apply(tape.gradient(loss, [variable]), [variable])
+        optimizer.apply(gradients(tape, loss, [variable]), [variable])
         variable.assign(tf.clip_by_value(variable, LOG_ALPHA_MIN, LOG_ALPHA_MAX))
 
     def _move_targets(self):

@@ -17,6 +17,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from sac.config import all_keys
 from sac.errors import UserError
+from sac.host_name import host_number
 from sac.run_folder import MOMENT, moment
 from sac.validation import no_environment, unknown_key
 
@@ -82,6 +83,7 @@ def begin(arguments: Sequence[str]) -> list[str]:
     """
     from hydra._internal.utils import get_args_parser
 
+    OmegaConf.register_new_resolver("host_number", host_number, replace=True)
     typed = get_args_parser().parse_args(arguments)
     if typed.shell_completion:  # its install=bash is no key
         return list(arguments)
@@ -92,18 +94,18 @@ def begin(arguments: Sequence[str]) -> list[str]:
     if typed.multirun:
         os.environ[MOMENT] = moment()
     if not typed.cfg and not typed.info:
-        _check_sweep(overrides, typed.multirun)
+        _check_multirun(overrides, typed.multirun)
     free = {o.input_line for o in overrides if o.type is OverrideType.CHANGE and is_free(o.key_or_group, o.value())}
     return ["++" * (argument in free) + argument for argument in arguments]
 
 
-def _check_sweep(overrides: Sequence[Override], multirun: bool) -> None:
-    """Raises UserError for a search that would silently be something else."""
+def _check_multirun(overrides: Sequence[Override], multirun: bool) -> None:
+    """Raises UserError for a search or a launcher that would silently be something else."""
     for override in overrides:
         searches = override.key_or_group == "sweep" and override.value() is not None
         if searches and override.is_sweep_override():
             raise UserError(f"{override.input_line}: one search at a time, each in a call of its own")
-        if not multirun and (searches or override.key_or_group == "hydra/sweeper"):
+        if not multirun and (searches or override.key_or_group in ("hydra/sweeper", "hydra/launcher")):
             raise UserError(f"{override.input_line} needs -m: python run.py -m env=... {override.input_line}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,9 @@ from sac.errors import UserError
 from sac.moments import Moments
 from sac.replay import Limiter
 from sac.types import Batch
+
+log = logging.getLogger(__name__)
+IN_A_ROW = 10  # updates without a finite error that are not by chance
 
 
 class Learnt(Protocol):
@@ -24,8 +28,14 @@ class Updatable(Protocol):
     def pictures(self, batches: Batch) -> dict[str, np.ndarray]: ...
 
 
-def diverged(updates: int, what: str) -> UserError:
-    return UserError(
+class Diverged(UserError):  # noqa: N818 - what happened to training
+    """Training has come to numbers that are not finite; `batches` are the windows with which it did, if any."""
+
+    batches: Batch | None = None
+
+
+def diverged(updates: int, what: str) -> Diverged:
+    return Diverged(
         f"training has diverged: after {updates} updates {what} is not finite. Usual causes: sac.learning_rate too "
         "large, rewards of a huge scale, sac.gamma=1 in endless episodes. Nothing of this state was saved"
     )
@@ -46,6 +56,8 @@ class Learner:
         self.moments = moments or Moments()
         self.latest: dict = {}  # metrics of the newest call
         self._batches: Batch | None = None  # and its windows
+        self.skipped = 0  # calls whose errors were not finite: they changed nothing
+        self._lost_in_a_row = 0
 
     @property
     def updates(self) -> int:
@@ -54,7 +66,8 @@ class Learner:
     def work(self) -> None:
         """Updates as long as credit lasts. Priorities of K fused batches are up to K - 1 updates old when drawn.
 
-        Raises UserError when a loss is not finite any more.
+        An update with a number that is not finite has changed no weights and is passed over. Raises Diverged after ten
+        of them in a row.
         """
         self.agent.normalise(self.moments)
         while self.limiter.take():
@@ -62,13 +75,27 @@ class Learner:
                 batches = self._batches = self.replay.sample(self.batch_size, self.limiter.updates_per_call)
             with self.clock("update"):
                 self.latest, learnt = self.agent.update(batches)
-            if not np.isfinite(learnt.td_error).all():
-                lost = [name for name, value in self.latest.items() if not np.isfinite(float(value))]
-                raise diverged(self.updates, ", ".join(lost) or "the TD error")
+            if not (np.isfinite(learnt.td_error).all() and np.isfinite(list(self.latest.values())).all()):
+                self._pass_over(batches)
+                continue
+            self._lost_in_a_row = 0
             with self.clock("sample"):
                 self.replay.update(batches.index, learnt.td_error)
                 if self.refresh_state:
                     self.replay.refresh(batches.index, learnt.state)
+
+    def _pass_over(self, batches: Batch) -> None:
+        """Counts a call that has learnt nothing."""
+        self.skipped += 1
+        self._lost_in_a_row += 1
+        if self._lost_in_a_row < IN_A_ROW:
+            log.warning("update %d: the error is not finite, nothing was learnt from these windows", self.updates)
+            return
+        self._lost_in_a_row = 0
+        lost = [name for name, value in self.latest.items() if not np.isfinite(float(value))]
+        error = diverged(self.updates, ", ".join(lost) or "the TD error")
+        error.batches = batches
+        raise error
 
     def pictures(self) -> dict[str, np.ndarray]:
         """What there is to see of the newest windows: {name: picture [H, W, channels] uint8}."""
@@ -76,6 +103,6 @@ class Learner:
 
     def metrics(self) -> dict[str, float]:
         """Newest losses and statistics as plain numbers."""
-        values = {name: float(value) for name, value in self.latest.items()}
+        values = {name: float(value) for name, value in self.latest.items()} | {"learner/skipped": self.skipped}
         ratios = {"updates_per_step": self.limiter.ratio, "updates_per_step_target": self.limiter.target}
         return values | self.replay.metrics() | {f"replay/{name}": value for name, value in ratios.items()}

@@ -126,7 +126,8 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
     try:
         composed = OmegaConf.create(OmegaConf.to_container(composed, resolve=True, throw_on_missing=False))
     except OmegaConfBaseException as error:
-        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+        why = str(error).splitlines()[0].removeprefix("UserError raised while resolving interpolation: ")
+        raise UserError(f"{error.full_key}: {why}") from error
     if composed.get("base") is None or OmegaConf.is_missing(composed.base, "scene"):
         return composed  # validation says what is wrong
     for key in (*THIS_CALL, "base.scene"):

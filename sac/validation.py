@@ -157,6 +157,10 @@ def _check_combinations(c: Config) -> None:
             f"sac.learning_rate_end={s.learning_rate_end} exceeds sac.learning_rate={s.learning_rate}",
         ),
         (
+            r.initial_priority == "largest" or c.base.update_policy_mode,
+            "replay.initial_priority=td_error needs the networks in every actor: set base.update_policy_mode=true",
+        ),
+        (
             c.eval.stop_return is None or c.eval.per_step > 0,
             "eval.stop_return needs evaluations: set eval.per_step to a number of steps",
         ),

@@ -23,7 +23,7 @@ def each(names: str, rooms: str) -> dict[str, str]:
 # Who may import whom; `sac.types` and `sac.errors` are open to all, the rim (which reads configs) to itself alone.
 MAY_IMPORT = {
     **each("sac.types sac.errors sac.clock sac.hyper sac.interruption sac.random_params sac.run_log", ""),
-    **each("sac.source sac.viewer", ""),
+    **each("sac.source sac.viewer sac.host_name", ""),
     "sac.backend": "",
     "sac.ops": "sac.backend",
     "sac.nets": "sac.nets sac.ops sac.backend",
@@ -34,9 +34,10 @@ MAY_IMPORT = {
     "sac.agent": "sac.acting sac.appraisal sac.extras sac.nets sac.ops sac.optimizers sac.backend sac.hyper",
     **each("sac.track sac.behaviour sac.networks_file sac.evolution sac.checkpoint sac.moments", ""),
     "sac.replay": "sac.moments",
-    "sac.wire": "sac.clock sac.replay",
+    "sac.wire": "sac.moments sac.replay",
     "sac.rollout": "sac.clock",
     **each("sac.evaluation sac.evaluator sac.outlook sac.progress", "sac.rollout sac.evaluation sac.outlook sac.clock"),
+    "sac.experience": "sac.learner sac.moments sac.progress sac.replay sac.rollout",
     "sac.learner": "sac.clock sac.replay sac.moments",
     "sac.offline": "sac.checkpoint sac.moments sac.replay envs.adapters",
     "sac.report": "",  # reads run folders, and knows nothing of what wrote them

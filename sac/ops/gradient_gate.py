@@ -6,8 +6,13 @@ from sac.backend import tf
 
 
 def gradients(tape, loss, weights: list) -> list:
-    """The gradient of `loss` for each Keras weight; zeros where it does not depend on it."""
-    return tape.gradient(loss, [w.value for w in weights], unconnected_gradients="zero")
+    """The gradient of `loss` for each Keras weight; zeros where it does not depend on it.
+
+    A gradient with a number that is not finite is all zeros: one poisoned batch must not spoil the weights.
+    """
+    found = tape.gradient(loss, [w.value for w in weights], unconnected_gradients="zero")
+    usable = tf.math.is_finite(tf.linalg.global_norm(found)) if found else True
+    return [tf.where(usable, x, tf.zeros_like(x)) for x in found]
 
 
 def cosine(a: list, b: list):

@@ -1,8 +1,8 @@
 """The replay that a kill -9 cannot hurt: its ring lies in a memory-mapped file.
 
-The order of stores makes it so. Of an insert: the stamps of the places it takes become invalid; rows and links; the
-stamps; priorities; and at last one store that makes it all count, after which the caller may acknowledge. A power cut
-is another matter: only `flush` brings the pages to the disk.
+The order of stores makes it so. Of an insert: the stamps of the places it takes, which tells that the old rows are
+gone; rows and links; priorities; and at last one store that makes it all count, after which the caller may
+acknowledge. A power cut is another matter: only `flush` brings the pages to the disk.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sac.types import Spec, Step
 
 # Who sent a row, and whether it held an action then (it may have been made a final one since).
 ORIGIN: Columns = {"source": ((), "int64"), "stream": ((), "int64"), "seq": ((), "int64"), "acted": ((), "bool")}
-# The arrival number of the row that is whole at a place, and what the sampler thinks of it.
+# The arrival number of the row that was last begun at a place, and what the sampler thinks of it.
 KEPT: Columns = {"stamp": ((), "int64"), "priority": ((), "float64")}
 # What changes with a commit comes twice: `commit` fills the slot that does not count, then one store of `slot` swaps
 # them. So `total` and `transitions` are of one moment, whenever the process dies.
@@ -27,12 +27,13 @@ COMMITTED = ("total", "transitions", "silent")
 HEADER: Columns = {
     "slot": ((1,), "int64"),
     **dict.fromkeys(COMMITTED, ((2,), "int64")),
-    **{"draws": ((1,), "int64"), "drawn": ((1,), "int64"), "largest": ((1,), "float64")},
+    **dict.fromkeys(("draws", "drawn", "end"), ((1,), "int64")),
+    "largest": ((1,), "float64"),
 }
 
 
 class StampedRing(Ring):
-    """A ring that marks rows while they are being overwritten."""
+    """A ring that marks places before it overwrites them: what lay there is lost, whether or not the new row counts."""
 
     def __init__(self, columns: Columns, capacity: int, arrays: Mapping[str, np.ndarray]):
         super().__init__(columns, capacity, arrays)
@@ -40,10 +41,8 @@ class StampedRing(Ring):
 
     def append(self, rows: Mapping[str, np.ndarray], prev: np.ndarray, final: np.ndarray) -> np.ndarray:
         numbers = np.arange(self.total, self.total + len(prev))
-        self.stamp[numbers % self.capacity] = NONE
-        places = super().append(rows, prev, final)
-        self.stamp[places] = numbers
-        return places
+        self.stamp[numbers % self.capacity] = numbers
+        return super().append(rows, prev, final)
 
 
 class KeptSampler:
@@ -203,6 +202,7 @@ class DurableReplay(Replay):
     def flush(self) -> None:
         """Brings everything to the disk, for the day of a power cut."""
         if self._arrays:
+            self._note()
             self._memory.flush()
 
     def close(self) -> None:
@@ -226,7 +226,8 @@ class DurableReplay(Replay):
         """Where the randomness stands; a batch may be drawn twice after a crash, which does no harm."""
         scalars = self._sampler.state(0)[1]
         self._arrays["draws"][0] = self._draws
-        self._arrays["drawn"][0] = scalars.get("drawn", 0)
+        for name in ("drawn", "end"):
+            self._arrays[name][0] = scalars.get(name, 0)
         largest = scalars.get("largest")
         self._arrays["largest"][0] = np.nan if largest is None else largest
 
@@ -265,7 +266,8 @@ class DurableReplay(Replay):
         self._ledger = {int(source[i]): (int(seq[i]), int(numbers[i])) for i in np.sort(latest)}
 
         largest = float(arrays["largest"][0])
-        scalars = {"largest": None if np.isnan(largest) else largest, "drawn": int(arrays["drawn"][0])}
+        scalars = {name: int(arrays[name][0]) for name in ("drawn", "end")}
+        scalars["largest"] = None if np.isnan(largest) else largest
         self._draws = int(arrays["draws"][0])
         everywhere = np.arange(self.capacity)
         self._sampler.restore(ring.legal(self.steps), everywhere, {"priority": arrays["priority"]}, scalars)

@@ -56,14 +56,14 @@ class Uniform:
         return {}
 
     def state(self, size: int) -> tuple[dict[str, np.ndarray], dict]:
-        """Nothing: legality follows from the links."""
-        return {}, {}
+        """No array, as legality follows from the links, and the range of the random numbers."""
+        return {}, {"end": self._end}
 
     def restore(
         self, legal: np.ndarray, source: np.ndarray, arrays: Mapping[str, np.ndarray], scalars: Mapping
     ) -> None:
         """Starts again with the legal places [n]."""
-        self.count, self._end = 0, 0
+        self.count, self._end = 0, min(scalars.get("end", 0), self.capacity)
         self._legal[:] = False
         if len(legal):
             self.admit(legal)

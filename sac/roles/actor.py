@@ -91,6 +91,7 @@ class Playing:
         to_replay = connect("replay", codec_of_replay(config, spec, size))
         stack.callback(to_replay.close)
         self.inserter = Inserter(to_replay, self._stop_inserting)
+        self._first_priorities = self._judge(agent, spec, size) if assemble.judges(config) else None
         self._wait_for(to_replay, self.inserter.pump)
         while self._copy is not None and not self._refresh():
             if self._stop():
@@ -122,6 +123,8 @@ class Playing:
             taken = self.inserter.add(experience.step)
             self._ended += [e for e in experience.episodes if e.complete]
             self._fetched += taken
+            if self._first_priorities is not None:
+                self._first_priorities.say()
             if self._copy is not None and (
                 experience.iteration_ended if self._every < 0 else self._fetched >= self._every
             ):
@@ -136,17 +139,20 @@ class Playing:
 
     def _stop_inserting(self) -> bool:
         """Asked again and again while rows wait: the other line must not die of it."""
+        self.observer.note("waits for the replay")
         self.policy.client.pump()
         return self._stop()
 
     def _stop_asking(self) -> bool:
+        if not self.policy.client.connected:
+            self.observer.note("waits for the learner")
         self.inserter.pump()
         return self._stop()
 
     def _wait_for(self, client: Client, pump: Callable[[float], object]) -> None:
         """Raises Over when a signal or the end of the run comes first."""
-        self.observer.note(f"waits for the {client.server}")
         while not client.connected:
+            self.observer.note(f"waits for the {client.server}")
             pump(0.1)
             if self.interruption.requested or client.ended:
                 raise Over
@@ -165,6 +171,14 @@ class Playing:
                 "all roles need the same nn.py"
             )
         return agent, CopiedPolicy(agent, assemble.judges(config))
+
+    def _judge(self, agent, spec: Spec, state_size: int):
+        """What says how much there is to learn from new rows."""
+        from sac.roles.first_priorities import FirstPriorities
+
+        made = FirstPriorities(spec, state_size, *assemble.window(self.config), agent.td_error, self.inserter.judge)
+        self.inserter.stored = made.stored
+        return made
 
     def _refresh(self) -> bool:
         """Fetches newer weights; False while the learner has none for us."""

@@ -86,9 +86,9 @@ def _build(
     serving = Serving(agent, lambda: assemble.make_agent(config, spec, networks, seed), judges=assemble.judges(config))
     server = Server(
         "learner", learner_codec(spec, size, agent.candidates, serving.schema), directory, description,
-        host=config.net.bind, keys=keys,
+        host=config.net.bind, keys=keys, places={"actor": config.base.max_actors_each_learner},
     )  # fmt: skip
-    service = PolicyService(server, serving.act, config.base.max_actors_each_learner)
+    service = PolicyService(server, serving.act)
     stack.callback(service.close)
     experience = FromActors(remote, service, serving, learner, progress, config.base.update_sac_bak_per_step)
     training = Training(

@@ -21,16 +21,17 @@ from sac.evaluator import Evaluator
 from sac.experience import Experience
 from sac.farewell import farewell
 from sac.interruption import Interruption
-from sac.learner import Learner, diverged
+from sac.learner import Diverged, Learner, diverged
 from sac.outlook import Outlook
 from sac.progress import Progress
 from sac.run_folder import RunFolder
 from sac.source import commit
 from sac.track.observer import Observer
 from sac.track.tracker import Tracker
-from sac.types import Env
+from sac.types import Batch, Env
 
 log = logging.getLogger(__name__)
+ROLL_BACKS = 3  # to the last checkpoint, after divergences
 
 
 class Training:
@@ -52,7 +53,7 @@ class Training:
             evaluation_env, partial(assemble.make_greedy, config, agent), lambda: interruption.requested,
             partial(Outlook, config.sac.gamma, agent.appraise),
         )  # fmt: skip
-        self._promising = True
+        self._promising, self._rolled_back = True, 0
         self._commit = commit()
         self._saved: tuple | None = None  # what the last checkpoint on disk stands for
         self._last_save, self._saved_updates = time.monotonic(), 0
@@ -70,7 +71,7 @@ class Training:
         """
         reason = self._limit_reached()
         while not reason:
-            iteration_ended = self.experience.advance()
+            iteration_ended = self._advance()
             tracker.progress(self.steps, self.learner.updates)
             self._report(tracker)
             if self._evaluation_due(iteration_ended):
@@ -84,6 +85,31 @@ class Training:
         self._summarise(tracker)
         self._save_last()
         return reason
+
+    def _advance(self) -> bool:
+        """One turn; after a divergence the networks go back to the last checkpoint, a few times.
+
+        Raises Diverged when that does not help; the windows that were learnt from lie in the run's folder then.
+        """
+        try:
+            return self.experience.advance()
+        except Diverged as error:
+            if self._rolled_back == ROLL_BACKS or not self.checkpoints.all():
+                self._keep(error.batches)
+                raise
+            self._rolled_back += 1
+            saved = self.checkpoints.load({"agent": self.agent}, "latest")
+            back = f"the networks of step {saved.step} are back ({self._rolled_back} of {ROLL_BACKS} times)"
+            log.warning("%s; %s", error, back)
+            return False
+
+    def _keep(self, batches: Batch | None) -> None:
+        """For whoever looks for the reason."""
+        if batches is not None:
+            arrays = {f"obs/{name}": x for name, x in batches.obs.items()}
+            arrays |= {name: x for name, x in batches._asdict().items() if name != "obs"}
+            np.savez(self.folder.path / "diverged.npz", **arrays)
+            log.error("the windows of the last update lie in %s", self.folder.path / "diverged.npz")
 
     def _end(self) -> str:
         if self.interruption.requested:

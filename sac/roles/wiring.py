@@ -24,6 +24,7 @@ OWN = {  # keys in which roles may differ
     "sac": {"seed", "write_summary_per_step", "save_model_per_step", "save_model_per_minute", "sample_in_play", "jit"},
     "replay": {"save", "load"},
 }
+NO_END = 1 << 40
 SHARED_BASE = ("env_type", "scene", "nn", "nn_kwargs", "extra_obs", "update_policy_mode")
 
 
@@ -74,11 +75,12 @@ def describe(config: Config, spec: Spec, **told: Any) -> Description:
 
 
 def make_cell_limiter(config: Config) -> Limiter:
-    """Credit for updates in a cell: as much as `replay.max_lead` steps have earned may be open."""
+    """Credit for updates in a cell; only the bucket forgets what is owed for more than `replay.max_lead` steps."""
     r, s = config.replay, config.sac
     per_step = 1 / config.base.n_agents if s.updates_per_step is None else s.updates_per_step
     starts = r.batch_size if r.learning_starts is None else r.learning_starts
-    return (Free if r.limiter == "free" else Limiter)(per_step, starts, s.updates_per_call, r.max_lead)
+    lead = r.max_lead if r.limiter == "bucket" else NO_END
+    return (Free if r.limiter == "free" else Limiter)(per_step, starts, s.updates_per_call, lead)
 
 
 def codec_of_replay(config: Config, spec: Spec, state_size: int) -> Codec:

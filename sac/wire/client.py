@@ -23,7 +23,10 @@ from sac.wire.server import LARGEST
 log = logging.getLogger(__name__)
 AGAIN = 0.5  # seconds between two hellos
 COMPLAIN = 5.0, 30.0  # seconds of waiting after which it is said, first and then again
+BROKEN, SUCCEEDED = zmq.EVENT_DISCONNECTED, zmq.EVENT_HANDSHAKE_SUCCEEDED
 REFUSED_KEYS = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+CUT_OFF = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL  # what one is by a server that has another key of its own
+TRIES = 5  # handshakes that may be cut off one after the other: a server may be ending
 
 
 class Client:
@@ -75,7 +78,7 @@ class Client:
                 message = self._take(frames)
                 if message is not None:
                     messages.append(message)
-        self._check_keys()
+        self._watch()
         return messages
 
     def send(self, frames: list) -> bool:
@@ -131,7 +134,7 @@ class Client:
             me = self.me
             hello = {
                 "version": VERSION, "role": me.role, "uid": me.uid, "life": me.life, "number": me.number,
-                "hash": self.description.hash,
+                "session": self.session + 1, "hash": self.description.hash,
             }  # fmt: skip
             self._reply(self.codec.encode("hello", hello))
         if now - self._waiting_since > COMPLAIN[0] and now - self._complained > COMPLAIN[1]:
@@ -147,7 +150,8 @@ class Client:
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         if self._keys is not None:
             self._keys.protect_client(self._socket)
-        self._monitor = self._socket.get_monitor_socket(REFUSED_KEYS)
+        self._monitor = self._socket.get_monitor_socket(BROKEN | SUCCEEDED | REFUSED_KEYS | CUT_OFF)
+        self._cut_off = 0
         self._socket.connect(self._address)
         self._heard = time.monotonic()
         self._said = 0.0
@@ -160,13 +164,25 @@ class Client:
             self._socket.close(linger)
             self._socket = None
 
-    def _check_keys(self) -> None:
-        """Raises UserError when the server does not let us in."""
-        while self._monitor is not None and not self._monitor.closed and self._monitor.poll(0):
+    def _watch(self) -> None:
+        """A line that broke is made anew by itself, but without what was on it: that is a new session.
+
+        Raises UserError when the server does not let us in.
+        """
+        while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
-            if event & REFUSED_KEYS:
+            if event == BROKEN:
+                self._welcome, self._said = False, 0.0
+            elif event == SUCCEEDED:
+                self._cut_off = 0
+            elif self._keys or event != CUT_OFF:
+                self._cut_off += 1 if event == CUT_OFF else TRIES
+            if self._cut_off >= TRIES:
                 ours = f"ours are in net.keys={self._keys.folder}" if self._keys else "we have none (net.keys=null)"
-                raise UserError(f"the {self.server} at {self._address} refuses our keys: {ours}")
+                raise UserError(
+                    f"the {self.server} at {self._address} refuses our keys: {ours}; "
+                    "all roles need copies of the same folder"
+                )
 
     def _take(self, frames: list) -> Message | None:
         try:

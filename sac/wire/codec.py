@@ -19,6 +19,7 @@ MAGIC = b"SAC1"
 VERSION = 1
 HEADER = 1024  # bytes of a header at most
 LEAD = 1 << 20  # the longest leading axis
+INT64 = 1 << 63
 KIND = "kind"
 Columns = Mapping[str, tuple[tuple[int, ...], str]]  # name -> shape of one row, dtype
 TEXT: Columns = {"text": ((), "uint8")}
@@ -73,15 +74,14 @@ class Codec:
     ) -> list:
         """Frames to send; the leading axes are taken from the arrays. Raises ValueError for arrays of another shape."""
         known = self.kinds[kind]
-        header = {KIND: kind, **(values or {})}
-        buffers = []
+        lead, buffers = None, []
         for name, (shape, dtype) in known.columns.items():
-            array = np.ascontiguousarray(arrays[name], dtype)
-            n = len(known.lead)
-            header |= zip(known.lead, array.shape[:n])
-            if array.shape != (*(header[key] for key in known.lead), *shape):
-                raise ValueError(f"{kind}: column {name} has shape {array.shape}, expected [{known.lead}] + {shape}")
+            array = np.asarray(arrays[name], dtype, order="C")
+            lead = array.shape[: len(known.lead)] if lead is None else lead
+            if array.shape != lead + shape:
+                raise ValueError(f"{kind}: column {name} has shape {array.shape}, not {lead} + {shape}")
             buffers.append(array.data if array.nbytes else b"")
+        header = {KIND: kind, **(values or {}), **dict(zip(known.lead, lead or ()))}
         return [MAGIC, msgpack.packb(header), *buffers]
 
     def say(self, kind: str, text: str, **values: Any) -> list:
@@ -97,9 +97,9 @@ class Codec:
         if kind is None:
             raise BadMessage("unknown kind")
         if header.keys() != kind.fields.keys() | set(kind.lead):
-            raise BadMessage(f"{kind.name}: keys {sorted(header)}")
+            raise BadMessage(f"{kind.name}: keys {list(header)}")
         for key, of in kind.fields.items():
-            if type(header[key]) is not of:
+            if type(header[key]) is not of or (of is int and not -INT64 <= header[key] < INT64):
                 raise BadMessage(f"{kind.name}: {key} is no {of.__name__}")
         lead = tuple(header[key] for key in kind.lead)
         if any(type(n) is not int or not 0 <= n <= LEAD for n in lead):

@@ -28,7 +28,10 @@ class Description:
     @classmethod
     def of(cls, text: str) -> Description:
         """Raises ValueError for what is no description."""
-        found = json.loads(text)
+        try:
+            found = json.loads(text)
+        except RecursionError:
+            raise ValueError("not a description") from None
         if not isinstance(found, dict) or not all(isinstance(found.get(k), dict) for k in ("shared", "told")):
             raise ValueError("not a description")
         return cls(found["shared"], found["told"])

@@ -31,18 +31,18 @@ class Inserter:
 
     At most as many chunks are under way as the replay allows; while it allows none, `add` waits and `stop()` can end
     the waiting. After every new welcome what was not acknowledged is sent again, and the replay drops what it has
-    already. `stored(chunk, first)`: the rows have the arrival numbers first, first + 1, ...
+    already. `stored(step, first)`: its rows have the arrival numbers first, first + 1, ... (-1: nobody knows).
     """
 
     def __init__(self, client: Client, stop=lambda: False, stored=lambda step, first: None):
-        self.client, self._stop, self._stored = client, stop, stored
+        self.client, self._stop, self.stored = client, stop, stored
         self.waited = 0.0  # seconds in which nothing was allowed
         self.transitions = 0  # handed in so far
         self._rows: list[Step] = []
         self._count = self._bytes = 0
         self._since = 0.0  # when the oldest of them came
         self._sent: deque[Chunk] = deque()
-        self._upto, self._next = 0, 1  # newest chunk allowed, number of the next one
+        self._acked, self._upto, self._next = 0, 0, 1  # newest chunk acknowledged and allowed, number of the next one
         self._session, self._heard = client.session, 0.0
 
     @property
@@ -77,7 +77,7 @@ class Inserter:
             self.pump(0.05)
         self.waited += time.monotonic() - began
         step = joined(self._rows)
-        frames = self.client.codec.encode("insert", {"seq": self._next}, step_arrays(step))
+        frames = self.client.codec.encode("insert", {"seq": self._next, "after": self._acked}, step_arrays(step))
         self._sent.append(Chunk(self._next, step, frames))
         self._rows, self._count, self._bytes = [], 0, 0
         self._next += 1
@@ -96,11 +96,15 @@ class Inserter:
             self.pump(0.05)
         return True
 
+    def judge(self, index: np.ndarray, td_error: np.ndarray) -> None:
+        """|delta| [K, B] of stored rows `index` [K, B]; on a line that is down they are lost."""
+        self.client.send(self.client.codec.encode("update", None, {"index": index, "td_error": td_error}))
+
     def pump(self, timeout: float = 0.0) -> None:
         """Hears the replay, and sends again what may have been lost."""
         for message in self.client.pump(timeout):
             if message.kind == "ack":
-                self._acknowledged(message["seq"], message["upto"], message["first"])
+                self._acknowledged(message["seq"], message["room"], message["first"])
             elif message.kind == "rejected":
                 raise UserError(f"the replay refuses chunk {message['seq']}: {message.text}")
         now = time.monotonic()
@@ -112,10 +116,11 @@ class Inserter:
             for chunk in self._sent:
                 self.client.send(chunk.frames)
 
-    def _acknowledged(self, seq: int, upto: int, first: int) -> None:
+    def _acknowledged(self, seq: int, room: int, first: int) -> None:
+        """A replay that holds none of our rows any more says 0: what it once had it will not get again."""
         self._heard = time.monotonic()
-        self._upto = upto
+        self._acked = max(self._acked, seq)
+        self._upto = self._acked + room
         while self._sent and self._sent[0].seq <= seq:
             chunk = self._sent.popleft()
-            if chunk.seq == seq and first >= 0:
-                self._stored(chunk.step, first)
+            self.stored(chunk.step, first if chunk.seq == seq else -1)

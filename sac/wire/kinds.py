@@ -10,7 +10,7 @@ from sac.wire.codec import TEXT, Codec, Columns, Kind
 
 CONNECTION = (
     # client -> server
-    Kind("hello", {"version": int, "role": str, "uid": str, "life": int, "number": int, "hash": str}),
+    Kind("hello", {"version": int, "role": str, "uid": str, "life": int, "number": int, "session": int, "hash": str}),
     Kind("describe", lead=("n",), columns=TEXT),  # the client's description, when it was asked for
     Kind("ping", lead=("n",), columns=TEXT),  # its counters as JSON
     Kind("bye"),  # it ends in order
@@ -35,8 +35,8 @@ def replay_codec(spec: Spec, state_size: int, steps: int, burn_in: int, moments:
     """The replay's kinds; windows have `burn_in` + `steps` steps."""
     return Codec([
         *CONNECTION,
-        Kind("insert", {"seq": int}, ("r",), {"stream": ((), "int64"), **columns(spec, state_size)}),
-        Kind("ack", {"seq": int, "upto": int, "first": int}),  # chunks <= seq are stored, `upto` may be sent
+        Kind("insert", {"seq": int, "after": int}, ("r",), {"stream": ((), "int64"), **columns(spec, state_size)}),
+        Kind("ack", {"seq": int, "room": int, "first": int}),  # chunks <= seq are stored, `room` more may be sent
         Kind("rejected", {"seq": int}, ("n",), TEXT),  # a chunk that is none, and why
         Kind("sample", {"id": int, "slot": int}),  # slot of the shared memory, -1 = send it
         Kind("batch", BATCH, ("k", "b"), batch_columns(spec, state_size, steps, burn_in)),
@@ -45,7 +45,7 @@ def replay_codec(spec: Spec, state_size: int, steps: int, burn_in: int, moments:
         Kind("memory_seen", {"seen": bool}),
         Kind("update", {}, ("k", "b"), {"index": ((), "int64"), "td_error": ((), "float32")}),
         Kind("refresh", {}, ("k", "b"), {"index": ((), "int64"), "state": ((state_size,), "float32")}),
-        Kind("moments", {"count": int}, ("one",), moment_columns(moments)),
+        Kind("moments", {"count": int}, (), moment_columns(moments)),
         Kind("moments?"),
     ])  # fmt: skip
 
@@ -89,7 +89,7 @@ def learner_codec(spec: Spec, state_size: int, candidates: int, weights: Columns
     return Codec([
         *CONNECTION,
         Kind("weights?", {"have": int}),
-        Kind("weights", {"version": int, "transitions": int}, ("one",), weights),
+        Kind("weights", {"version": int, "transitions": int}, (), weights),
         Kind("no_news", {"version": int, "transitions": int}),
         Kind("act", {"id": int}, ("r",), asked),
         Kind("chosen", {"id": int, "version": int, "transitions": int}, ("r",), chosen),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 PING = 1.0  # seconds between two signs of life
 LOST = 3.5  # seconds of silence after which a client looks for its server anew
@@ -40,8 +40,9 @@ class Peer:
     uid: str
     life: int
     number: int
+    session: int  # which welcome of this life it is
     heard: float = field(default_factory=time.monotonic)
-    counters: dict[str, Any] = field(default_factory=dict)  # as in its latest ping
+    counters: dict[str, float] = field(default_factory=dict)  # as in its latest ping
 
     @property
     def silent(self) -> float:
@@ -49,11 +50,11 @@ class Peer:
         return time.monotonic() - self.heard
 
 
-def counters_of(text: str) -> dict[str, Any]:
-    """What a ping or pong says; nothing where it is no map of names to plain values."""
+def counters_of(text: str) -> dict[str, float]:
+    """The finite numbers by name that a ping or pong tells; what else it says is left out."""
     try:
-        found = json.loads(text or "{}")
-    except ValueError:
+        found = json.loads(text or "{}", parse_int=float)
+    except (ValueError, RecursionError):
         return {}
-    plain = isinstance(found, dict) and all(isinstance(v, str | int | float | bool | None) for v in found.values())
-    return found if plain else {}
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {name: value for name, value in pairs if isinstance(value, float) and math.isfinite(value)}

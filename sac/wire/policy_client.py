@@ -30,7 +30,7 @@ class PolicyClient:
         if reply is None:
             return None
         self.version, self.transitions = reply["version"], reply["transitions"]
-        return {name: x[0] for name, x in reply.arrays.items()} if reply.kind == "weights" else None
+        return reply.arrays if reply.kind == "weights" else None
 
     def choose(self, arrays: Mapping[str, np.ndarray]) -> Choice | None:
         """The learner's actions for these rows; None only when the run is over."""
@@ -52,6 +52,7 @@ class PolicyClient:
     def _ask(self, send: Callable[[], bool], kinds: tuple[str, ...], until: float, number: int = -1) -> Message | None:
         """The reply of one of `kinds`; the question is repeated when it may have been lost."""
         asked, session = float("-inf"), -1
+        self.client.pump()  # late answers to what was asked before
         while time.monotonic() < until and not self._stop() and not self.client.ended:
             if self.client.connected and (self.client.session != session or time.monotonic() - asked > AGAIN):
                 asked, session = time.monotonic(), self.client.session

@@ -24,11 +24,11 @@ class PolicyService:
     `episodes` fills with (return, length) of what the actors have finished.
     """
 
-    def __init__(self, server: Server, act: Callable[[Mapping[str, np.ndarray]], Choice], max_actors: int):
+    def __init__(self, server: Server, act: Callable[[Mapping[str, np.ndarray]], Choice]):
         self.server, self.version = server, 0
         self.episodes: queue.SimpleQueue[tuple[float, int]] = queue.SimpleQueue()
         self.failure: BaseException | None = None  # what ended the thread before its time
-        self._act, self._max_actors = act, max_actors
+        self._act = act
         self._frames: list = []
         self._transitions = 0
         self._over, self._ending = threading.Event(), threading.Event()
@@ -37,7 +37,7 @@ class PolicyService:
     def publish(self, weights: Mapping[str, np.ndarray], transitions: int) -> None:
         """From now on these are what is served; they are encoded once."""
         values = {"version": self.version + 1, "transitions": transitions}
-        frames = self.server.codec.encode("weights", values, {name: x[None] for name, x in weights.items()})
+        frames = self.server.codec.encode("weights", values, weights)
         self._frames, self._transitions, self.version = frames, transitions, self.version + 1
 
     def begin(self) -> None:

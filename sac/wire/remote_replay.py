@@ -21,8 +21,9 @@ WAIT = 0.2  # seconds that one turn waits for a batch
 class RemoteReplay:
     """A replay and its limiter in one: the replay grants a batch when there is credit for its updates.
 
-    `outstanding` batches are asked for ahead of time; their priorities are as many calls old. Of an earlier start
-    nothing is kept but the number of updates.
+    Up to `outstanding` batches are under way or here; they are asked for when one is taken, so with 1 everything is
+    as it is locally, and else priorities are so many calls older. Of an earlier start nothing is kept but the number
+    of updates.
     """
 
     def __init__(self, client: Client, batch_size: int, updates_per_call: int, moments: Moments, outstanding: int = 4):
@@ -78,7 +79,6 @@ class RemoteReplay:
         if self._in_use >= 0:
             self._free.append(self._in_use)
         batch, self._in_use = self._here.popleft()
-        self._ask()
         return batch
 
     def update(self, index: np.ndarray, td_error: np.ndarray) -> None:
@@ -137,8 +137,7 @@ class RemoteReplay:
 
     def _hear(self, message: Message) -> None:
         if message.kind == "moments":
-            arrays = {name: x[0] for name, x in message.arrays.items()}
-            self.moments.restore(arrays, {"count": message["count"]})
+            self.moments.restore(message.arrays, {"count": message["count"]})
         elif message.kind == "memory_seen":
             taken = {self._in_use} | {slot for _, slot in self._here}
             self._free = [s for s in range(self._place.slots) if s not in taken] if message["seen"] else []

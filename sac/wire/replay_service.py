@@ -60,7 +60,11 @@ class ReplayService:
 
     def turn(self, timeout: float) -> None:
         """Hears what is asked for at most `timeout` seconds, and answers."""
-        for peer, message in self.server.receive(timeout):
+        self.answer(self.server.receive(timeout))
+
+    def answer(self, requests: list[tuple[Peer, Message]]) -> None:
+        """Does what was asked for, and what had to wait until now."""
+        for peer, message in requests:
             answer = self._answers.get(message.kind)
             if answer is not None:
                 answer(peer, message)
@@ -104,7 +108,7 @@ class ReplayService:
 
     def _insert(self, peer: Peer, message: Message) -> None:
         seq = message["seq"]
-        acked = self.replay.acked(peer.life)
+        acked = max(self.replay.acked(peer.life), min(message["after"], seq - 1))
         if seq > acked + 1:  # something before it was lost with a line: it comes again
             self._acknowledge(peer, acked, -1)
             return
@@ -113,8 +117,7 @@ class ReplayService:
             _check_finite(message)
             first = self.replay.add_from(peer.life, seq, step)
         except ValueError as error:
-            self.server.bad += 1
-            log.warning("chunk %d of %s: %s", seq, peer.uid, error)
+            self.server.complain(f"chunk {seq} of {peer.uid}: {error}")
             self.server.send(peer, self.server.codec.say("rejected", str(error), seq=seq))
             return
         if first is not None:
@@ -141,7 +144,7 @@ class ReplayService:
         ahead = self._ahead
         if ahead:
             self.blocked[peer.identity] = peer
-        self.server.say(peer, "ack", seq=seq, upto=seq + (0 if ahead else WINDOW), first=first)
+        self.server.say(peer, "ack", seq=seq, room=0 if ahead else WINDOW, first=first)
 
     def _sample(self, peer: Peer, message: Message) -> None:
         if peer.role == "learner":
@@ -182,7 +185,6 @@ class ReplayService:
 
     def _tell_moments(self, peer: Peer, message: Message) -> None:
         arrays, told = self.moments.state()
-        arrays = {name: x[None] for name, x in arrays.items()}
         self.server.send(peer, self.server.codec.encode("moments", {"count": told["count"]}, arrays))
 
     def _end(self, peer: Peer, message: Message) -> None:

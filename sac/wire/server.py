@@ -28,7 +28,8 @@ class Server:
 
     `arrived(peer)` is called at each welcome, `left(peer)` when one said goodbye, fell silent or lives anew. Without a
     description the server waits for a learner to give one (`described(description)` is then called). To be used from
-    one thread. Raises UserError when it cannot listen.
+    one thread. `places` bounds how many of a role may be there; who finds none asks again. Raises UserError when it
+    cannot listen.
     """
 
     def __init__(
@@ -36,13 +37,15 @@ class Server:
         host: str = "127.0.0.1", keys: Keys | None = None,
         arrived: Callable[[Peer], None] = lambda peer: None, left: Callable[[Peer], None] = lambda peer: None,
         described: Callable[[Description], None] = lambda description: None,
+        places: Mapping[str, int] | None = None,
     ):  # fmt: skip
         check_bind(host, keys)
         self.role, self.codec, self.description, self.life = role, codec, description, new_life()
         self.peers: dict[bytes, Peer] = {}
         self.counters: Mapping[str, Any] = {}  # what a pong says
-        self.bad = 0  # messages that were none
+        self.bad = 0  # messages that nothing was done about
         self._arrived, self._left, self._described = arrived, left, described
+        self._places = places or {}
         self._asked: dict[bytes, Message] = {}  # hellos of those who shall describe themselves
         self._looked = time.monotonic()
         self._context = zmq.Context()
@@ -87,6 +90,12 @@ class Server:
     def say(self, peer: Peer, kind: str, **values: Any) -> None:
         self.send(peer, self.codec.encode(kind, values))
 
+    def complain(self, what: str) -> None:
+        """Counts a message that nothing was done about; a flood of them does not fill the log."""
+        self.bad += 1
+        if self.bad <= REPORTED or self.bad % 1000 == 0:
+            log.warning("bad message %d: %s", self.bad, what)
+
     def end(self) -> None:
         """Tells every client that the run is over."""
         for peer in self.peers.values():
@@ -103,12 +112,9 @@ class Server:
         try:
             message = self.codec.decode([frame.buffer for frame in frames])
         except BadMessage as error:
-            self.bad += 1
-            if self.bad <= REPORTED or self.bad % 1000 == 0:
-                log.warning("message %d that is none: %s", self.bad, error)
-            if identity not in self.peers:
-                return None
-            self.peers[identity].heard = time.monotonic()
+            self.complain(str(error))
+            if identity in self.peers:
+                self.peers[identity].heard = time.monotonic()
             return None
         if message.kind == "hello":
             self._hello(identity, message)
@@ -131,15 +137,21 @@ class Server:
         return None
 
     def _hello(self, identity: bytes, hello: Message) -> None:
-        if hello["version"] != VERSION:
+        if hello["life"] <= 0:
+            self._refuse(identity, f"{hello['life']} is no life")
+        elif hello["version"] != VERSION:
             self._refuse(identity, f"protocol version {hello['version']}, the {self.role} speaks version {VERSION}")
-        elif self.description is None and hello["role"] != "learner":
+        elif (self.description is None and hello["role"] != "learner") or self._full(hello):
             self._reply(identity, "later")
         elif self.description is None or hello["hash"] != self.description.hash:
             self._asked[identity] = hello
             self._reply(identity, "describe_yourself")
         else:
             self._welcome(identity, hello)
+
+    def _full(self, hello: Message) -> bool:
+        others = [p for p in self.peers.values() if p.role == hello["role"] and p.uid != hello["uid"]]
+        return len(others) >= self._places.get(hello["role"], len(others) + 1)
 
     def _description(self, identity: bytes, message: Message) -> None:
         hello = self._asked.pop(identity, None)
@@ -164,23 +176,24 @@ class Server:
             self._welcome(identity, hello)
 
     def _welcome(self, identity: bytes, hello: Message) -> None:
-        peer = Peer(identity, hello["role"], hello["uid"], hello["life"], hello["number"])
+        peer = Peer(identity, *(hello[key] for key in ("role", "uid", "life", "number", "session")))
         for other in list(self.peers.values()):
             if other.uid == peer.uid and other.life != peer.life:
                 self._forget(other)
-        if identity not in self.peers:
-            log.info("%s has come", peer.uid)
-        self.peers[identity] = peer
+        known = self.peers.get(identity)
         self._reply(identity, "welcome", self.description.text(), life=self.life)
+        if known is not None and known.session == peer.session:
+            return  # it said hello once more before it had heard of its welcome
+        log.info("%s has come", peer.uid)
+        self.peers[identity] = peer
         self._arrived(peer)
 
     def _refuse(self, identity: bytes, why: str) -> None:
-        log.warning("refused: %s", why)
+        self.complain(f"refused: {why}")
         self._reply(identity, "refused", why)
 
     def _reply(self, identity: bytes, kind: str, text: str | None = None, **values: Any) -> None:
-        known = self.codec
-        frames = known.encode(kind, values) if text is None else known.say(kind, text, **values)
+        frames = self.codec.encode(kind, values) if text is None else self.codec.say(kind, text, **values)
         try:
             self._socket.send_multipart([identity, *frames], zmq.NOBLOCK)
         except zmq.ZMQError:

@@ -86,7 +86,7 @@ def reach(place: Place, kind: Kind, lead: tuple[int, ...]) -> SharedBatches | No
         return None
     finally:
         os.close(handle)
-    if memory[:8] != place.token.to_bytes(8, "little"):
+    if int.from_bytes(memory[:8], "little") != place.token:
         memory.close()
         return None
     return SharedBatches(memory, kind, lead, place.slots)

@@ -37,9 +37,10 @@ def opened(folder: Path, capacity: int = CAPACITY, steps: int = STEPS, burn_in: 
     return DurableReplay(SPEC, STATE, prioritized(capacity), folder, steps=steps, burn_in=burn_in)
 
 
-def insert_for_ever(folder: Path, seed: int) -> None:
+def insert_for_ever(folder: Path, seed: int, newest: list[int]) -> None:
+    """`newest` chunk that each source, which outlives the replay, has sent before."""
     replay, rng = opened(folder), np.random.default_rng(seed)
-    seqs = {source: replay.acked(source) for source in SOURCES}
+    seqs = dict(zip(SOURCES, newest))
     while max(seqs.values()) < 2**15 - 1:
         source = SOURCES[rng.integers(len(SOURCES))]
         seqs[source] += 1
@@ -51,4 +52,4 @@ def insert_for_ever(folder: Path, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    insert_for_ever(Path(sys.argv[1]), int(sys.argv[2]))
+    insert_for_ever(Path(sys.argv[1]), int(sys.argv[2]), [int(seq) for seq in sys.argv[3:]])

@@ -1,0 +1,47 @@
+"""TD errors of what an actor has just sent, worked out by the actor (Ape-X, arXiv:1803.00933, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from sac.replay import Newcomers, Replay
+from sac.types import Batch, Spec, Step
+
+ROWS = 8192  # of the actor's own little memory: chunks under way and the windows that they complete
+NOBODY = -1
+
+
+class FirstPriorities:
+    """Keeps the newest stored rows; says the error of each window as soon as it is complete.
+
+    `td_error(batch)` judges windows [B, ...], `send(index, error)` gives the errors [1, B] to the replay.
+    """
+
+    def __init__(
+        self, spec: Spec, state_size: int, steps: int, burn_in: int, td_error: Callable[[Batch], np.ndarray],
+        send: Callable[[np.ndarray, np.ndarray], object],
+    ):  # fmt: skip
+        self._newcomers = Newcomers(ROWS)
+        self._replay = Replay(spec, state_size, self._newcomers, steps=steps, burn_in=burn_in)
+        self._numbers = np.full(ROWS, NOBODY)  # by own place: the arrival number in the cell's replay
+        self._stored = 0
+        self._td_error, self._send = td_error, send
+
+    def stored(self, step: Step, first: int) -> None:
+        """These rows have the arrival numbers first, first + 1, ... in the replay; negative: nobody knows any more."""
+        if first < 0:
+            self._replay.close_open_streams()
+            return
+        rows = np.arange(len(step.stream))
+        self._numbers[(self._stored + rows) % ROWS] = first + rows
+        self._replay.add(step)
+        self._stored += len(rows)
+
+    def say(self) -> None:
+        """Judges all windows that have become complete."""
+        if self._replay.ready:
+            batch = self._replay.sample(self._newcomers.count)
+            index = self._numbers[batch.index % ROWS]
+            self._send(index[None], self._td_error(batch)[None])

@@ -1,0 +1,243 @@
+"""Frames: every kind comes back as it was sent, and whatever else comes is a BadMessage."""
+
+from __future__ import annotations
+
+import msgpack
+import numpy as np
+import pytest
+from wire_kit import SPEC, World, random_rows
+
+from sac.types import Batch, Sensor, Spec, Step
+from sac.wire.codec import HEADER, BadMessage, Codec, Kind
+from sac.wire.kinds import (
+    as_batch,
+    as_step,
+    batch_arrays,
+    control,
+    learner_codec,
+    replay_codec,
+    step_arrays,
+)
+
+SEEDS = range(25)
+DTYPES = ("float32", "float64", "uint8", "int64", "bool")
+
+
+def random_spec(rng) -> Spec:
+    """Vectors and pictures, wide or of width 0; continuous, discrete, hybrid or no actions."""
+    sensors = [Sensor(f"v{i}", (int(rng.integers(5)),)) for i in range(rng.integers(1, 4))]
+    sensors += [Sensor("eye", (*rng.integers(1, 6, 2).tolist(), 3), "uint8")] * int(rng.integers(2))
+    return Spec(tuple(sensors), int(rng.integers(3)), tuple(rng.integers(2, 5, rng.integers(3)).tolist()))
+
+
+def random_codecs(rng) -> list[Codec]:
+    spec, state = random_spec(rng), int(rng.integers(2)) * 4
+    steps, burn_in = int(rng.integers(1, 4)), int(rng.integers(3))
+    weights = {f"w{i}": (tuple(rng.integers(0, 4, rng.integers(3)).tolist()), "float32") for i in range(3)}
+    moments = [sensor for sensor in spec.sensors if sensor.normalizable]
+    return [control(), replay_codec(spec, state, steps, burn_in, moments), learner_codec(spec, state, 2, weights)]
+
+
+def random_message(kind: Kind, rng) -> tuple[dict, dict]:
+    """Values and arrays of a kind; any leading axis may be 0."""
+    make = {int: lambda: int(rng.integers(-5, 2**60)), float: rng.random, str: lambda: "Ä" * 3, bool: lambda: True}
+    lead = tuple(rng.integers(0, 4, len(kind.lead)).tolist())
+    arrays = {
+        name: rng.integers(0, 2 if dtype == "bool" else 100, (*lead, *shape)).astype(dtype)
+        for name, (shape, dtype) in kind.columns.items()
+    }
+    return {key: make[of]() for key, of in kind.fields.items()}, arrays
+
+
+def on_the_wire(codec: Codec, kind: Kind, rng) -> list[bytes]:
+    return sent(codec, kind.name, *random_message(kind, rng))
+
+
+def sent(codec: Codec, *message) -> list[bytes]:
+    return [bytes(frame) for frame in codec.encode(*message)]
+
+
+def an_insert(codec: Codec, step: Step) -> list[bytes]:
+    return sent(codec, "insert", {"seq": 1, "after": 0}, step_arrays(step))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_kind_comes_back_as_it_was_sent(seed):
+    rng = np.random.default_rng(seed)
+    for codec in random_codecs(rng):
+        for kind in codec.kinds.values():
+            values, arrays = random_message(kind, rng)
+            frames = codec.encode(kind.name, values, arrays)
+            got = codec.decode([bytes(frame) for frame in frames])
+            assert got.kind == kind.name and got.arrays.keys() == arrays.keys()
+            assert {key: got[key] for key in values} == values
+            assert sum(memoryview(frame).nbytes for frame in frames[2:]) == kind.bytes(*(got[n] for n in kind.lead))
+            for name, array in arrays.items():
+                assert got.arrays[name].dtype == array.dtype
+                np.testing.assert_array_equal(got.arrays[name], array, strict=True)
+
+
+def test_steps_and_batches_keep_their_fields():
+    world = World(state=3, steps=2, burn_in=1)
+    step = random_rows(world.spec, 3, 9, np.random.default_rng(0))
+    sent = world.codec.decode(
+        [bytes(f) for f in world.codec.encode("insert", {"seq": 1, "after": 0}, step_arrays(step))]
+    )
+    got = as_step(sent.arrays)
+    assert sent["r"] == 9 and got.obs.keys() == step.obs.keys()
+    for name in Step._fields[2:]:
+        np.testing.assert_array_equal(getattr(got, name), getattr(step, name))
+    replay = world.replay()
+    replay.add(step._replace(stream=np.zeros(9, np.int64), last=np.zeros(9, bool)))
+    batch = replay.sample(4, 2)
+    told = {"id": 1, "transitions": 9, "credit": 0.5}
+    got = as_batch(
+        world.codec.decode([bytes(f) for f in world.codec.encode("batch", told, batch_arrays(batch))]).arrays
+    )
+    for name in Batch._fields[1:]:
+        np.testing.assert_array_equal(getattr(got, name), getattr(batch, name), strict=True)
+
+
+def test_text_is_what_was_said():
+    assert control().decode(control().say("refused", "weil Ü")).text == "weil Ü"
+    assert control().decode([*control().say("refused", "ab")[:2], b"\xff\xfe"]).text == "��"
+
+
+def test_arrays_of_another_shape_are_not_sent():
+    codec = World().codec
+    good = step_arrays(random_rows(World().spec, 0, 3, np.random.default_rng(0)))
+    for name in good:
+        with pytest.raises(ValueError, match="column"):
+            codec.encode("insert", {"seq": 1, "after": 0}, {**good, name: good[name][:2]})
+    with pytest.raises(ValueError, match="reward"):
+        codec.encode("insert", {"seq": 1, "after": 0}, {**good, "reward": good["reward"][:, None]})
+
+
+# --- malformed
+
+
+def header_with(**changes):
+    """The header with other values; without those that are None."""
+
+    def change(frames):
+        header = {**msgpack.unpackb(frames[1]), **changes}
+        return [frames[0], msgpack.packb({k: v for k, v in header.items() if v is not None}), *frames[2:]]
+
+    return change
+
+
+def header_is(data: bytes):
+    return lambda frames: [frames[0], data, *frames[2:]]
+
+
+def deep(depth: int):
+    return b"\x91" * depth + b"\x90"
+
+
+WRONG = {
+    "nothing": lambda frames: [],
+    "only the word": lambda frames: frames[:1],
+    "another word": lambda frames: [b"SAC2", *frames[1:]],
+    "a longer word": lambda frames: [b"SAC1SAC1SAC1", *frames[1:]],
+    "no word": lambda frames: frames[1:],
+    "a frame more": lambda frames: [*frames, b""],
+    "many frames more": lambda frames: [*frames, *[b"x"] * 1000],
+    "truncated header": lambda frames: [frames[0], frames[1][:-1], *frames[2:]],
+    "longer header": lambda frames: [frames[0], frames[1] + b"x", *frames[2:]],
+    "oversized header": header_with(more="x" * HEADER),
+    "another key": header_with(more=1),
+    "unknown kind": header_with(kind="hallo"),
+    "no kind": header_with(kind=None),
+    "kind of another type": header_with(kind=["hello"]),
+    "empty header": header_is(b""),
+    "a number": header_is(msgpack.packb(7)),
+    "a list": header_is(msgpack.packb(["kind", "hello"])),
+    "keys of bytes": header_is(msgpack.packb({"kind": "ping", b"kind": 1, b"n": 0})),
+    "keys that are numbers": header_is(msgpack.packb({"kind": "ping", 1: 1})),
+    "an unhashable key": header_is(b"\x81\x90\x01"),
+    "no text": header_is(b"\x81\xa4kind\xa4\xff\xff\xff\xff"),
+    "deep": header_is(deep(600)),
+    "deep in a map": header_is(b"\x81\xa4kind" + deep(1000)),
+    "huge": header_is(b"\xdd\xff\xff\xff\xff"),
+    "a huge map": header_is(b"\xdf\xff\xff\xff\xff"),
+    "a huge string": header_is(b"\x81\xa4kind\xdb\xff\xff\xff\xff"),
+    "an object": header_is(b"\x81\xa4kind\xc7\x04\x05abcd"),
+    "a time": header_is(msgpack.packb({"kind": msgpack.Timestamp(1)})),
+    "noise": header_is(bytes(range(256))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_no_message_is_a_bad_message(wrong):
+    rng = np.random.default_rng(0)
+    for codec in random_codecs(rng):
+        for kind in codec.kinds.values():
+            frames = WRONG[wrong](on_the_wire(codec, kind, rng))
+            with pytest.raises(BadMessage):
+                codec.decode(frames)
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**20 + 1, 2**63, 2**64 - 1, True, 1.0, "1", [1], None])
+def test_leading_axes_are_small_numbers(wrong):
+    codec = World().codec
+    frames = an_insert(codec, random_rows(SPEC, 0, 1, np.random.default_rng(0)))
+    codec.decode(frames)
+    with pytest.raises(BadMessage):
+        codec.decode(header_with(r=wrong)(frames))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("hello", {"version": "1"}), ("hello", {"version": True}), ("hello", {"role": b"actor"}),
+        ("hello", {"life": 1.5}),
+        ("hello", {"life": 2**63}), ("hello", {"uid": None}), ("insert", {"seq": 2**64 - 1}), ("insert", {"seq": [1]}),
+        ("batch", {"credit": 1}), ("memory_seen", {"seen": 1}), ("memory", {"token": 0.0}),
+    ],
+)  # fmt: skip
+def test_values_of_another_type_are_bad(kind, values):
+    codec = World().codec
+    frames = on_the_wire(codec, codec.kinds[kind], np.random.default_rng(0))
+    codec.decode(frames)
+    with pytest.raises(BadMessage):
+        codec.decode(header_with(**values)(frames))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_columns_of_another_size_are_bad(seed):
+    rng = np.random.default_rng(seed)
+    for codec in random_codecs(rng):
+        for kind in codec.kinds.values():
+            for i in range(len(kind.columns)):
+                frames = on_the_wire(codec, kind, rng)
+                for wrong in (frames[2 + i] + b"\0", frames[2 + i][:-1] if frames[2 + i] else b"\0\0"):
+                    with pytest.raises(BadMessage):
+                        codec.decode([*frames[: 2 + i], wrong, *frames[3 + i :]])
+
+
+def test_a_bool_is_0_or_1():
+    codec = Codec([Kind("k", {}, ("n",), {"b": ((), "bool")})])
+    frames = codec.encode("k", None, {"b": np.array([True, False])})
+    assert codec.decode([*frames[:2], b"\1\0"]).arrays["b"].tolist() == [True, False]
+    with pytest.raises(BadMessage, match="neither"):
+        codec.decode([*frames[:2], b"\1\2"])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_noise_raises_anything_else(seed):
+    rng = np.random.default_rng(seed)
+    codecs = random_codecs(rng)
+    refused = 0
+    for _ in range(400):
+        codec = codecs[rng.integers(3)]
+        frames = on_the_wire(codec, list(codec.kinds.values())[rng.integers(len(codec.kinds))], rng)
+        which = rng.integers(len(frames))
+        noise = bytearray(frames[which])
+        for place in rng.integers(0, max(1, len(noise)), 3) if noise else ():
+            noise[place] = rng.integers(256)
+        frames[which] = bytes(noise[: rng.integers(len(noise) + 1)] if rng.random() < 0.3 else noise)
+        try:
+            codec.decode(frames)
+        except BadMessage:
+            refused += 1
+    assert refused > 50
