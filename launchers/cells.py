@@ -57,6 +57,7 @@ class Cells(Processes):
     def _start(self, job: Job, mine: Share) -> Cell:
         options = self.options
         job.config.base.name = job.config.base.name if job.named else name_in_multirun(job.config, job.number)
+        job.roles = True
         job.folder.mkdir(parents=True, exist_ok=True)
         left = max(1, mine.threads - options.actors * options.actor_threads)
         threads = {"replay": 1, "actor": options.actor_threads, "learner": options.learner_threads or left}

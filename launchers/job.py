@@ -60,11 +60,17 @@ class Job:
     typed: dict[str, Any]
     named: bool = False
     trial: dict[str, Any] | None = None
+    roles: bool = False  # several processes run it, each in a folder of its own below `folder`
     env: dict[str, str] = field(default_factory=dict)  # environment variables, written nowhere
 
     @property
     def log(self) -> Path:
         return self.folder / "job.log"
+
+    @property
+    def screens(self) -> Path:
+        """Where to look, as a user would type it."""
+        return self.folder / "*" / "job.log" if self.roles else self.log
 
     @property
     def lock(self) -> Path:

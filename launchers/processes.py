@@ -91,8 +91,11 @@ def _complain(ended: Sequence[tuple[Job, Status]]) -> None:
     failed = [(job, status) for job, status in ended if status.state == states.FAILED]
     if failed:
         lines = [
-            f"  job {job.number} ({' '.join(job.overrides)}): {status.error}; see {job.log}" for job, status in failed
+            f"  job {job.number} ({' '.join(job.overrides)}): {status.error}; see {job.screens}"
+            for job, status in failed
         ]
+        bugs = [status.traceback for _, status in failed if status.traceback]
+        lines += [f"\n{bugs[0].rstrip()}"] if bugs else []  # the last thing on the screen
         raise UserError(f"{len(failed)} of {len(ended)} jobs failed:\n" + "\n".join(lines))
 
 

@@ -52,7 +52,7 @@ class Table:
 
     def began(self, job: Job) -> None:
         self._rows[job.number] = job, Status(states.RUNNING)
-        self._print(f"job {job.number} began: {_words(job)}  log: {job.log}")
+        self._print(f"job {job.number} began: {_words(job)}  log: {job.screens}")
 
     def ended(self, job: Job, status: Status) -> None:
         self._rows[job.number] = job, status

@@ -45,12 +45,15 @@ class Acting:
 
     def _act(self, obs, mask, previous, state, noise: Noise, epsilon, extra_std, seed, explores, greedy):
         n = self.extras.candidates
-        extra_std = tf.where(greedy, 0.0, extra_std)[:, None, None]
+        extra_std = extra_std[:, None, None]
         with noisy.drawn(seed, tf.cast(explores, tf.float32)):
             z, state = self.nets.rep(self.nets.observe(obs), previous, state)
             z, mask = tf.repeat(z[:, None], n, axis=1), tf.repeat(mask[:, None], n, axis=1)
-            pi = self.nets.policy(z).masked(mask).widened(extra_std)
-            raw = tf.where(greedy, pi.raw_mode(noise.normal), pi.raw_from_noise(noise.normal))
+            pi = self.nets.policy(z).masked(mask)
+            # Both are made and one is taken: without extra noise not one bit is another, whatever rounds in `widened`.
+            wide, widens = pi.widened(extra_std), tf.logical_and(extra_std > 0, tf.logical_not(greedy))
+            raw = tf.where(widens, wide.raw_from_noise(noise.normal), pi.raw_from_noise(noise.normal))
+            raw = tf.where(greedy, pi.raw_mode(noise.normal), raw)
             action = tf.tanh(raw)
             q = tf.stack([critic(z, action) for critic in self.nets.critics])  # dead code where the policy decides
         pi, uniform = self.choice.decide(pi, q, len(self.nets.critics), seed), pi.uniform()
@@ -67,7 +70,8 @@ class Acting:
         mixed = pi.discrete_log_prob(taken), uniform.discrete_log_prob(taken)
         epsilon = epsilon[:, None]
         log_d = tfp.math.log_add_exp(tf.math.log1p(-epsilon) + mixed[0], tf.math.log(epsilon) + mixed[1])
-        log_prob = tf.stack([self._of(picked, pi.continuous_log_prob(raw)), self._of(picked, log_d)], axis=-1)
+        log_c = tf.where(widens[..., 0], wide.continuous_log_prob(raw), pi.continuous_log_prob(raw))
+        log_prob = tf.stack([self._of(picked, log_c), self._of(picked, log_d)], axis=-1)
         part = 0 if self.spec.continuous else 1
         log_prob += tf.one_hot(part, 2) * weight[:, None]
         return self._of(picked, raw), self._of(picked, action), self._of(picked, discrete), log_prob, state

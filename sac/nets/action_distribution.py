@@ -33,9 +33,7 @@ class TanhNormal:
 
     def widened(self, std):
         """The distribution of raw actions with independent Gaussian noise of `std` [..., 1] added to them."""
-        scale = self.normal.scale
-        wide = tf.sqrt(tf.square(scale) + tf.square(std))
-        return TanhNormal(self.normal.loc, tf.where(std > 0, wide, scale))  # where there is no noise no bit changes
+        return TanhNormal(self.normal.loc, tf.sqrt(tf.square(self.normal.scale) + tf.square(std)))
 
 
 class ActionDistribution:

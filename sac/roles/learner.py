@@ -172,7 +172,7 @@ class FromActors:
         self.service.publish(self.serving.take(), self.progress.steps)
 
     def exhausted(self, max_step: int) -> bool:
-        return self.progress.steps >= max_step and self.remote.spent
+        return self.remote.spent(max_step)
 
     def parts(self) -> dict:
         return {"moments": self.learner.moments}

@@ -45,6 +45,7 @@ class Client:
         self.counters: Mapping[str, Any] = {}  # what a ping says
         self.theirs: dict[str, Any] = {}  # what the latest pong said
         self.told: Mapping[str, Any] = {}  # what the server's description tells
+        self.their_life = 0  # of the server that welcomed us last
         self.bad = 0
         self._directory, self._keys = directory, keys
         self._context = zmq.Context()
@@ -53,6 +54,7 @@ class Client:
         self._address: str | None = None
         self._identity = os.urandom(16)
         self._welcome = False
+        self._line = 0  # counts lines: what was on an earlier one is lost, a welcome too
         self._heard = self._said = self._pinged = self._looked = self._kept = 0.0
         self._waiting_since: float | None = None
         self._complained = 0.0
@@ -134,7 +136,7 @@ class Client:
             me = self.me
             hello = {
                 "version": VERSION, "role": me.role, "uid": me.uid, "life": me.life, "number": me.number,
-                "session": self.session + 1, "hash": self.description.hash,
+                "session": self._line, "hash": self.description.hash,
             }  # fmt: skip
             self._reply(self.codec.encode("hello", hello))
         if now - self._waiting_since > COMPLAIN[0] and now - self._complained > COMPLAIN[1]:
@@ -154,7 +156,11 @@ class Client:
         self._cut_off = 0
         self._socket.connect(self._address)
         self._heard = time.monotonic()
-        self._said = 0.0
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._welcome, self._said = False, 0.0
+        self._line += 1
 
     def _drop(self, linger: int = 0) -> None:
         self._welcome = False
@@ -172,7 +178,7 @@ class Client:
         while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
             if event == BROKEN:
-                self._welcome, self._said = False, 0.0
+                self._begin_anew()
             elif event == SUCCEEDED:
                 self._cut_off = 0
             elif self._keys or event != CUT_OFF:
@@ -200,7 +206,7 @@ class Client:
             case "describe_yourself":
                 self._reply(self.codec.say("describe", self.description.text()))
             case "say_hello":
-                self._welcome, self._said = False, 0.0
+                self._begin_anew()
             case "later":
                 pass
             case "pong":
@@ -212,7 +218,7 @@ class Client:
         return None
 
     def _be_welcome(self, message: Message) -> None:
-        self.told = Description.of(message.text).told
+        self.told, self.their_life = Description.of(message.text).told, message["life"]
         if not self._welcome:
             self._welcome = True
             self.session += 1

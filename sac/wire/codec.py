@@ -78,7 +78,7 @@ class Codec:
         for name, (shape, dtype) in known.columns.items():
             array = np.asarray(arrays[name], dtype, order="C")
             lead = array.shape[: len(known.lead)] if lead is None else lead
-            if array.shape != lead + shape:
+            if array.shape != (*lead, *shape):
                 raise ValueError(f"{kind}: column {name} has shape {array.shape}, not {lead} + {shape}")
             buffers.append(array.data if array.nbytes else b"")
         header = {KIND: kind, **(values or {}), **dict(zip(known.lead, lead or ()))}
@@ -129,7 +129,7 @@ class Codec:
             array = np.frombuffer(buffer, dtype) if buffer.nbytes else np.zeros(0, dtype)
             if dtype == "bool" and array.view(np.uint8).max(initial=0) > 1:
                 raise BadMessage(f"{kind.name}: {name} is neither true nor false")
-            yield name, array.reshape(*lead, *shape)
+            yield name, array.reshape((*lead, *shape))
 
 
 def _row(shape: tuple[int, ...], dtype: str) -> int:

@@ -50,7 +50,7 @@ def replay_codec(spec: Spec, state_size: int, steps: int, burn_in: int, moments:
     ])  # fmt: skip
 
 
-BATCH: Mapping[str, type] = {"id": int, "transitions": int, "credit": float}  # stored so far; updates that could follow
+BATCH: Mapping[str, type] = {"id": int, "transitions": int}  # of the request; stored so far
 
 
 def batch_columns(spec: Spec, state_size: int, steps: int, burn_in: int) -> Columns:

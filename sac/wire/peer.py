@@ -40,7 +40,7 @@ class Peer:
     uid: str
     life: int
     number: int
-    session: int  # which welcome of this life it is
+    session: int  # which line of this life it is welcome on
     heard: float = field(default_factory=time.monotonic)
     counters: dict[str, float] = field(default_factory=dict)  # as in its latest ping
 

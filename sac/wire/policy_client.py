@@ -22,14 +22,15 @@ class PolicyClient:
         self.client, self.version, self.transitions = client, 0, 0
         self._stop = stop
         self._id = 0
+        self._life = 0  # whose version it is: another learner's count begins anew
 
     def fetch(self, patience: float = PATIENCE) -> dict[str, np.ndarray] | None:
         """Newer weights; None when there are none, or the learner is silent."""
         until = time.monotonic() + patience
-        reply = self._ask(lambda: self.client.say("weights?", have=self.version), ("weights", "no_news"), until)
+        reply = self._ask(self._ask_for_weights, ("weights", "no_news"), until)
         if reply is None:
             return None
-        self.version, self.transitions = reply["version"], reply["transitions"]
+        self.version, self.transitions, self._life = reply["version"], reply["transitions"], self.client.their_life
         return reply.arrays if reply.kind == "weights" else None
 
     def choose(self, arrays: Mapping[str, np.ndarray]) -> Choice | None:
@@ -48,6 +49,10 @@ class PolicyClient:
             returns, lengths = zip(*episodes)
             arrays = {"return": np.array(returns, np.float64), "length": np.array(lengths, np.int64)}
             self.client.send(self.client.codec.encode("episodes", None, arrays))
+
+    def _ask_for_weights(self) -> bool:
+        have = self.version if self.client.their_life == self._life else 0
+        return self.client.say("weights?", have=have)
 
     def _ask(self, send: Callable[[], bool], kinds: tuple[str, ...], until: float, number: int = -1) -> Message | None:
         """The reply of one of `kinds`; the question is repeated when it may have been lost."""

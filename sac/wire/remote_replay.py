@@ -31,7 +31,6 @@ class RemoteReplay:
         self.moments = moments  # kept up to date
         self.updates = 0
         self.transitions = 0  # stored in the replay, as it last said
-        self.credit = 0.0  # updates that could follow
         self.waited = 0.0  # seconds without a batch
         self._outstanding = outstanding
         self._ids, self._next = set(), 0
@@ -53,10 +52,11 @@ class RemoteReplay:
     def target(self) -> float:
         return self.client.theirs.get("updates_per_step_target", 0.0)
 
-    @property
-    def spent(self) -> bool:
-        """No batch is here or granted."""
-        return not self._here and self.credit < self.updates_per_call
+    def spent(self, transitions: int) -> bool:
+        """Whether so many transitions have come and all that they earned was learnt from, as the replay last said."""
+        told = self.client.theirs
+        enough = told.get("transitions", 0) >= transitions and told.get("credit", 0) < self.updates_per_call
+        return enough and not self._here
 
     def take(self) -> bool:
         """Whether there is a batch now; every other call ends the turn, so that whoever works looks up in between."""
@@ -143,7 +143,7 @@ class RemoteReplay:
             self._free = [s for s in range(self._place.slots) if s not in taken] if message["seen"] else []
         elif message.kind in ("batch", "batch_written") and message["id"] in self._ids:
             self._ids.remove(message["id"])
-            self.transitions, self.credit = message["transitions"], message["credit"]
+            self.transitions = message["transitions"]
             slot = message.values.get("slot", -1)
             arrays = message.arrays if slot < 0 else self._memory.slots[slot]
             self._here.append((as_batch(arrays), slot))

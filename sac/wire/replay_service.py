@@ -155,9 +155,7 @@ class ReplayService:
         while self._asked and self.replay.ready and self.limiter.take():
             peer, message = self._asked.popleft()
             batch = batch_arrays(self.replay.sample(self.batch_size, self.limiter.updates_per_call))
-            told = {
-                "id": message["id"], "transitions": int(self.replay.transitions), "credit": float(self.limiter.credit)
-            }  # fmt: skip
+            told = {"id": message["id"], "transitions": int(self.replay.transitions)}
             memory = self._memory.get(peer.identity)
             if memory is not None and 0 <= message["slot"] < len(memory.slots):
                 memory.write(message["slot"], batch)

@@ -206,6 +206,9 @@ def test_one_that_does_is_asked():
     noise = draw(agent, k, np.random.default_rng(0))
     done = agent.act(obs(), np.ones((k, 0), bool), empty, empty, noise, extra_std=0.8)
     np.testing.assert_allclose(done.raw.var(0), 1 / 3 + 0.8**2, rtol=0.1)
+    plain = agent.act(obs(), np.ones((k, 0), bool), empty, empty, noise)  # then its own density counts
+    np.testing.assert_allclose(plain.log_prob[:, 0], Uniform.log_probs(None, plain.raw).numpy().sum(-1), atol=1e-3)
+    assert np.ptp(plain.raw, axis=0).max() <= 2
 
 
 def test_one_that_says_something_impossible_is_named():

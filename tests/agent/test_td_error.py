@@ -22,7 +22,7 @@ CASES = {
     "hybrid": (SPECS["hybrid"], {"nn": module(ModelRep=TrainedRep), **MULTI_STEP}),
     "branches": (SPECS["branches"], {"ensemble": 3, **MULTI_STEP}),
     "recurrent": (SPECS["hybrid"], RECURRENT),
-    "compiled": (SPECS["hybrid"], {"jit": True, **RECURRENT}),
+    "compiled": (SPECS["hybrid"], {"jit": True, **MULTI_STEP}),
     "dqn": (SPECS["hybrid"], {"choice": ByCritic, "scale": Rescaled, **MULTI_STEP}),
     "retrace": (SPECS["hybrid"], {"trace": "retrace", "use_n_step_is": False, **MULTI_STEP}),
     "noisy": (SPECS["continuous"], {"nn": module(ModelRep=NoisyRep)}),

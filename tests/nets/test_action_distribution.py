@@ -47,7 +47,7 @@ def test_density_and_gradient_stay_finite_at_extreme_raw_values():
 
 
 def test_widened_density_is_that_of_the_sum_with_gaussian_noise():
-    """Numerically: the convolution of both densities; and without noise not one bit changes."""
+    """Numerically: the convolution of both densities."""
     mean, std, noise = 0.4, 0.5, 0.9
     pi = TanhNormal(tf.constant([[mean]]), tf.constant([[std]]))
     u, x = np.linspace(-3, 3, 31)[:, None], np.linspace(-8, 8, 4001)[None]
@@ -58,10 +58,6 @@ def test_widened_density_is_that_of_the_sum_with_gaussian_noise():
     summed = (density(x - mean, std) * density(u - x, noise)).sum(-1) * 16 / 4000
     found = pi.widened(tf.constant([[noise]])).log_probs(u.astype(np.float32))[..., 0]
     np.testing.assert_allclose(found, np.log(summed) - np.log1p(-(np.tanh(u[:, 0]) ** 2)), atol=1e-4)
-    rng = np.random.default_rng(0)
-    plain = TanhNormal(*rng.uniform(0.01, 3, (2, 1000, 2)).astype(np.float32))
-    same = plain.widened(tf.zeros((1000, 1)))
-    np.testing.assert_array_equal(same.normal.scale, plain.normal.scale)
 
 
 def test_density_of_several_actions_is_the_product():

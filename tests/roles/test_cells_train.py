@@ -50,7 +50,7 @@ def test_a_cell_learns_from_all_that_its_actors_did(done):
     _, files = done
     result = files.result
     assert result["reason"] == "max_step" and result["env_steps"] >= 400 and result["eval_episodes"] >= 1
-    assert result["updates"] == pytest.approx(0.25 * 350, abs=2), "every step that may earn was learnt from"
+    assert result["updates"] == pytest.approx(0.25 * 350, abs=8), "every step that may earn was learnt from"
     steps = json.loads((files.path / "replay" / "limiter.json").read_text())
     assert steps["updates"] == pytest.approx(result["updates"], abs=4)
     for name, array in files.arrays().items():

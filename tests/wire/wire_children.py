@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from wire_kit import WORLD, Served, client, learner, tagged
 
-from sac.interruption import Interruption
+from sac.errors import UserError
 from sac.wire.directory import Records
 from sac.wire.inserting import Inserter
 from sac.wire.keys import Keys
@@ -19,11 +21,18 @@ from sac.wire.keys import Keys
 def serve(folder: str, host: str, keys: str, capacity: str) -> None:
     world = replace(WORLD, capacity=int(capacity))
     served = Served(world, Path(folder), host=host, keys=None if keys == "-" else Keys(Path(keys)))
-    with Interruption() as interruption:
-        print("ready", flush=True)
-        while not interruption.requested:
-            served.turn()
+    over = ended()
+    print("ready", flush=True)
+    while not over.is_set():
+        served.turn()
     served.close()
+
+
+def ended() -> threading.Event:
+    """Set by SIGTERM."""
+    over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    return over
 
 
 def say(**what) -> None:
@@ -33,48 +42,52 @@ def say(**what) -> None:
 def play(role: str, folder: str, keys: str) -> None:
     """An actor (or a learner) until SIGTERM, then its rows are brought home."""
     directory, keys = Records(Path(folder) / "net", ""), None if keys == "-" else Keys(Path(keys))
-    with Interruption() as interruption:
+    over = ended()
+    try:
         if role == "learner":
-            _learn(learner(directory, keys=keys), interruption)
+            _learn(learner(directory, keys=keys), over)
         else:
-            _insert(Inserter(client(directory, keys=keys)), interruption)
+            _insert(client(directory, keys=keys), over)
+    except UserError as error:
+        say(refused=str(error))
 
 
-def _insert(inserter: Inserter, interruption) -> None:
-    count, was = 0, 0
-    inserter._stop = lambda: interruption.requested
-
-    def stored(step, first):
-        nonlocal was
-        if time.monotonic() - was > 0.1:
-            say(went=count)
-            was = time.monotonic()
-
-    inserter._stored = stored
-    watched(inserter.client)
-    while not interruption.requested:
+def _insert(line, over) -> None:
+    count, said = 0, Seldom()
+    inserter = Inserter(watched(line), stop=over.is_set, stored=lambda step, first: said(went=count))
+    while not over.is_set():
         inserter.add(tagged(1, count, 5))
         count += 5
         time.sleep(0.005)
     say(rows=count, drained=inserter.drain(10))
-    inserter.client.close()
+    line.close()
 
 
-def _learn(remote, interruption) -> None:
+def _learn(remote, over) -> None:
     watched(remote.client)
-    was = 0.0
-    while not interruption.requested:
+    said = Seldom()
+    while not over.is_set():
         if remote.take():
             batch = remote.sample(remote.batch_size, remote.updates_per_call)
             remote.update(batch.index, batch.reward[..., 0] ** 2)
-            if time.monotonic() - was > 0.1:
-                say(went=remote.updates)
-                was = time.monotonic()
+            said(went=remote.updates)
     say(updates=remote.updates)
     remote.client.close()
 
 
-def watched(line) -> None:
+class Seldom:
+    """Says something, but not ten times in a tenth of a second."""
+
+    def __init__(self):
+        self._said = 0.0
+
+    def __call__(self, **what) -> None:
+        if time.monotonic() - self._said > 0.05:
+            self._said = time.monotonic()
+            say(**what)
+
+
+def watched(line):
     """Says when the line is given up."""
     drop = line._drop
 
@@ -84,6 +97,7 @@ def watched(line) -> None:
         drop(*args, **kwargs)
 
     line._drop = dropped
+    return line
 
 
 if __name__ == "__main__":

@@ -122,10 +122,14 @@ class Process:
 
     def __init__(self, folder: Path, world: World = WORLD, *, host="127.0.0.1", keys: Path | None = None, prefix=()):
         words = [str(folder), host, str(keys or "-"), str(world.capacity)]
-        self.directory = Records(folder / "net", host)
+        self.directory = self.directory_of(folder, host)
         self._popen = start("serve", *words, prefix=prefix)
         assert self._popen.stdout.readline() == "ready\n"
         self.pid = self._popen.pid
+
+    @staticmethod
+    def directory_of(folder: Path, host: str = "127.0.0.1") -> Records:
+        return Records(folder / "net", host)
 
     def signal(self, number: int) -> None:
         self._popen.send_signal(number)

@@ -1,0 +1,259 @@
+"""Whatever breaks, every row is stored once and in order; who does not read costs no memory."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from wire_kit import SPEC, WORLD, Line, Process, Served, client, inserting, learner, stored_tags, tagged, tags, wait_for
+
+from sac.errors import UserError
+from sac.wire import inserting as inserting_module
+from sac.wire.inserting import ROWS, Inserter
+from sac.wire.replay_service import WINDOW
+
+
+def insert(inserter: Inserter, rows: int, k: int = 7, pause: float = 0.0, actor: int = 1) -> None:
+    for first in range(0, rows, k):
+        inserter.add(tagged(actor, first, min(k, rows - first)))
+        time.sleep(pause)
+    assert inserter.drain(30)
+    assert inserter.pending == 0
+
+
+def in_the_background(what, *args) -> threading.Thread:
+    """A thread whose failure is raised by `join`."""
+
+    class Thread(threading.Thread):
+        failure = None
+
+        def run(self):
+            try:
+                what(*args)
+            except BaseException as error:
+                self.failure = error
+
+        def join(self, seconds=60):
+            super().join(seconds)
+            assert not self.is_alive()
+            if self.failure is not None:
+                raise self.failure
+
+    thread = Thread(daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(inserting_module, "ROWS", 20)
+
+
+def test_a_line_that_breaks_loses_and_doubles_nothing(tmp_path):
+    """Cut twelve times, and each time deaf before: chunks are stored whose acks never come."""
+    with Served(WORLD, tmp_path) as served, Line(lambda: served.directory.find("replay")) as line:
+        with inserting(line.directory) as inserter:
+            thread = in_the_background(insert, inserter, 6000, 7, 0.001)
+            sent_again = 0
+            while thread.is_alive() and sent_again < 12:
+                line.deaf = True
+                time.sleep(0.03)
+                line.cut()
+                line.deaf = False
+                sent_again += 1
+                time.sleep(0.1)
+            thread.join()
+        assert sent_again >= 5
+        assert tags(served.replay, 1) == list(range(6000))
+
+
+def test_a_lost_ack_is_told_again(tmp_path):
+    """The rows are stored, the server is told to say so once more, and `stored` is told of no number twice."""
+    with Served(WORLD, tmp_path) as served, inserting(served.directory) as inserter:
+        numbers = []
+        inserter._stored = lambda step, first: numbers.append((step.obs["tag"][0, 1], first))
+        insert(inserter, 5)
+        real, served.service._acknowledge = served.service._acknowledge, lambda *_: None
+        inserter.add(tagged(1, 5, 20))
+        wait_for(lambda: served.replay.total == 25, meanwhile=inserter.pump)
+        served.service._acknowledge = real
+        assert inserter.pending == 20
+        inserter.client._drop()
+        assert inserter.drain(10)
+        insert_more = tagged(1, 25, 20)
+        inserter.add(insert_more)
+        assert inserter.drain(10)
+        assert tags(served.replay, 1) == list(range(45))
+        assert numbers == [(0, 0), (25, 25)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_replay_that_comes_back_elsewhere_goes_on(tmp_path, how):
+    """Another process, another port, the same files; two actors and a learner never notice more than a pause."""
+    directory, over = Process.directory_of(tmp_path), threading.Event()
+    with inserting(directory) as one, inserting(directory, number=2) as two:
+        remote, addresses = learner(directory), set()
+        threads = [in_the_background(insert_until, over, x, x.client.me.number) for x in (one, two)]
+        for _ in range(2):
+            with Process(tmp_path) as process:
+                addresses.add(directory.find("replay"))
+                updates_follow(remote, 20)
+                if how == signal.SIGKILL:
+                    process.kill()
+        with Process(tmp_path):
+            updates_follow(remote, 20)
+            over.set()
+            for thread in threads:
+                thread.join()
+        remote.client.close()
+    assert len(addresses) == 2
+    for inserter in (one, two):
+        assert inserter.transitions > 100
+        assert stored_tags(tmp_path, inserter.client.me.number) == list(range(inserter.transitions))
+
+
+def insert_until(over: threading.Event, inserter: Inserter, actor: int) -> None:
+    while not over.is_set():
+        inserter.add(tagged(actor, inserter.transitions, 7))
+        time.sleep(0.003)
+    assert inserter.drain(30)
+
+
+def updates_follow(remote, more: int) -> None:
+    goal = remote.updates + more
+    wait_for(lambda: remote.updates >= goal, 20, lambda: one_update(remote))
+
+
+def one_update(remote) -> None:
+    if remote.take():
+        batch = remote.sample(remote.batch_size, remote.updates_per_call)
+        remote.update(batch.index, np.ones(batch.index.shape, np.float32))
+
+
+def test_the_learner_s_line_breaks_and_batches_go_on(tmp_path):
+    """What was asked for and what was under way are lost with the line."""
+    with Served(replace(WORLD, rate=1000.0), tmp_path) as served, Line(lambda: served.directory.find("replay")) as line:
+        with inserting(served.directory) as inserter:
+            insert(inserter, 300)
+        remote = learner(line.directory)
+        for _ in range(6):
+            updates_follow(remote, 10)
+            line.cut()
+        assert len(remote._ids) + len(remote._here) <= 4
+        remote.client.close()
+
+
+def test_an_actor_whose_rows_are_all_overwritten_can_go_on(tmp_path):
+    """The replay knows nothing of it any more, the actor remembers what was acknowledged."""
+    with Served(replace(WORLD, capacity=100), tmp_path) as served:
+        small = {"world": replace(WORLD, capacity=100)}
+        with inserting(served.directory, **small) as slow, inserting(served.directory, number=2, **small) as fast:
+            insert(slow, 60)
+            insert(fast, 400, actor=2)
+            assert served.replay.acked(slow.client.me.life) == 0
+            slow.client._drop()
+            slow.add(tagged(1, 60, 7))
+            assert slow.drain(5)
+            slow.add(tagged(1, 67, 7))
+            assert slow.drain(5)
+            assert tags(served.replay, 1) == list(range(60, 74))
+
+
+def test_rows_wait_while_the_replay_allows_none(tmp_path):
+    """Nothing may be sent before the first welcome, nor after max_step; `stop` ends the waiting."""
+    with Served(WORLD, tmp_path, max_step=30) as served, inserting(served.directory) as inserter:
+        stopping = threading.Event()
+        inserter._stop = stopping.is_set
+        for first in range(0, 40, 20):
+            inserter.add(tagged(1, first, 20))
+        wait_for(lambda: served.service.blocked, meanwhile=inserter.pump)
+        thread = in_the_background(lambda: [inserter.add(tagged(1, i, 20)) for i in range(40, 400, 20)])
+        time.sleep(0.3)
+        assert thread.is_alive()
+        assert served.replay.transitions <= 30 + WINDOW * 20
+        stopping.set()
+        thread.join()
+
+
+def test_actors_wait_for_a_learner_that_lags_and_no_longer(tmp_path):
+    with Served(WORLD, tmp_path, max_lead=100) as served, inserting(served.directory) as inserter:
+        thread = in_the_background(insert, inserter, 600)
+        wait_for(lambda: served.service.blocked)
+        assert served.replay.transitions < 100 + 16 + WINDOW * 27
+        remote = learner(served.directory)
+        wait_for(lambda: not thread.is_alive(), 30, lambda: one_update(remote))
+        thread.join()
+        remote.client.close()
+        assert tags(served.replay, 1) == list(range(600))
+
+
+def test_a_replay_that_does_not_read_costs_its_actor_no_memory(tmp_path, monkeypatch, capsys):
+    """F7, 5 of its 30 seconds."""
+    monkeypatch.setattr(inserting_module, "ROWS", ROWS)
+    with Process(tmp_path) as process, inserting(process.directory) as inserter:
+        insert(inserter, 2000, 50)
+        thread = in_the_background(lambda: [inserter.add(tagged(1, i, 50)) for i in range(2000, 40000, 50)])
+        process.signal(signal.SIGSTOP)
+        before, most = resident(), 0
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            most = max(most, resident() - before)
+            time.sleep(0.05)
+        assert thread.is_alive() and inserter.pending <= (WINDOW + 1) * (ROWS + 50)
+        process.signal(signal.SIGCONT)
+        began = time.monotonic()
+        thread.join()
+        assert inserter.drain(20)
+        with capsys.disabled():
+            print(f"\nF7: stalled for 5 s: {most / 2**20:.1f} MB more, {time.monotonic() - began:.1f} s to catch up")
+        assert most <= 64 * 2**20
+    assert stored_tags(tmp_path, 1) == list(range(40000))
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+def test_numbers_that_would_poison_are_refused_in_words(tmp_path, poison):
+    with Served(WORLD, tmp_path) as served, inserting(served.directory) as inserter:
+        insert(inserter, 10)
+        step = tagged(1, 10, 3)
+        inserter.add(step._replace(reward=np.full(3, poison, np.float32)))
+        with pytest.raises(UserError, match=r"refuses chunk \d+: reward is not finite"):
+            inserter.drain(10)
+        assert served.server.bad == 1 and served.replay.total == 10
+
+
+def test_an_actor_that_leaves_or_lives_anew_leaves_no_open_episode(tmp_path):
+    with Served(WORLD, tmp_path) as served:
+        with inserting(served.directory) as inserter:
+            insert(inserter, 10)
+            assert len(served.replay._writer.open) == 1
+        wait_for(lambda: not served.replay._writer.open)
+        lost = client(served.directory)
+        insert(Inserter(lost), 10)
+        lost.close(goodbye=False)
+        assert served.replay._writer.open
+        with inserting(served.directory) as inserter:
+            insert(inserter, 10)
+            assert [name[0] for name in served.replay._writer.open] == [inserter.client.me.life]
+        assert WORLD.spec == SPEC and served.replay.transitions == 30
+
+
+def test_a_welcome_that_is_lost_with_its_line_is_said_again(tmp_path):
+    """The first ack, which allows rows to be sent, is lost with it."""
+    with Served(WORLD, tmp_path) as served, Line(lambda: served.directory.find("replay")) as line:
+        served.server._arrived = lambda peer: (setattr(line, "deaf", True), served.service.arrived(peer))
+        reply, served.server._reply = served.server._reply, lambda *_, **__: None
+        with inserting(line.directory) as inserter:
+            wait_for(lambda: line.deaf, meanwhile=inserter.pump)
+            served.server._arrived, served.server._reply = served.service.arrived, reply
+            line.cut()
+            line.deaf = False
+            insert(inserter, 5)

@@ -1,0 +1,241 @@
+"""Who is let in, who is not and in what words, and who is still there."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from wire_kit import ROOT, SPEC, WORLD, Served, client, inserting, tagged, wait_for
+
+from sac.errors import UserError
+from sac.types import Sensor
+from sac.wire import client as client_module
+from sac.wire import server as server_module
+from sac.wire.client import Client
+from sac.wire.description import Description, spec_of
+from sac.wire.directory import Fixed, Records
+from sac.wire.keys import Keys, check_bind
+from sac.wire.kinds import control
+from sac.wire.peer import Me, counters_of
+from sac.wire.server import Server
+
+
+def come(line: Client, seconds: float = 10.0) -> Client:
+    wait_for(lambda: line.connected, seconds, lambda: line.pump(0.01))
+    return line
+
+
+def refusal(line: Client) -> str:
+    with pytest.raises(UserError) as caught:
+        wait_for(lambda: False, 10, lambda: line.pump(0.01))
+    assert not line.connected
+    line.close()
+    return str(caught.value)
+
+
+# --- F10
+
+
+WIDER = replace(SPEC, sensors=(Sensor("tag", (3,)), SPEC.sensors[1]))
+BYTES = replace(SPEC, sensors=(Sensor("tag", (2,), "uint8"), SPEC.sensors[1]))
+BLIND = replace(SPEC, sensors=SPEC.sensors[:1])
+
+
+@pytest.mark.parametrize(
+    ("world", "words"),
+    [
+        (replace(WORLD, spec=WIDER), ["observation tag: [[3], 'float32'] | [[2], 'float32']"]),
+        (replace(WORLD, spec=BYTES), ["observation tag: [[2], 'uint8'] | [[2], 'float32']"]),
+        (replace(WORLD, spec=BLIND), ["observation eye: nothing | [[4, 4, 1], 'uint8']", "observations: ['tag']"]),
+        (replace(WORLD, spec=replace(SPEC, branches=(5,))), ["discrete branches: [5] | [2, 3]"]),
+        (replace(WORLD, steps=3, capacity=8), ["n_step: 3 | 1", "capacity: 8 | 65536"]),
+    ],
+)
+def test_who_differs_is_refused_with_what_differs(tmp_path, world, words):
+    with Served(WORLD, tmp_path) as served:
+        said = refusal(client(served.directory, world=world))
+        assert "the replay at tcp://127.0.0.1:" in said and "refuses actor-1" in said
+        assert world.description.hash in said and WORLD.description.hash in said
+        assert all(word in said for word in words), said
+        assert said.count(" | ") == len(words) and served.server.bad == 1
+        assert not served.server.peers
+        come(client(served.directory)).close()
+
+
+def test_an_old_version_is_refused(tmp_path, monkeypatch):
+    with Served(WORLD, tmp_path) as served:
+        monkeypatch.setattr(client_module, "VERSION", 0)
+        assert "protocol version 0, the replay speaks version 1" in refusal(client(served.directory))
+        assert "is no life" in refusal(client(served.directory, life=0))
+
+
+def test_a_spec_survives_its_description():
+    shared = Description.of(WORLD.description.text()).shared
+    assert spec_of(shared) == SPEC
+    assert not WORLD.description.differences(Description.of(WORLD.description.text()))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "7", "null", '{"shared": 1, "told": {}}', "[" * 100_000, '{"a":' * 50_000])
+def test_what_is_no_description(text):
+    with pytest.raises(ValueError):
+        Description.of(text)
+
+
+@pytest.mark.parametrize("text", ["x", "7", "[1]", "[" * 100_000, '{"a": "b"}', '{"a": [1]}', '{"a": NaN, "b": 1e999}'])
+def test_counters_are_finite_numbers(text):
+    assert counters_of(text) == {}
+    assert counters_of('{"a": 1, "b": "x", "c": ' + "9" * 400 + "}") == {"a": 1.0}
+
+
+def test_without_a_learner_actors_wait_and_then_it_is_asked_who_it_is(tmp_path):
+    directory, described = Records(tmp_path, "127.0.0.1"), []
+    server = Server("replay", control(), directory, None, described=described.append)
+    lines = [Client("replay", control(), WORLD.description, Me(role), directory) for role in ("actor", "learner")]
+    try:
+        for _ in range(40):
+            lines[0].pump(0.01)
+            server.receive(0.01)
+        assert not lines[0].connected and not described
+        for line in reversed(lines):
+            wait_for(lambda: line.connected, 10, lambda: (line.pump(0.01), server.receive(0.01)))  # noqa: B023
+        assert [d.hash for d in described] == [WORLD.description.hash]
+        assert lines[0].told == {"state": 7}
+    finally:
+        for line in lines:
+            line.close()
+        server.close()
+
+
+# --- who is there
+
+
+def test_counters_go_both_ways(tmp_path):
+    with Served(WORLD, tmp_path) as served:
+        line = client(served.directory)
+        line.counters = {"version": 3}
+        wait_for(lambda: "replay/rows" in line.theirs, meanwhile=lambda: line.pump(0.01))
+        (peer,) = served.server.peers.values()
+        assert peer.counters == {"version": 3.0} and (peer.uid, peer.number) == ("actor-1", 1)
+        line.close()
+        wait_for(lambda: not served.server.peers)
+
+
+def test_who_is_silent_is_forgotten_and_welcome_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(server_module, "GONE", 0.5)
+    with Served(WORLD, tmp_path) as served, inserting(served.directory) as inserter:
+        inserter.add(tagged(1, 0, 5))
+        assert inserter.drain(10) and served.server.peers
+        wait_for(lambda: not served.server.peers)
+        assert not served.replay._writer.open
+        inserter.add(tagged(1, 5, 5))
+        assert inserter.drain(10) and inserter.client.session == 2
+        assert served.replay.transitions == 10
+
+
+def test_a_new_life_takes_the_old_one_s_place(tmp_path):
+    with Served(WORLD, tmp_path) as served:
+        old, new = come(client(served.directory)), come(client(served.directory))
+        assert [peer.life for peer in served.server.peers.values()] == [new.me.life]
+        old.close()
+        new.close()
+
+
+def test_a_silent_server_is_noticed_and_looked_for(tmp_path, monkeypatch):
+    """Within LOST and a ping; meanwhile nothing is sent."""
+    monkeypatch.setattr(client_module, "LOST", 1.5)
+    with Served(WORLD, tmp_path) as served:
+        line = come(client(served.directory))
+        turn, served.turn = served.turn, lambda: None
+        wait_for(lambda: not line.connected, 3, lambda: line.pump(0.01))
+        assert not line.say("bye")
+        served.turn = turn
+        come(line, 3)
+        assert line.session == 2
+        line.close()
+
+
+def test_a_moved_server_is_found_at_once(tmp_path):
+    with Served(WORLD, tmp_path / "a", Records(tmp_path, "127.0.0.1")) as served:
+        line = come(client(served.directory))
+    with Served(WORLD, tmp_path / "b", Records(tmp_path, "127.0.0.1")):
+        come(line, 3.0)
+    line.close()
+
+
+def test_the_end_reaches_everybody(tmp_path):
+    with Served(WORLD, tmp_path) as served:
+        lines = [come(client(served.directory, number=n)) for n in (1, 2)]
+        lines[0].say("end")  # an actor cannot end it
+        teacher = come(client(served.directory, role="learner"))
+        teacher.pump(0.1)
+        assert not served.service.ended
+        teacher.say("end")
+        wait_for(lambda: served.service.ended)
+        served.server.end()
+        for line in (*lines, teacher):
+            wait_for(lambda: line.ended, meanwhile=lambda: line.pump(0.01))  # noqa: B023
+            line.close()
+
+
+# --- where, and with which keys
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.0.7", "::", "*", "eth0", "example.org"])
+def test_others_can_reach_it_only_with_keys(tmp_path, host):
+    with pytest.raises(UserError, match=r"net.bind=.* needs keys: make them with `python -m sac.wire.keys"):
+        Server("replay", control(), Records(tmp_path, host), None, host=host)
+    check_bind(host, Keys(tmp_path))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5", "::1", "localhost"])
+def test_this_machine_alone_needs_no_keys(host):
+    check_bind(host, None)
+
+
+def test_a_port_that_is_taken_is_said(tmp_path):
+    with Served(WORLD, tmp_path) as served:
+        directory = Fixed({"replay": ("127.0.0.1", served.server.port)})
+        with pytest.raises(UserError, match=r"replay cannot listen at 127.0.0.1:\d+: Address .*net.replay_port"):
+            Server("replay", control(), directory, None)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory) -> dict[str, Keys | None]:
+    """Ours, another cell's, and half of each."""
+    folder = tmp_path_factory.mktemp("keys")
+    found = {name: Keys.make(folder / name) for name in ("ours", "others")}
+    (folder / "mixed").mkdir()
+    for whose, name in (("ours", "server.key"), ("others", "client.key_secret")):
+        shutil.copy(folder / whose / name, folder / "mixed")
+    return {**found, "mixed": Keys(folder / "mixed"), "none": None}
+
+
+def test_with_the_same_keys_all_is_as_without(tmp_path, keys):
+    with Served(WORLD, tmp_path, keys=keys["ours"]) as served, inserting(served.directory, keys=keys["ours"]) as one:
+        one.add(tagged(1, 0, 300))
+        assert one.drain(10) and served.replay.total == 300
+
+
+@pytest.mark.parametrize(
+    ("server", "line"), [("ours", "others"), ("ours", "mixed"), ("ours", "none"), ("none", "ours")]
+)
+def test_other_keys_are_refused_in_words(tmp_path, keys, server, line):
+    with Served(WORLD, tmp_path, keys=keys[server]) as served:
+        said = refusal(client(served.directory, keys=keys[line]))
+        assert "the replay at tcp://127.0.0.1:" in said and "refuses our keys" in said
+        assert (f"net.keys={keys[line].folder}" if keys[line] else "net.keys=null") in said
+        assert not served.server.peers
+
+
+def test_keys_are_made_once_and_kept_from_others(tmp_path):
+    words = [sys.executable, "-m", "sac.wire.keys", str(tmp_path / "k")]
+    runs = [subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60) for _ in range(2)]
+    assert [run.returncode for run in runs] == [0, 1] and "net.keys=" in runs[0].stdout
+    assert "holds keys already" in runs[1].stderr and "Traceback" not in runs[1].stderr
+    secrets = list((tmp_path / "k").glob("*.key_secret"))
+    assert len(secrets) == 2 and all(secret.stat().st_mode & 0o077 == 0 for secret in secrets)
+    with pytest.raises(UserError, match=r"net.keys=.*server.key_secret cannot be read .*python -m sac.wire.keys"):
+        Server("replay", control(), Records(tmp_path, ""), None, keys=Keys(tmp_path / "nothing"))
