@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-import time
 
 import pytest
 from omegaconf import OmegaConf
@@ -13,6 +12,7 @@ from omegaconf import OmegaConf
 from launchers.options import RayOptions
 from sac.errors import UserError
 from sac.validation import checked
+from tests.faults.test_cell_faults import BROKEN
 from tests.launchers.multiruns import ROOT, Multirun
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
@@ -78,9 +78,9 @@ def test_a_cell_listens_at_its_nodes_with_keys_or_at_loopback_without(tmp_path):
         return job.config.net
 
     net = settled("one", None)
-    assert (net.directory, net.bind, net.keys) == ("ray", "127.0.0.1", None)
+    assert (net["directory"], net["bind"], net["keys"]) == ("ray", "127.0.0.1", None)
     net = settled("many", {"server.key": "public"})
-    assert net.bind != "0.0.0.0" and net.keys == str(tmp_path / "many" / "keys")
+    assert net["bind"] != "0.0.0.0" and net["keys"] == str(tmp_path / "many" / "keys")
     assert (tmp_path / "many" / "keys").stat().st_mode & 0o777 == 0o700
     file = tmp_path / "many" / "keys" / "server.key"
     assert file.read_text() == "public" and file.stat().st_mode & 0o777 == 0o600
@@ -98,74 +98,58 @@ def nodes():
 
 @pytest.fixture
 def start(nodes, tmp_path):
-    from tests.launchers.ray_clusters import RayCellRun
+    from tests.launchers.ray_clusters import RunningRayCell
 
     started = []
 
     def start(*arguments):
-        started.append(RayCellRun(tmp_path, f"hydra.launcher.address={nodes.address}", *arguments))
+        started.append(RunningRayCell(tmp_path.resolve(), nodes, *arguments))
         return started[-1]
 
     yield start
-    for run in started:
-        run.end()
-
-
-def gone(run, seconds: float) -> bool:
-    until = time.monotonic() + seconds
-    while run.children() and time.monotonic() < until:
-        time.sleep(0.1)
-    return not run.children()
+    for cell in started:
+        cell.end()
 
 
 def test_a_cell_over_several_nodes_runs_to_its_end(start):
-    run = start("base.max_step=200")
-    assert run.wait() == 0, run.said
-    (files,) = run.runs
+    cell = start("base.max_step=200")
+    assert cell.wait() == 0, cell.said
+    (files,) = cell.runs
     assert files.result["env_steps"] >= 200 and files.result["updates"] > 0
-    assert "127.0.0.1" not in run.replay_addresses()[0]  # nodes have addresses that others can reach
-    assert {path.parent.name for path in run.job.glob("*/job.log")} == {"replay", "learner", "actor-1", "actor-2"}
-    assert gone(run, 5)
+    assert "127.0.0.1" not in cell.replay_addresses()[0]  # nodes have addresses that others can reach
+    assert {path.name for path in cell.job("replay").parent.iterdir()} == {"replay", "learner", "actor-1", "actor-2"}
+    cell.all_gone(10)
 
 
 def test_after_ctrl_c_a_cell_saves_and_ends_and_after_kill_nothing_is_left(start):
-    run = start("base.max_step=100000")
-    run.wait_until(run.plays)
-    assert run.interrupt() == 130
-    assert run.runs[0].steps and "interrupted" in run.said
-    assert gone(run, 5)
-    again = start("base.max_step=100000", "ckpt=latest", "base.name=a-0")
+    cell = start()
+    cell.works()
+    assert cell.interrupt() == 130
+    assert cell.runs[0].steps and cell.status("learner")["state"] == "interrupted"
+    cell.all_gone(10)
+    again = start("ckpt=latest", "base.name=cell-0")
     again.wait_until(lambda: len(again.children()) == 4)
     os.kill(again.process.pid, signal.SIGKILL)
-    assert gone(again, 10)
+    again.process.wait()
+    again.all_gone(15)
 
 
 def test_a_bug_in_a_role_ends_the_cell(start, tmp_path):
     (tmp_path / "nn.py").write_text(BROKEN)
-    run = start(f"base.nn={tmp_path / 'nn.py'}", "base.max_step=200")
-    assert run.wait() == 1
-    assert "learner: ZeroDivisionError" in run.said and "not today" in run.said
-    assert gone(run, 5)
-
-
-BROKEN = """
-from sac.nets import defaults
-from sac.nets.defaults import *
-
-class ModelQ(defaults.ModelQ):
-    def call(self, *args, **kwargs):
-        raise ZeroDivisionError("not today")
-"""
+    cell = start(f"base.nn={tmp_path / 'nn.py'}")
+    assert cell.wait() == 1
+    assert "Traceback" in cell.said and "a bug in the update" in "\n".join(cell.said.rstrip().splitlines()[-6:])
+    cell.all_gone(10)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
-@needs_ray
-def test_f18_a_lost_worker_and_a_lost_node_are_replaced(tmp_path):
-    from tests.launchers.ray_clusters import faults
-
-    limits = {"Ray worker killed": 3.0, "node removed": 30.0}
-    for name, recovery in faults(tmp_path):
-        print(f"F18 {name}: process back after {recovery.process:.1f} s, welcome after {recovery.welcome:.1f} s")
-        assert recovery.moved
-        assert recovery.process <= limits[name]
+def test_a_lost_worker_and_a_lost_node_are_replaced(start, nodes):
+    cell = start()
+    cell.works()
+    cell.recovers("Ray worker killed", lambda pid: os.kill(pid, signal.SIGKILL), limit=3, found=10)
+    cell.moves()
+    cell.recovers("node removed", nodes.remove_node_of, limit=30, found=35)
+    cell.moves()
+    assert cell.interrupt() == 130
+    cell.all_gone(10)
