@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from omegaconf import OmegaConf
@@ -19,10 +19,13 @@ AT_ONCE = 1.0  # seconds that each kind may take to end after a bug
 
 
 class Part:
-    """One process of a cell, through all its restarts."""
+    """One process of a cell, through all its restarts; `start(job, share)` makes it."""
 
-    def __init__(self, role: str, job: Job, share: Share, patience: float | None = None):
-        self.role, self.job, self.share, self._patience = role, job, share, patience
+    def __init__(
+        self, role: str, job: Job, share: Share, patience: float | None = None,
+        start: Callable[[Job, Share], Worker] = Worker,
+    ):  # fmt: skip
+        self.role, self.job, self.share, self._patience, self._start = role, job, share, patience, start
         self.name = f"actor {job.config.net.number}" if role == "actor" else role
         self.restarts = Restarts(POLICIES[role])
         self.worker: Worker | None = None
@@ -33,7 +36,7 @@ class Part:
     def start_if_due(self) -> None:
         if self.worker is None and self.next_start is not None and time.monotonic() >= self.next_start:
             self.next_start, self._began = None, time.monotonic()
-            self.worker = Worker(self.job, self.share)
+            self.worker = self._start(self.job, self.share)
 
     def ended(self) -> Status | None:
         """How it ended, once for each of its ends."""
@@ -61,13 +64,7 @@ class Part:
     @property
     def hangs(self) -> bool:
         """It has said nothing of itself for too long."""
-        if self.worker is None or self._patience is None:
-            return False
-        try:
-            told = (self.job.folder / "status.json").stat().st_mtime
-        except OSError:  # it is still starting
-            return time.monotonic() - self._began > self._patience
-        return time.time() - told > self._patience
+        return self.worker is not None and self._patience is not None and self.worker.silent() > self._patience
 
     @property
     def alive(self) -> bool:
@@ -194,15 +191,17 @@ class Ending:
 
 
 def parts_of(
-    job: Job, share: Share, roles: Sequence[str], actors: int, threads: dict[str, int], patience: float
-) -> list[Part]:
+    job: Job, share: Share, roles: Sequence[str], actors: int, threads: Mapping[str, int], patience: float,
+    start: Callable[[Job, Share], Worker] = Worker,
+) -> list[Part]:  # fmt: skip
     """The processes of a job's cell."""
     found = []
     for role in ("replay", "learner", "actor"):
         for number in range(1, actors + 1) if role == "actor" else (1,):
             if role in roles:
                 mine = patience if role == "actor" else None  # a learner may compile, or evaluate, for long
-                found.append(Part(role, _role_job(job, role, number), _share(share, role, threads[role]), mine))
+                own = _share(share, role, threads[role])
+                found.append(Part(role, _role_job(job, role, number), own, mine, start))
     return found
 
 

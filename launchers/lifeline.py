@@ -14,6 +14,8 @@ END = b"end\n"
 
 def hold() -> None:
     """Watches from a thread of its own. A parent that was killed, even by SIGKILL, takes its children along."""
+    if hasattr(signal, "pthread_sigmask"):  # a Ray worker blocks it, and what is blocked is inherited
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_watch, name="lifeline", daemon=True).start()
 
 

@@ -27,7 +27,7 @@ class Worker:
     def __init__(self, job: Job, share: Share):
         share.give(job)
         job.write()
-        self.job, self.share, self._asked = job, share, False
+        self.job, self.share, self._asked, self._began = job, share, False, time.monotonic()
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         own_group = (
             {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
@@ -49,6 +49,13 @@ class Worker:
         if status.state == states.WAITING:  # its process is still starting
             status.state = states.RUNNING
         return status
+
+    def silent(self) -> float:
+        """Seconds since it last told of itself."""
+        try:
+            return time.time() - (self.job.folder / "status.json").stat().st_mtime
+        except OSError:  # it is still starting
+            return time.monotonic() - self._began
 
     def parts(self) -> list[tuple[str, Status]]:
         """Processes that it consists of, where there are several: in words, and how far each is."""

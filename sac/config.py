@@ -158,7 +158,8 @@ class Sac:
 
 @dataclass
 class Net:
-    directory: str = one_of("file", "static")
+    directory: str = one_of("file", "static", "ray")
+    records: str | None = key()
     bind: str = key()
     keys: str | None = key()
     number: int = at_least(1)

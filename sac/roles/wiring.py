@@ -39,11 +39,18 @@ def cell_folder(config: Config) -> RunFolder:
 
 
 def make_directory(config: Config, folder: RunFolder) -> Directory:
+    """Raises UserError for a directory that only a launcher can give."""
     net = config.net
+    if net.directory == "ray" and net.records is None:
+        raise UserError(
+            "net.directory=ray is told to each process of a cell by its Ray actor: "
+            f"{program()} -m env=... hydra/launcher=ray_roles"
+        )
     if net.directory == "static":
         hosts = {"replay": (net.replay_host, net.replay_port), "learner": (net.learner_host, net.learner_port)}
         return Fixed(hosts | {"evolver": (net.evolver_host, net.evolver_port)})
-    return Records(folder.path / "net", "127.0.0.1" if net.bind == "0.0.0.0" else net.bind)
+    records = folder.path / "net" if net.records is None else Path(net.records)
+    return Records(records, "127.0.0.1" if net.bind == "0.0.0.0" else net.bind)
 
 
 def make_keys(config: Config) -> Keys | None:

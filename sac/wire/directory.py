@@ -53,8 +53,12 @@ class Records:
         return 0
 
     def announce(self, role: str, port: int) -> None:
+        self.write(role, f"tcp://{self._host}:{port}")
+
+    def write(self, role: str, address: str) -> None:
+        """`role` is served at `address`, by this process or another one."""
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".{role}.{os.getpid()}"
-        record = {"address": f"tcp://{self._host}:{port}", "process": os.getpid()}
+        record = {"address": address, "process": os.getpid()}
         temporary.write_text(json.dumps(record) + "\n", encoding="utf8")
         temporary.replace(self.folder / f"{role}.json")
