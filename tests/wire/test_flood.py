@@ -7,7 +7,7 @@ import time
 
 import zmq
 from malformed import BYTES, bad_messages, hello, raw_bytes, strange_messages
-from wire_kit import WORLD, Process, Served, client, inserting, start, tagged, wait_for
+from wire_kit import WORLD, Process, Served, client, inserting, start, tagged, tags, wait_for
 
 COUNT = int(os.environ.get("FLOOD", 10_000))  # FLOOD=100000 for all of them
 RATE = 1500.0  # a second
