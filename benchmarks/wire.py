@@ -56,7 +56,8 @@ FLOORS = {
     "insert, chunk 1": "8000", "insert, chunk 32": "288000", "insert, chunk 256": "1760000",
     "sample 17 floats, lock-step": "2200", "sample 17 floats, 4 under way": "2200-4900",
     "sample 17 floats, 4 under way, shared memory": "10000-15000", "sample 84x84x3, lock-step": "83",
-    "sample 84x84x3, 4 under way": "200-228", "sample 84x84x3, 4 under way, shared memory": "950-1120", "weights, 0.3 MB": "1.4", "weights, 6.8 MB": "4.5",
+    "sample 84x84x3, 4 under way": "200-228", "sample 84x84x3, 4 under way, shared memory": "950-1120",
+    "weights, 0.3 MB": "1.4", "weights, 6.8 MB": "4.5",
 }  # fmt: skip
 
 

@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from tests.faults.cells import TOY, RunningCell, figure
+from tests.faults.cells import TOY, RunningCell
+from tests.figures import figure
 from tests.launchers.multiruns import ENV, PENDULUM, ROOT
 
 pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"), pytest.mark.timeout(300)]

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.faults.cells import RunningCell, figure
+from tests.faults.cells import RunningCell
+from tests.figures import figure
 
 SHARED = Path("/dev/shm")
 MINUTES = float(os.environ.get("SAC_F17_MINUTES", "60"))

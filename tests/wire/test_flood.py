@@ -9,6 +9,8 @@ import zmq
 from malformed import BYTES, bad_messages, hello, raw_bytes, strange_messages
 from wire_kit import WORLD, Process, Served, client, inserting, start, tagged, tags, wait_for
 
+from tests.figures import figure
+
 COUNT = int(os.environ.get("FLOOD", 10_000))  # FLOOD=100000 for all of them
 RATE = 1500.0  # a second
 
@@ -68,6 +70,7 @@ def test_a_flood_of_bad_messages_costs_a_good_peer_nothing(tmp_path, capsys):
                 f"{alone / min(3.0, seconds):.0f} rows/s alone, {(count - alone) / took:.0f} meanwhile "
                 f"({100 * waited / took:.1f} % of it waiting), none lost"
             )
+            figure("F9", f"beside {RATE} bad messages/s a good peer waits", 100 * waited / took, "% of the time", 50)
         assert inserter.client.session == 1
     replay = WORLD.replay(tmp_path)
     assert tags(replay, 1) == list(range(max(0, count - WORLD.capacity), count)) and replay.total == count
