@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import quiet
 from benchmarks.report import RESULTS, ROOT, show, stamp, versions, write_csv, write_markdown
-from tests.faults.cells import FIGURES
+from tests.figures import FIGURES
 
 TESTS = ("tests/launchers/test_ray_roles.py", "-m", "nightly")
 

@@ -43,6 +43,7 @@ def rows(spec: Spec, streams: int, turns: int, last: bool = False) -> Step:
         discrete=np.zeros((k, len(spec.branches)), np.int32),
         log_prob=np.zeros((k, 2), np.float32),
         state=np.zeros((k, 0), np.float32),
+        previous=np.zeros((k, 0), np.float32),
         reward=np.zeros(k, np.float32),
         discount=np.ones(k, np.float32),
         last=np.full(k, last),

@@ -154,12 +154,12 @@ def _result(path: Path) -> dict[str, Any]:
 
 
 def _failure(folder: Path) -> str:
-    """The error at the end of log.log, unless the run has been resumed since, or has ended well."""
-    error = ""
-    for line in _text(folder / "log.log", LOG_TAIL).splitlines():
+    """The error at the end of the log (a cell's: its learner's), unless the run was resumed since or has ended well."""
+    error, log, result = "", folder / "log.log", folder / "result.json"
+    log = log if log.exists() else folder / "roles" / "learner.log"
+    for line in _text(log, LOG_TAIL).splitlines():
         _, found, message = line.partition(" ERROR sac: ")
         error = message if found else "" if " resumed at step " in line else error
-    log, result = folder / "log.log", folder / "result.json"
     ended_well = result.exists() and log.exists() and result.stat().st_mtime > log.stat().st_mtime
     return "" if ended_well else error
 

@@ -19,6 +19,7 @@ Q_ABOVE = 0.5  # Q of the first steps lies above what followed by this share of 
 Q_ABOVE_LARGEST = 0.1  # ... by this share of the largest one, lest a return near zero makes every Q look large ...
 Q_NOISE = 3.0  # ... and by so many TD errors
 OFF_TARGET = 0.1  # relative difference of updates per step from the target
+WAITS = 0.5  # share of its time that a learner has nothing to do
 ENOUGH_CALLS = 20  # fused calls after which updates per step can be judged
 CLIPPED = 1e-3  # share of a normalised number at +-10 deviations; of a normal distribution it is zero
 DIVERGED = ("training has diverged", "NaN or infinity")  # what the last error of such a run says
@@ -74,6 +75,18 @@ UPDATES_OFF_TARGET = Kind(
     "The run has not learnt as often as it was told to: resumed with another sac.updates_per_step, or a memory that "
     "was lost and had to fill again. Runs of different ratios are not comparable.",
     "sac.updates_per_step as it was from the start, or a fresh run; replay.save=true for runs that are resumed.",
+)
+LEARNER_BEHIND = Kind(
+    "The learner is slower than its actors",
+    "Actors have collected more than the learner could follow with the updates that were asked for; what was owed "
+    "beyond replay.max_lead is forgotten. That is meant where steps are cheap, and wasteful where they are dear.",
+    "replay.limiter=ratio (actors wait then), fewer actors, a lower sac.updates_per_step, a larger "
+    "sac.updates_per_call.",
+)
+LEARNER_WAITS = Kind(
+    "The learner waits for its actors",
+    "It has learnt what the steps have earned and has nothing to do: the actors are the bottleneck.",
+    "more actors (hydra.launcher.actors), a larger sac.updates_per_step.",
 )
 CLIPPING = Kind(
     "The normaliser clips",
@@ -210,7 +223,22 @@ def _updates_off_target(run: RunCurves) -> Iterator[Finding]:
     if len(off) >= IN_A_ROW and off[-IN_A_ROW:].all():
         begin = len(off) - int(np.argmin(off[::-1])) if not off.all() else 0
         words = f"{ratio[-1]:.3g} updates for each step where {target[-1]:.3g} were asked for"
-        yield Finding(UPDATES_OFF_TARGET, f"{words}, since step {steps[begin]:,.0f}", int(steps[begin]))
+        cell = len(run.series("actors/present")[0]) > 0
+        if cell and run.config.get("replay.limiter") == "free":
+            return
+        kind = LEARNER_BEHIND if cell and ratio[-1] < target[-1] else UPDATES_OFF_TARGET
+        yield Finding(kind, f"{words}, since step {steps[begin]:,.0f}", int(steps[begin]))
+
+
+def _learner_waits(run: RunCurves) -> Iterator[Finding]:
+    """From the seconds that it has waited, between summaries of which each covers so many updates."""
+    steps, waited = run.series("learner/waited")
+    updates = np.maximum(_at(run, "rate/updates", steps), 1e-9)
+    share = np.diff(waited) / (_number(run, "sac.write_summary_per_step", 1000) / updates[1:])
+    late = share[-max(IN_A_ROW, len(share) // 2) :]
+    if len(late) >= IN_A_ROW and np.median(late) > WAITS:
+        words = f"it waits {100 * min(1.0, float(np.median(late))):.0f} % of the time"
+        yield Finding(LEARNER_WAITS, words, int(steps[-len(late)]))
 
 
 def _lost_episodes(run: RunCurves) -> Iterator[Finding]:
@@ -246,4 +274,13 @@ def _number(run: RunCurves, key: str, otherwise: float) -> float:
     return float(value) if isinstance(value, int | float) else otherwise
 
 
-CHECKS = (_alphas, _saturation, _q_above_returns, _updates_off_target, _clipping, _lost_episodes, _not_finite)
+CHECKS = (
+    _alphas,
+    _saturation,
+    _q_above_returns,
+    _updates_off_target,
+    _learner_waits,
+    _clipping,
+    _lost_episodes,
+    _not_finite,
+)

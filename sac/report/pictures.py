@@ -22,7 +22,7 @@ LEGEND_WIDTH = 140  # characters
 DECADES = 20  # factor between lowest and highest value from which on an axis is logarithmic
 DPI, TALLEST = 110, 60_000  # pixels an inch; pixels that a picture may be high
 LOGARITHMIC = ("critic/loss", "critic/td_error", "alpha/")
-SHARES = ("policy/saturated", "replay/fill")
+SHARES = ("policy/saturated", "replay/fill", "actors/waiting")
 ANYWHERE = "extra"  # stands for metrics of extras in PANELS
 
 RETURNS = {EVALUATION: "return of evaluation episodes", TRAINING: "return of training episodes"}
@@ -46,8 +46,12 @@ PANELS = {
     "rate/steps": "environment steps a second",
     "rate/updates": "updates a second",
     "replay/fill": "memory in use",
+    "actors/present": "actors",
+    "actors/steps_per_second": "steps a second of all actors",
+    "actors/policy_lag": "versions that actors are behind",
+    "actors/waiting": "share of time that actors wait",
 }
-AREAS = {name.partition("/")[0] for name in PANELS} | {"seconds"}  # metrics of other areas are the extras'
+AREAS = {name.partition("/")[0] for name in PANELS} | {"seconds", "learner"}  # metrics of other areas are the extras'
 BESIDE = {
     "eval/q_start": ("eval/discounted_return", "--"),
     "replay/updates_per_step": ("replay/updates_per_step_target", ":"),

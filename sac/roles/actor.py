@@ -176,7 +176,11 @@ class Playing:
         """What says how much there is to learn from new rows."""
         from sac.roles.first_priorities import FirstPriorities
 
-        made = FirstPriorities(spec, state_size, *assemble.window(self.config), agent.td_error, self.inserter.judge)
+        def td_error(batch):
+            agent.updates.assign_add(1)  # this agent never learns: its random numbers would be the same each time
+            return agent.td_error(batch)
+
+        made = FirstPriorities(spec, state_size, *assemble.window(self.config), td_error, self.inserter.judge)
         self.inserter.stored = made.stored
         return made
 

@@ -17,17 +17,6 @@ TOY = (
     "replay.limiter=bucket", "replay.capacity=524288", "sac.save_model_per_step=50", "base.update_sac_bak_per_step=20",
     "base.update_policy_mode=false", "hydra.launcher.learner_threads=1", "track.csv=true",
 )  # fmt: skip
-FIGURES = "SAC_FIGURES"  # environment variable: the file that benchmarks/faults.py collects them in
-
-
-def figure(fault: str, what: str, value: float, unit: str, limit: float) -> None:
-    """Prints what was measured, records it, and holds it to its limit."""
-    print(f"{fault} {what}: {value:.3g} {unit} (at most {limit:g})")
-    if FIGURES in os.environ:
-        row = {"fault": fault, "what": what, "value": value, "unit": unit, "limit": limit}
-        with Path(os.environ[FIGURES]).open("a", encoding="utf8") as file:
-            file.write(json.dumps(row) + "\n")
-    assert value <= limit, f"{fault} {what}: {value:.3g} {unit}, at most {limit:g}"
 
 
 class RunningCell(Multirun):

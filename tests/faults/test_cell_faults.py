@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.cells import RunningCell, figure
+from tests.faults.cells import RunningCell
+from tests.figures import figure
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),

@@ -126,4 +126,19 @@ def test_shares_are_averaged_over_the_records_before():
 
 
 def test_nothing_shown_is_left_unchecked():
-    assert len(set(CHECKS)) == len(CHECKS) == 7
+    assert len(set(CHECKS)) == len(CHECKS) == 8
+
+
+CELL = {"actors__present": 2.0}
+
+
+def test_a_cell_whose_learner_cannot_follow_is_told_apart():
+    assert titles(**CELL, replay__updates_per_step=late(1.0, 0.3)) == ["The learner is slower than its actors"]
+    assert titles({"replay.limiter": "free"}, **CELL, replay__updates_per_step=late(1.0, 3.0)) == []
+
+
+def test_a_learner_without_work_says_so():
+    """A summary each 1,000 updates at 100 a second lasts 10 s; it waits 8 of them, then 1."""
+    of_time = {"rate__updates": 100.0}
+    assert titles(**CELL, **of_time, learner__waited=np.arange(N) * 8.0) == ["The learner waits for its actors"]
+    assert titles(**CELL, **of_time, learner__waited=np.arange(N) * 1.0) == []

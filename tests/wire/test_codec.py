@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import msgpack
 import numpy as np
 import pytest
+from malformed import WRONG, header_with
 from wire_kit import SPEC, World, random_rows
 
 from sac.types import Batch, Sensor, Spec, Step
-from sac.wire.codec import HEADER, BadMessage, Codec, Kind
+from sac.wire.codec import BadMessage, Codec, Kind
 from sac.wire.kinds import (
     as_batch,
     as_step,
@@ -114,57 +114,6 @@ def test_arrays_of_another_shape_are_not_sent():
 
 
 # --- malformed
-
-
-def header_with(**changes):
-    """The header with other values; without those that are None."""
-
-    def change(frames):
-        header = {**msgpack.unpackb(frames[1]), **changes}
-        return [frames[0], msgpack.packb({k: v for k, v in header.items() if v is not None}), *frames[2:]]
-
-    return change
-
-
-def header_is(data: bytes):
-    return lambda frames: [frames[0], data, *frames[2:]]
-
-
-def deep(depth: int):
-    return b"\x91" * depth + b"\x90"
-
-
-WRONG = {
-    "nothing": lambda frames: [],
-    "only the word": lambda frames: frames[:1],
-    "another word": lambda frames: [b"SAC2", *frames[1:]],
-    "a longer word": lambda frames: [b"SAC1SAC1SAC1", *frames[1:]],
-    "no word": lambda frames: frames[1:],
-    "a frame more": lambda frames: [*frames, b""],
-    "many frames more": lambda frames: [*frames, *[b"x"] * 1000],
-    "truncated header": lambda frames: [frames[0], frames[1][:-1], *frames[2:]],
-    "longer header": lambda frames: [frames[0], frames[1] + b"x", *frames[2:]],
-    "oversized header": header_with(more="x" * HEADER),
-    "another key": header_with(more=1),
-    "unknown kind": header_with(kind="hallo"),
-    "no kind": header_with(kind=None),
-    "kind of another type": header_with(kind=["hello"]),
-    "empty header": header_is(b""),
-    "a number": header_is(msgpack.packb(7)),
-    "a list": header_is(msgpack.packb(["kind", "hello"])),
-    "keys of bytes": header_is(msgpack.packb({"kind": "ping", b"kind": 1, b"n": 0})),
-    "keys that are numbers": header_is(msgpack.packb({"kind": "ping", 1: 1})),
-    "an unhashable key": header_is(b"\x81\x90\x01"),
-    "no text": header_is(b"\x81\xa4kind\xa4\xff\xff\xff\xff"),
-    "deep": header_is(deep(600)),
-    "deep in a map": header_is(b"\x81\xa4kind" + deep(1000)),
-    "huge": header_is(b"\xdd\xff\xff\xff\xff"),
-    "a huge map": header_is(b"\xdf\xff\xff\xff\xff"),
-    "a huge string": header_is(b"\x81\xa4kind\xdb\xff\xff\xff\xff"),
-    "an object": header_is(b"\x81\xa4kind\xc7\x04\x05abcd"),
-    "a time": header_is(msgpack.packb({"kind": msgpack.Timestamp(1)})),
-    "noise": header_is(bytes(range(256))),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", WRONG)

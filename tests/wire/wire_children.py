@@ -1,4 +1,4 @@
-"""Processes of the tests: `serve` a replay until SIGTERM; `play` rows into it and say what happens to the line."""
+"""Processes of the tests: `serve` a replay, `play` rows into it and say what happens to the line, `flood` it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import malformed
 from wire_kit import WORLD, Served, client, learner, tagged
 
 from sac.errors import UserError
@@ -75,6 +76,10 @@ def _learn(remote, over) -> None:
     remote.client.close()
 
 
+def flood(address: str, count: str, per_second: str) -> None:
+    malformed.flood(address, int(count), float(per_second))
+
+
 class Seldom:
     """Says something, but not ten times in a tenth of a second."""
 
@@ -101,4 +106,4 @@ def watched(line):
 
 
 if __name__ == "__main__":
-    {"serve": serve, "play": play}[sys.argv[1]](*sys.argv[2:])
+    {"serve": serve, "play": play, "flood": flood}[sys.argv[1]](*sys.argv[2:])
