@@ -64,7 +64,7 @@ class RemoteWorker:
         try:
             return ray.get(self._end)
         except RayError as error:
-            why = f"its Ray actor is lost: {str(error).strip().splitlines()[0]}"
+            why = f"its Ray actor is lost: {' '.join(str(error).split())}"
             return Status(states.INTERRUPTED if self._asked else states.FAILED, error=why)
 
     def ask_to_end(self) -> None:

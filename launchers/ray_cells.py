@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -72,8 +73,9 @@ class RayCells(Cells):
             if options.address is None:
                 ray.init("local", num_cpus=max(cores(), n_jobs * need), include_dashboard=False, **quiet)
             else:
+                _call(options.address)
                 ray.init(options.address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise UserError(f"hydra.launcher.address={options.address}: {str(error).splitlines()[0]}") from error
         try:
             has = ray.cluster_resources().get("CPU", 0)
@@ -87,3 +89,10 @@ class RayCells(Cells):
         """Cores of one cell."""
         numbers = {"actor": self.options.actors}
         return sum(self.options.resources[role].num_cpus * numbers.get(role, 1) for role in self._roles)
+
+
+def _call(address: str) -> None:
+    """Raises OSError when nobody answers at host:port: Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()

@@ -56,6 +56,13 @@ def test_without_ray_it_is_said_how_to_install_it(tmp_path):
 
 
 @needs_ray
+def test_an_address_at_which_nobody_is_is_refused(tmp_path):
+    run = Multirun(tmp_path, "hydra/launcher=ray_roles", "hydra.launcher.address=127.0.0.1:1")
+    assert run.wait() == 1
+    assert "error: hydra.launcher.address=127.0.0.1:1: " in run.said and "Traceback" not in run.said
+
+
+@needs_ray
 def test_an_actor_gets_no_secret_of_a_server_and_files_are_private(tmp_path, monkeypatch):
     from launchers.ray_cell import keys_for, make_keys
 
