@@ -17,7 +17,7 @@ from sac.errors import UserError
 from sac.interruption import Interruption
 from sac.networks_file import find_networks
 from sac.roles.resilient import Resilient
-from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys
+from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys, only_one
 from sac.rollout import Episode, Rollout
 from sac.run_folder import RunFolder
 from sac.run_log import run_log
@@ -49,6 +49,7 @@ def actor(config: Config, make_env: Callable[..., Env] = assemble.make_env, obse
         own = folder.path / "actors" / str(number)
         own.mkdir(parents=True, exist_ok=True)
         observer.began(folder.path, config)
+        stack.enter_context(only_one(folder, f"actor-{number}"))
         stack.enter_context(run_log(folder.role_log(f"actor-{number}") if config.logger_in_file else None, Console()))
         interruption = stack.enter_context(Interruption())
         seed = (assemble.run_seed(config) + 7919 * number) % 2**31

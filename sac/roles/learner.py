@@ -21,7 +21,7 @@ from sac.nets import saving
 from sac.progress import Progress
 from sac.roles.train import evaluation_env, run_to_begin
 from sac.roles.training import Training, finish, released_on_failure, say_farewell
-from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys
+from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys, only_one
 from sac.run_folder import RunFolder
 from sac.run_log import run_log
 from sac.track.observer import Observer
@@ -48,6 +48,7 @@ def learner(
     observer, console = observer or Observer(), Console()
     observer.began(folder.path, config)
     with ExitStack() as stack:
+        stack.enter_context(only_one(folder, "learner"))
         with released_on_failure(folder, resume is None):
             stack.enter_context(run_log(folder.role_log("learner") if config.logger_in_file else None, console))
             interruption = stack.enter_context(Interruption())

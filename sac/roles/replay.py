@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from sac import assemble
 from sac.config import Config
-from sac.errors import UserError
 from sac.interruption import Interruption
-from sac.roles.wiring import cell_folder, codec_of_replay, make_cell_limiter, make_directory, make_keys, shared_config
+from sac.roles.wiring import (
+    cell_folder,
+    codec_of_replay,
+    make_cell_limiter,
+    make_directory,
+    make_keys,
+    only_one,
+    shared_config,
+)
 from sac.run_folder import write_atomically
 from sac.run_log import run_log
 from sac.track.observer import Observer
@@ -28,7 +33,6 @@ from sac.wire.server import Server
 
 log = logging.getLogger(__name__)
 LOOKS = 0.5  # seconds between two looks at what is not a message
-ENDING = 10.0  # seconds that an earlier replay of the run may need to end
 FAREWELL = 2.0  # seconds in which those who come are told that the run is over
 
 
@@ -44,28 +48,13 @@ def replay(config: Config, observer: Observer | None = None) -> None:
         observer.began(folder.path, config)
         stack.enter_context(run_log(folder.role_log("replay") if config.logger_in_file else None, Console()))
         interruption = stack.enter_context(Interruption())
-        stack.enter_context(only_one(folder.path / "replay"))
+        stack.enter_context(only_one(folder, "replay"))
         keeper = Keeper(config, folder.path / "replay")
         stack.callback(keeper.close)
         keeper.serve(interruption, observer, make_directory(config, folder))
         observer.close(interruption.exit_code, interruption.name or "end", keeper.result())
     if interruption.requested:
         raise SystemExit(interruption.exit_code)
-
-
-@contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Two processes would spoil the rows. Raises UserError when another one stays longer than one that is ending."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock", timeout=ENDING)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UserError(f"another process is the replay of {folder.parent}: a run has one") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class Keeper:
