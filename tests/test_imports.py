@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LAUNCHERS = "sac.interruption sac.random_params sac.report sac.track"
+LAUNCHERS = "sac.interruption sac.random_params sac.report sac.track sac.wire.directory sac.wire.keys"
 RIM = "sac.roles sac.assemble sac.command_line sac.commands sac.config sac.farewell sac.run_folder sac.validation run"
 TF_DOOR = "sac.backend"
 
