@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
-from tests.faults.cells import RunningCell, figure
+from tests.faults.cells import RunningCell
+from tests.figures import figure
 from tests.launchers.multiruns import Multirun
 
 CELL = (
