@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 
 from omegaconf import OmegaConf
@@ -36,7 +37,9 @@ class Part:
     def start_if_due(self) -> None:
         if self.worker is None and self.next_start is not None and time.monotonic() >= self.next_start:
             self.next_start, self._began = None, time.monotonic()
-            self.worker = self._start(self.job, self.share)
+            # A share is written into the job: each start gets the job as it was.
+            once = replace(self.job, config=deepcopy(self.job.config), env=dict(self.job.env))
+            self.worker = self._start(once, self.share)
 
     def ended(self) -> Status | None:
         """How it ended, once for each of its ends."""
