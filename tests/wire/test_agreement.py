@@ -189,7 +189,7 @@ def test_four_batches_under_way_at_once(tmp_path, monkeypatch, way):
         remote, rng, ways = learner(served.directory, world), np.random.default_rng(0), set()
         inserter.add(random_rows(world.spec, 0, 200, rng))
         inserter.drain(10)
-        while not remote.spent or remote.updates < 100:
+        while remote.updates < 2 * (served.replay.transitions - 64):
             if remote.take():
                 batch = remote.sample(32, 1)
                 ways.add("shared memory" if remote._in_use >= 0 else "frames")

@@ -90,7 +90,7 @@ def test_steps_and_batches_keep_their_fields():
     replay = world.replay()
     replay.add(step._replace(stream=np.zeros(9, np.int64), last=np.zeros(9, bool)))
     batch = replay.sample(4, 2)
-    told = {"id": 1, "transitions": 9, "credit": 0.5}
+    told = {"id": 1, "transitions": 9}
     got = as_batch(
         world.codec.decode([bytes(f) for f in world.codec.encode("batch", told, batch_arrays(batch))]).arrays
     )
@@ -141,7 +141,7 @@ def test_leading_axes_are_small_numbers(wrong):
         ("hello", {"version": "1"}), ("hello", {"version": True}), ("hello", {"role": b"actor"}),
         ("hello", {"life": 1.5}),
         ("hello", {"life": 2**63}), ("hello", {"uid": None}), ("insert", {"seq": 2**64 - 1}), ("insert", {"seq": [1]}),
-        ("batch", {"credit": 1}), ("memory_seen", {"seen": 1}), ("memory", {"token": 0.0}),
+        ("batch", {"transitions": 0.5}), ("memory_seen", {"seen": 1}), ("memory", {"token": 0.0}),
     ],
 )  # fmt: skip
 def test_values_of_another_type_are_bad(kind, values):

@@ -74,10 +74,10 @@ def test_a_line_that_breaks_loses_and_doubles_nothing(tmp_path):
 
 
 def test_a_lost_ack_is_told_again(tmp_path):
-    """The rows are stored, the server is told to say so once more, and `stored` is told of no number twice."""
+    """The rows are stored, the server is told to say so once more, and `stored` learns that they have no number."""
     with Served(WORLD, tmp_path) as served, inserting(served.directory) as inserter:
         numbers = []
-        inserter._stored = lambda step, first: numbers.append((step.obs["tag"][0, 1], first))
+        inserter.stored = lambda step, first: numbers.append((step.obs["tag"][0, 1], first))
         insert(inserter, 5)
         real, served.service._acknowledge = served.service._acknowledge, lambda *_: None
         inserter.add(tagged(1, 5, 20))
@@ -90,7 +90,7 @@ def test_a_lost_ack_is_told_again(tmp_path):
         inserter.add(insert_more)
         assert inserter.drain(10)
         assert tags(served.replay, 1) == list(range(45))
-        assert numbers == [(0, 0), (25, 25)]
+        assert numbers == [(0, 0), (5, -1), (25, 25)], "-1: stored, but nobody knows where"
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
