@@ -16,6 +16,7 @@ from launchers.restarts import POLICIES, Restarts
 from launchers.share import Share
 
 ORDER = ("actor", "learner", "replay")  # of the end: nothing that was played or learnt is lost
+SOON = 10.0  # seconds that each kind may take to save and end when actors cannot go on
 AT_ONCE = 1.0  # seconds that each kind may take to end after a bug
 
 
@@ -40,6 +41,7 @@ class Part:
             # A share is written into the job: each start gets the job as it was.
             once = replace(self.job, config=deepcopy(self.job.config), env=dict(self.job.env))
             self.worker = self._start(once, self.share)
+            self.job.config.ckpt = "auto"  # a checkpoint that was chosen is where the first start begins
 
     def ended(self) -> Status | None:
         """How it ended, once for each of its ends."""
@@ -149,7 +151,8 @@ class Cell:
             self._result = replace(
                 status, state=states.FAILED, error=f"{part.name}: {ended.error}", traceback=ended.traceback
             )
-            self._ending = Ending(self._parts, AT_ONCE, without=() if part.role == "actor" else ("learner",))
+            bug = part.role != "actor"  # then nothing that the learner has is worth keeping
+            self._ending = Ending(self._parts, AT_ONCE if bug else SOON, without=("learner",) if bug else ())
 
 
 class Ending:

@@ -55,7 +55,11 @@ class Cells(Processes):
             raise SystemExit(interruption.exit_code)
 
     def _start(self, job: Job, mine: Share) -> Cell:
-        options = self.options
+        options, places = self.options, job.config.base.max_actors_each_learner
+        if options.actors > places:
+            raise UserError(
+                f"hydra.launcher.actors={options.actors}: a learner takes base.max_actors_each_learner={places}"
+            )
         job.config.base.name = job.config.base.name if job.named else name_in_multirun(job.config, job.number)
         job.roles = True
         job.folder.mkdir(parents=True, exist_ok=True)

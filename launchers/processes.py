@@ -77,6 +77,9 @@ class Processes:
 def _say_how_to_go_on(ended: Sequence[tuple[Job, Status]]) -> None:
     for job, status in ended:
         if status.state == states.INTERRUPTED and status.folder:
+            if job.roles:
+                print(f"job {job.number} goes on with the same command and the base.name with which it ran")
+                continue
             base = OmegaConf.merge(job.config.base, {"name": Path(status.folder).name})
             print(f"job {job.number} goes on with: {run_command(OmegaConf.create({'base': base}), 'ckpt=latest')}")
 

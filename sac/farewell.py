@@ -23,7 +23,7 @@ def farewell(config: Config, folder: RunFolder, result: Mapping) -> str:
         f"{words} after {result['env_steps']:,} steps and {result['seconds']:.0f} s: {score}\n"
         f"run:    {folder.path}\n"
         f"play:   {run_command(config, 'role=play')}\n"
-        f"resume: {run_command(config, 'ckpt=latest')}"
+        f"resume: {run_command(config, 'role=learner' if config.role == 'learner' else 'ckpt=latest')}"
     )
     offline = unsynced(folder.path) if resolve_mode(config.track.wandb) != "disabled" else []
     return f"{lines}\nupload: {sync_command(offline)}" if offline else lines

@@ -17,6 +17,7 @@ from sac.config import Config, all_keys, field_of
 from sac.errors import UserError
 
 log = logging.getLogger(__name__)
+CELL = ("replay", "learner", "actor")
 T = TypeVar("T")
 
 
@@ -155,6 +156,17 @@ def _check_combinations(c: Config) -> None:
         (
             s.learning_rate_end <= s.learning_rate,
             f"sac.learning_rate_end={s.learning_rate_end} exceeds sac.learning_rate={s.learning_rate}",
+        ),
+        *(
+            (
+                c.role not in CELL or not set_,
+                f"{key} means nothing to the roles of a cell: leave it out",
+            )
+            for key, set_ in (
+                ("base.max_iter", c.base.max_iter > 0),
+                ("replay.load", r.load),
+                ("base.editor", c.base.editor),
+            )
         ),
         (
             r.initial_priority == "largest" or c.base.update_policy_mode,

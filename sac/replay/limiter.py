@@ -12,6 +12,8 @@ class Limiter:
     All arithmetic is on integers (u as a fraction), so nothing drifts however long a run is.
     """
 
+    endless = False  # updates are granted whatever was earned
+
     def __init__(self, updates_per_step: float, learning_starts: int, updates_per_call: int = 1, n_agents: int = 1):
         if updates_per_step < 0 or updates_per_call < 1:
             raise ValueError(f"updates_per_step={updates_per_step}, updates_per_call={updates_per_call}")
@@ -80,6 +82,8 @@ class Limiter:
 
 class Free(Limiter):
     """Lets the learner go on without pause once `learning_starts` transitions have come."""
+
+    endless = True
 
     def earn(self, n: int, ready: bool) -> None:
         super().earn(n, ready)

@@ -100,6 +100,7 @@ class Playing:
         self.noise = min(base.noise_increasing_rate * (config.net.number - 1), base.noise_max)
         life = np.random.SeedSequence((seed, self.policy.transitions)).generate_state(1)[0] % 2**31
         self.exploring = assemble.make_exploring(config, agent, int(life), self.noise)
+        self.exploring.steps = self.policy.transitions
         self.rollout = Rollout(
             env, self.exploring, max_step_each_iter=base.max_step_each_iter,
             reset_on_iteration=base.reset_on_iteration, seed=int(life),
@@ -190,8 +191,6 @@ class Playing:
         weights = self.policy.fetch()
         if weights is not None:
             self._copy.take(weights)
-        if hasattr(self, "exploring"):
-            self.exploring.steps = max(self.exploring.steps, self.policy.transitions)
         return self.policy.version > 0
 
     def _report(self) -> None:
@@ -205,6 +204,7 @@ class Playing:
         rate, waiting = (self.inserter.transitions - steps) / seconds, (self.inserter.waited - waited) / seconds
         counters = {"version": self.policy.version, "steps_per_second": rate, "waiting": waiting}
         self.policy.client.counters = self.inserter.client.counters = counters
+        self.exploring.steps = max(self.exploring.steps, self.policy.transitions)  # those of all actors count
         self.policy.client.pump()
         self.policy.report([(e.total_reward, e.length) for e in self._ended])
         self._ended = []

@@ -73,7 +73,8 @@ class Keeper:
             arrived=self._arrived, left=self._left, described=self._described,
         )  # fmt: skip
         if self._written.exists():
-            description = Description.of(self._written.read_text(encoding="utf8"))
+            before = Description.of(self._written.read_text(encoding="utf8"))
+            description = Description(before.shared | shared_config(self.config), before.told)  # today's settings
             self._open(description)
             self.server.description = description
         looked, until = 0.0, float("inf")

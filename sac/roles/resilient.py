@@ -16,9 +16,9 @@ FAILURES, SECONDS = 3, 60.0  # so many failures in so many seconds are too many
 
 
 class Resilient:
-    """Hands everything on. Where a step fails its agents are lost, and those of a new environment ask instead.
+    """Hands everything on. Where it fails its agents are lost, and those of a new environment ask instead.
 
-    The third failure within a minute is raised: then it is not by chance.
+    The third failure within a minute is a RuntimeError: then it is not by chance.
     """
 
     def __init__(self, make: Callable[[], Env]):
@@ -29,22 +29,34 @@ class Resilient:
         self._failures: deque[float] = deque(maxlen=FAILURES)
 
     def reset(self, seed: int | None = None) -> Turn:
-        return self._seen(self._env.reset(seed))
+        try:
+            return self._seen(self._env.reset(seed))
+        except Exception as error:
+            return self._anew(error)
 
     def step(self, action: Action) -> Turn:
         try:
             return self._seen(self._env.step(action))
         except Exception as error:
+            return self._anew(error)
+
+    def _anew(self, error: Exception) -> Turn:
+        """The first turn of a new environment, in which all that were there are lost."""
+        while True:
             self._failures.append(time.monotonic())
             if len(self._failures) == FAILURES and self._failures[-1] - self._failures[0] < SECONDS:
-                raise
+                raise RuntimeError(f"the environment has failed {FAILURES} times in {SECONDS:.0f} s") from error
             log.warning("the environment failed and is made anew: %s: %s", type(error).__name__, error)
-        self._env.close()
-        self._env = self._make()
-        turn, lost = self._env.reset(), np.array(sorted(self._present), np.int64)
-        self._present = set()
-        turn.lost = np.union1d(turn.lost, lost)
-        return self._seen(turn)
+            try:
+                self._env.close()
+                self._env = self._make()
+                turn = self._env.reset()
+            except Exception as another:
+                error = another
+                continue
+            turn.lost = np.union1d(turn.lost, np.array(sorted(self._present), np.int64))
+            self._present = set()
+            return self._seen(turn)
 
     def render(self):
         return self._env.render()

@@ -137,7 +137,9 @@ class ReplayService:
         limiter = self.limiter
         if 0 < self.max_step <= self.replay.transitions:
             return True
-        return self.max_lead is not None and limiter.credit > self.max_lead * limiter.target
+        return self.max_lead is not None and limiter.credit > max(
+            self.max_lead * limiter.target, limiter.updates_per_call
+        )
 
     def _acknowledge(self, peer: Peer, seq: int, first: int) -> None:
         """After the rows are stored: what is acknowledged survives a kill."""
@@ -152,7 +154,8 @@ class ReplayService:
 
     def _grant(self) -> None:
         """Batches, as long as there is credit for them."""
-        while self._asked and self.replay.ready and self.limiter.take():
+        over = self.limiter.endless and 0 < self.max_step <= self.replay.transitions
+        while self._asked and not over and self.replay.ready and self.limiter.take():
             peer, message = self._asked.popleft()
             batch = batch_arrays(self.replay.sample(self.batch_size, self.limiter.updates_per_call))
             told = {"id": message["id"], "transitions": int(self.replay.transitions)}
