@@ -31,7 +31,7 @@ from sac.wire.policy_client import PolicyClient
 
 log = logging.getLogger(__name__)
 REPORT = 1.0  # seconds between two reports
-DRAIN = 5.0  # seconds for the last rows to be stored when the actor ends
+DRAIN = 2.0  # seconds for the last rows to be stored when the actor ends
 EVALUATION_PORTS = 10  # the learner's evaluation looks for its ports first
 
 

@@ -89,7 +89,7 @@ class Inserter:
         """Waits until everything is stored; False when that took too long."""
         until = time.monotonic() + seconds
         while self._count or self._sent:
-            if time.monotonic() > until or self.client.ended or (not self._sent and self._next > self._upto):
+            if time.monotonic() > until or self.client.ended:
                 return False
             if self._count and self._next <= self._upto and self.client.connected:
                 self.flush()
