@@ -8,9 +8,9 @@
   else: one batch under way (lock-step) or four, as frames or through shared memory; 17 floats or 84x84x3 pictures.
 * weights: milliseconds from one question to the last of 4 actors' answers (every one asks, all in one process).
 
-`floor`: what the same machine did with bare pyzmq frames and no replay behind them, when the roles were designed; the
-sample floors drew nothing. CPU-ms are those of client and server together, for one message. Medians. Writes wire.csv
-and wire.md into docs/results.
+`bare`: in turn with ours, two frames of as many bytes there and back by pyzmq alone, with nothing behind: no replay, no
+files, nothing drawn, nothing checked. `floor`: the same on the quiet machine on which the roles were designed. CPU-ms
+are those of client and server together, for one message. Medians. Writes wire.csv and wire.md into docs/results.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
+import zmq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -45,20 +47,13 @@ from sac.wire.kinds import learner_codec, replay_codec
 from sac.wire.peer import Me
 from sac.wire.policy_service import PolicyService
 from sac.wire.remote_replay import RemoteReplay
-from sac.wire.replay_service import ReplayService
+from sac.wire.replay_service import WINDOW, ReplayService
 from sac.wire.server import Server
 
 BATCH = 256
 CAPACITY = {"vector": 1 << 19, "image": 1 << 13}
 SPECS = {"vector": VECTOR, "image": IMAGE}
 SAME = Description({}, {})
-FLOORS = {
-    "insert, chunk 1": "8000", "insert, chunk 32": "288000", "insert, chunk 256": "1760000",
-    "sample 17 floats, lock-step": "2200", "sample 17 floats, 4 under way": "2200-4900",
-    "sample 17 floats, 4 under way, shared memory": "10000-15000", "sample 84x84x3, lock-step": "83",
-    "sample 84x84x3, 4 under way": "200-228", "sample 84x84x3, 4 under way, shared memory": "950-1120",
-    "weights, 0.3 MB": "1.4", "weights, 6.8 MB": "4.5",
-}  # fmt: skip
 
 
 def codec(name: str):
@@ -96,6 +91,17 @@ def serve_weights(folder: Path, megabytes: str) -> None:
     print("ready", flush=True)
     while os.getppid() != 1:
         time.sleep(0.1)
+
+
+def serve_bare(folder: Path, size: str) -> None:
+    """Answers each message with `size` bytes."""
+    socket, answer = zmq.Context().socket(zmq.ROUTER), bytes(int(size))
+    Records(folder, "127.0.0.1").announce("bare", socket.bind_to_random_port("tcp://127.0.0.1"))
+    print("ready", flush=True)
+    while os.getppid() != 1:
+        if socket.poll(1000):
+            identity, *_ = socket.recv_multipart(copy=False)
+            socket.send_multipart([identity, b"", answer], copy=False)
 
 
 @contextmanager
@@ -172,18 +178,58 @@ def fetched(megabytes: float) -> Measured:
             line.close()
 
 
+@contextmanager
+def bare(there: int, back: int, under_way: int = 1, lines: int = 1) -> Measured:
+    """One call is a message of `there` bytes and its answer, on each of the lines."""
+    with served("bare", str(back)) as (directory, process):
+        context = zmq.Context()
+        sockets = [context.socket(zmq.DEALER) for _ in range(lines)]
+        message = [b"", bytes(there)]
+        for socket in sockets:
+            socket.connect(directory.find("bare"))
+            for _ in range(under_way - 1):
+                socket.send_multipart(message)
+
+        def once() -> None:
+            for socket in sockets:
+                socket.send_multipart(message, copy=False)
+            for socket in sockets:
+                socket.recv_multipart(copy=False)
+
+        yield once, process
+        context.destroy(0)
+
+
+def batch_bytes(name: str) -> int:
+    return codec(name).kinds["batch"].bytes(1, BATCH)
+
+
+ERRORS = 12 * BATCH
+INSERTS = {n: codec("vector").kinds["insert"].bytes(n) for n in (1, 32, 256)}
+WAYS = (("lock-step", 1, False), ("4 under way", 4, False), ("4 under way, shared memory", 4, True))
+# name -> ours, the same bytes alone, and what was measured when the roles were designed
 CASES = {
-    **{f"insert, chunk {n}": (lambda n=n: inserted(n)) for n in (1, 32, 256)},
-    "sample 17 floats, lock-step": lambda: sampled("vector", 1, False),
-    "sample 17 floats, 4 under way": lambda: sampled("vector", 4, False),
-    "sample 17 floats, lock-step, shared memory": lambda: sampled("vector", 1, True),
-    "sample 17 floats, 4 under way, shared memory": lambda: sampled("vector", 4, True),
-    "sample 84x84x3, lock-step": lambda: sampled("image", 1, False),
-    "sample 84x84x3, 4 under way": lambda: sampled("image", 4, False),
-    "sample 84x84x3, 4 under way, shared memory": lambda: sampled("image", 4, True),
-    "weights, 0.3 MB": lambda: fetched(0.3),
-    "weights, 6.8 MB": lambda: fetched(6.8),
-}
+    **{
+        f"insert, chunk {n}": (partial(inserted, n), partial(bare, size, 20, WINDOW), floor)
+        for (n, size), floor in zip(INSERTS.items(), ("8000", "288000", "1760000"))
+    },
+    **{
+        f"sample {what}, {way}": (
+            partial(sampled, name, under_way, shared),
+            partial(bare, ERRORS, 20 if shared else batch_bytes(name), under_way),
+            floor,
+        )
+        for what, name, floors in (
+            ("17 floats", "vector", ("2200", "2200-4900", "10000-15000")),
+            ("84x84x3", "image", ("", "200-228", "950-1120")),
+        )
+        for (way, under_way, shared), floor in zip(WAYS, floors)
+    },
+    **{
+        f"weights, {size} MB": (partial(fetched, size), partial(bare, 20, int(size * 1e6), 1, 4), floor)
+        for size, floor in ((0.3, "1.4"), (6.8, "4.5"))
+    },
+}  # fmt: skip
 
 
 def cpu_seconds(process: int) -> float:
@@ -207,14 +253,18 @@ def measure(make: Callable[[], Measured], seconds: float) -> dict[str, float]:
         return {"rate": calls / took, "cpu_ms": 1e3 * (own + servers) / calls, "others": disturbed}
 
 
-def row(name: str, runs: list[dict[str, float]]) -> list:
-    rate, cpu, others = (median(run[key] for run in runs) for key in ("rate", "cpu_ms", "others"))
-    what = name.split(",")[0]
+def row(name: str, ours: list[dict[str, float]], alone: list[dict[str, float]]) -> list:
+    rate, cpu, others = (median(run[key] for run in ours) for key in ("rate", "cpu_ms", "others"))
+    bare_rate, bare_cpu = (median(run[key] for run in alone) for key in ("rate", "cpu_ms"))
+    what, unit, one = name.split(",")[0], "batches/s", 1
     if what == "insert":
-        value, unit = rate * int(name.rsplit(" ", 1)[1]), "steps/s"
-    else:
-        value, unit = (1e3 / rate, "ms") if what == "weights" else (rate, "batches/s")
-    return [name, value, unit, FLOORS.get(name, ""), cpu, others]
+        unit, one = "steps/s", int(name.rsplit(" ", 1)[1])
+    elif what == "weights":
+        unit, rate, bare_rate = "ms", 1e3 / rate, 1e3 / bare_rate
+    return [name, unit, rate * one, bare_rate * one, CASES[name][2], rate / bare_rate, cpu, bare_cpu, others]
+
+
+HEADER = ["what", "unit", "ours", "bare", "floor", "ours/bare", "CPU-ms", "bare CPU-ms", "others"]
 
 
 def main() -> None:
@@ -228,16 +278,17 @@ def main() -> None:
     options = parser.parse_args()
     if options.serve:
         what, folder, which = options.serve
-        {"replay": serve_replay, "weights": serve_weights}[what](Path(folder), which)
+        {"replay": serve_replay, "weights": serve_weights, "bare": serve_bare}[what](Path(folder), which)
         return
-    cases = {name: make for name, make in CASES.items() if options.only in name}
-    found: dict[str, list] = {name: [] for name in cases}
+    cases = {name: case for name, case in CASES.items() if options.only in name}
+    found: dict[str, tuple[list, list]] = {name: ([], []) for name in cases}
     for _ in range(options.repeats):
-        for name, make in cases.items():
-            quiet.wait(options.patience)
-            found[name].append(measure(make, options.seconds))
-            print(row(name, found[name]), file=sys.stderr, flush=True)
-    table = [["what", "here", "unit", "floor", "CPU-ms", "others"], *(row(name, runs) for name, runs in found.items())]
+        for name, makes in cases.items():
+            for make, runs in zip(makes, found[name]):
+                quiet.wait(options.patience)
+                runs.append(measure(make, options.seconds))
+            print(row(name, *found[name]), file=sys.stderr, flush=True)
+    table = [HEADER, *(row(name, *runs) for name, runs in found.items())]
     show(table)
     if options.only:
         return

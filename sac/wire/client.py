@@ -16,6 +16,7 @@ from sac.errors import UserError
 from sac.wire.codec import VERSION, BadMessage, Codec, Message
 from sac.wire.description import Description
 from sac.wire.directory import Directory
+from sac.wire.frames import send_frames
 from sac.wire.keys import Keys
 from sac.wire.peer import LOST, PING, Me, counters_of
 from sac.wire.server import LARGEST
@@ -88,7 +89,7 @@ class Client:
         if not self._welcome:
             return False
         try:
-            self._socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+            send_frames(self._socket, frames)
         except zmq.Again:
             return False
         return True
@@ -226,6 +227,6 @@ class Client:
 
     def _reply(self, frames: list) -> None:
         try:
-            self._socket.send_multipart(frames, zmq.NOBLOCK)
+            send_frames(self._socket, frames)
         except zmq.Again:
             log.debug("the line to the %s is full", self.server)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import msgpack
@@ -41,9 +42,15 @@ class Kind:
     lead: tuple[str, ...] = ()
     columns: Columns = field(default_factory=dict)
 
+    @cached_property
+    def plan(self) -> list[tuple[str, tuple[int, ...], np.dtype, int]]:
+        """Name, shape and dtype of each column, and the bytes of one row."""
+        found = ((name, shape, np.dtype(dtype)) for name, (shape, dtype) in self.columns.items())
+        return [(name, shape, dtype, math.prod(shape) * dtype.itemsize) for name, shape, dtype in found]
+
     def bytes(self, *lead: int) -> int:
         """Size of all columns together."""
-        return sum(math.prod(lead) * _row(shape, dtype) for shape, dtype in self.columns.values())
+        return math.prod(lead) * sum(row for _, _, _, row in self.plan)
 
 
 @dataclass(frozen=True)
@@ -75,10 +82,10 @@ class Codec:
         """Frames to send; the leading axes are taken from the arrays. Raises ValueError for arrays of another shape."""
         known = self.kinds[kind]
         lead, buffers = None, []
-        for name, (shape, dtype) in known.columns.items():
+        for name, shape, dtype, _ in known.plan:
             array = np.asarray(arrays[name], dtype, order="C")
             lead = array.shape[: len(known.lead)] if lead is None else lead
-            if array.shape != (*lead, *shape):
+            if array.shape != lead + shape:
                 raise ValueError(f"{kind}: column {name} has shape {array.shape}, not {lead} + {shape}")
             buffers.append(array.data if array.nbytes else b"")
         header = {KIND: kind, **(values or {}), **dict(zip(known.lead, lead or ()))}
@@ -89,7 +96,7 @@ class Codec:
         return self.encode(kind, values, {"text": np.frombuffer(text.encode("utf8"), np.uint8)})
 
     def decode(self, frames: Sequence[Any]) -> Message:
-        """Frames (bytes, or zmq.Frame) as a message. Raises BadMessage."""
+        """Frames (bytes, or flat views of them) as a message. Raises BadMessage."""
         if len(frames) < 2 or bytes(memoryview(frames[0])[:8]) != MAGIC:
             raise BadMessage("not of this protocol")
         header = self._header(memoryview(frames[1]))
@@ -122,15 +129,11 @@ class Codec:
 
     @staticmethod
     def _arrays(kind: Kind, lead: tuple[int, ...], frames: Sequence[Any]):
-        for (name, (shape, dtype)), frame in zip(kind.columns.items(), frames):
-            buffer = memoryview(frame)
-            if buffer.nbytes != math.prod(lead) * _row(shape, dtype):
-                raise BadMessage(f"{kind.name}: {buffer.nbytes} bytes of {name}")
-            array = np.frombuffer(buffer, dtype) if buffer.nbytes else np.zeros(0, dtype)
-            if dtype == "bool" and array.view(np.uint8).max(initial=0) > 1:
+        rows = math.prod(lead)
+        for (name, shape, dtype, row), frame in zip(kind.plan, frames):
+            if len(frame) != rows * row:
+                raise BadMessage(f"{kind.name}: {len(frame)} bytes of {name}")
+            array = np.frombuffer(frame, dtype) if len(frame) else np.empty(0, dtype)
+            if dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
                 raise BadMessage(f"{kind.name}: {name} is neither true nor false")
-            yield name, array.reshape((*lead, *shape))
-
-
-def _row(shape: tuple[int, ...], dtype: str) -> int:
-    return math.prod(shape) * np.dtype(dtype).itemsize
+            yield name, array.reshape(lead + shape)

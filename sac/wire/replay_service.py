@@ -200,5 +200,5 @@ class ReplayService:
 def _check_finite(message: Message) -> None:
     """Raises ValueError for numbers that would poison what is learnt."""
     for name, x in message.arrays.items():
-        if x.dtype.kind == "f" and not np.isfinite(x).all():
+        if x.size and x.dtype.kind == "f" and not np.isfinite(x).all():
             raise ValueError(f"{name} is not finite")

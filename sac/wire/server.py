@@ -14,6 +14,7 @@ from sac.errors import UserError
 from sac.wire.codec import VERSION, BadMessage, Codec, Message
 from sac.wire.description import Description
 from sac.wire.directory import Directory
+from sac.wire.frames import send_frames
 from sac.wire.keys import Keys, check_bind
 from sac.wire.peer import GONE, Peer, counters_of, new_life
 
@@ -83,7 +84,7 @@ class Server:
     def send(self, peer: Peer, frames: list) -> None:
         """To a client; one that is not there any more gets nothing, one that does not read holds nobody up."""
         try:
-            self._socket.send_multipart([peer.identity, *frames], zmq.NOBLOCK, copy=False)
+            send_frames(self._socket, [peer.identity, *frames])
         except zmq.ZMQError:
             log.debug("%s could not be answered", peer.uid)
 
@@ -195,7 +196,7 @@ class Server:
     def _reply(self, identity: bytes, kind: str, text: str | None = None, **values: Any) -> None:
         frames = self.codec.encode(kind, values) if text is None else self.codec.say(kind, text, **values)
         try:
-            self._socket.send_multipart([identity, *frames], zmq.NOBLOCK)
+            send_frames(self._socket, [identity, *frames])
         except zmq.ZMQError:
             log.debug("a client could not be answered")
 

@@ -187,7 +187,7 @@ def test_four_batches_under_way_at_once(tmp_path, monkeypatch, way):
     world = World(batch=32, rate=2.0)
     with Served(world, tmp_path) as served, inserting(served.directory, world=world) as inserter:
         remote, rng, ways = learner(served.directory, world), np.random.default_rng(0), set()
-        inserter.add(random_rows(world.spec, 0, 200, rng))
+        inserter.add(random_rows(world.spec, 0, 140, rng))
         inserter.drain(10)
         while remote.updates < 2 * (served.replay.transitions - 64):
             if remote.take():

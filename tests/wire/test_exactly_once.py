@@ -103,11 +103,11 @@ def test_a_replay_that_comes_back_elsewhere_goes_on(tmp_path, how):
         for _ in range(2):
             with Process(tmp_path) as process:
                 addresses.add(directory.find("replay"))
-                updates_follow(remote, 20)
+                updates_follow(remote, 10)
                 if how == signal.SIGKILL:
                     process.kill()
         with Process(tmp_path):
-            updates_follow(remote, 20)
+            updates_follow(remote, 10)
             over.set()
             for thread in threads:
                 thread.join()
@@ -183,14 +183,14 @@ def test_rows_wait_while_the_replay_allows_none(tmp_path):
 
 def test_actors_wait_for_a_learner_that_lags_and_no_longer(tmp_path):
     with Served(WORLD, tmp_path, max_lead=100) as served, inserting(served.directory) as inserter:
-        thread = in_the_background(insert, inserter, 600)
+        thread = in_the_background(insert, inserter, 400)
         wait_for(lambda: served.service.blocked)
         assert served.replay.transitions < 100 + 16 + WINDOW * 27
         remote = learner(served.directory)
         wait_for(lambda: not thread.is_alive(), 30, lambda: one_update(remote))
         thread.join()
         remote.client.close()
-        assert tags(served.replay, 1) == list(range(600))
+        assert tags(served.replay, 1) == list(range(400))
 
 
 def test_a_replay_that_does_not_read_costs_its_actor_no_memory(tmp_path, monkeypatch, capsys):

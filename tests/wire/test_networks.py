@@ -123,7 +123,7 @@ def test_a_partition_is_noticed_and_healed_and_costs_no_row(tmp_path, networks, 
             player.first("went", 0.0)
         down = networks.cable("down")
         noticed = {role: player.first("lost", down, 8)["at"] - down for role, player in players.items()}
-        time.sleep(1.0)
+        time.sleep(0.3)
         up = networks.cable("up")
         resumed = {role: player.first("went", up, 15)["at"] - up for role, player in players.items()}
         with capsys.disabled():
