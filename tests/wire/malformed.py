@@ -50,7 +50,7 @@ WRONG = {
     "empty header": header_is(b""),
     "a number": header_is(msgpack.packb(7)),
     "a list": header_is(msgpack.packb(["kind", "hello"])),
-    "keys of bytes": header_is(msgpack.packb({"kind": "ping", b"kind": 1, b"n": 0})),
+    "keys of bytes": header_is(msgpack.packb({"kind": "ping", b"kind": 1, "n": 0})),
     "keys that are numbers": header_is(msgpack.packb({"kind": "ping", 1: 1})),
     "an unhashable key": header_is(b"\x81\x90\x01"),
     "no text": header_is(b"\x81\xa4kind\xa4\xff\xff\xff\xff"),

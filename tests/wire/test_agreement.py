@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -178,6 +179,20 @@ def test_local_and_distributed_agree_exactly(tmp_path, monkeypatch, case, way):
 @pytest.mark.parametrize("case", HYPER)
 def test_a_learner_s_weights_and_errors_agree_exactly(tmp_path, case):
     assert_agreement(world_of(case), Real(case), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"token": 1}, {"token": -5}, {"slots": 1}, {"slots": 0}, {"slots": 2**40}, {"handle": 0}, {"handle": 2**60},
+     {"process": -1}, {"process": 2**40}],
+)  # fmt: skip
+def test_memory_is_reached_by_who_knows_all_about_it(wrong):
+    kind, lead = World().codec.kinds["batch"], (1, 8)
+    memory, place = shared_memory.make(kind, lead, 2)
+    shared_memory.reach(place, kind, lead).slots[1]["reward"][:] = 7
+    assert (memory.slots[1]["reward"] == 7).all() and not memory.slots[0]["reward"].any()
+    assert shared_memory.reach(replace(place, **wrong), kind, lead) is None
+    assert shared_memory.reach(place, kind, (2, 8)) is None
 
 
 @pytest.mark.parametrize("way", ["shared memory", "frames"])

@@ -15,6 +15,7 @@ from wire_kit import SPEC, WORLD, Line, Process, Served, client, inserting, lear
 from sac.errors import UserError
 from sac.wire import inserting as inserting_module
 from sac.wire.inserting import ROWS, Inserter
+from sac.wire.kinds import step_arrays
 from sac.wire.replay_service import WINDOW
 from tests.figures import figure
 
@@ -154,15 +155,33 @@ def test_an_actor_whose_rows_are_all_overwritten_can_go_on(tmp_path):
     with Served(replace(WORLD, capacity=100), tmp_path) as served:
         small = {"world": replace(WORLD, capacity=100)}
         with inserting(served.directory, **small) as slow, inserting(served.directory, number=2, **small) as fast:
-            insert(slow, 60)
+            insert(slow, 300)
             insert(fast, 400, actor=2)
             assert served.replay.acked(slow.client.me.life) == 0
             slow.client._drop()
-            slow.add(tagged(1, 60, 7))
+            slow.add(tagged(1, 300, 7))
             assert slow.drain(5)
-            slow.add(tagged(1, 67, 7))
+            slow.add(tagged(1, 307, 7))
             assert slow.drain(5)
-            assert tags(served.replay, 1) == list(range(60, 74))
+            assert tags(served.replay, 1) == list(range(300, 314))
+
+
+def test_a_chunk_that_comes_before_its_time_waits_for_the_others(tmp_path):
+    """As after a line that was made anew: the first of three was lost with the old one."""
+    with Served(WORLD, tmp_path) as served:
+        line, acks = client(served.directory), []
+
+        def hear():
+            acks.extend((m["seq"], m["first"]) for m in line.pump(0.01))
+
+        wait_for(lambda: acks, meanwhile=hear)
+        for seq in (2, 3, 1, 3, 2, 3, 1):
+            step = tagged(1, 10 * seq, 10)
+            line.send(line.codec.encode("insert", {"seq": seq, "after": 0}, step_arrays(step)))
+        wait_for(lambda: len(acks) == 8, meanwhile=hear)
+        assert acks == [(0, -1), (0, -1), (0, -1), (1, 0), (1, -1), (2, 10), (3, 20), (3, -1)]
+        assert tags(served.replay, 1) == list(range(10, 40))
+        line.close()
 
 
 def test_rows_wait_while_the_replay_allows_none(tmp_path):
