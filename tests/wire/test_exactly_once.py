@@ -159,6 +159,8 @@ def test_an_actor_whose_rows_are_all_overwritten_can_go_on(tmp_path):
             insert(fast, 400, actor=2)
             assert served.replay.acked(slow.client.me.life) == 0
             slow.client._drop()
+            wait_for(lambda: slow.client.session == 2, meanwhile=slow.pump)
+            slow.pump(0.2)  # "0 chunks of yours are here"
             slow.add(tagged(1, 300, 7))
             assert slow.drain(5)
             slow.add(tagged(1, 307, 7))

@@ -119,6 +119,7 @@ def test_a_late_answer_is_not_taken_for_the_next_one(tmp_path, monkeypatch):
         service.publish(weights(1.0), 1)
         answer = service._answer
         service._answer = lambda requests: (time.sleep(0.35 * bool(requests)), answer(requests))
+        time.sleep(0.1)  # its thread has the old one in hand
         policy.fetch()  # asked three or four times
         service._answer = answer
         time.sleep(0.5)
