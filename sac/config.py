@@ -13,6 +13,8 @@ from typing import Any, get_type_hints
 
 from omegaconf import MISSING
 
+CELL = ("replay", "learner", "actor")  # roles that share a run
+
 
 def key(allowed: str = "", check=None) -> Any:
     """A field without default; `allowed` says in words what `check(value)` accepts (None values are not checked)."""
@@ -195,7 +197,7 @@ class Track:
 
 @dataclass
 class Config:
-    role: str = one_of("train", "play", "replay", "learner", "actor")
+    role: str = one_of("train", "play", *CELL)
     ckpt: Any = key("null | auto | latest | best | a step", lambda x: x in ("auto", "latest", "best") or type(x) is int)
     render: Any = key("false | true | window | video", lambda x: x in (False, True, "window", "video"))
     seed: int | None = between(0, 2**31 - 1)

@@ -17,13 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sac.commands import run_command
-from sac.config import Config, all_keys, field_of
+from sac.config import CELL, Config, all_keys, field_of
 from sac.errors import UserError
 from sac.validation import check_value, unknown_key
 
 log = logging.getLogger(__name__)
 THIS_CALL = ("role", "ckpt", "render", "base.name", "base.models")  # of the command, never of the stored config
-CELL = ("replay", "learner", "actor", "evolver")  # roles that share a run
 OF_THE_PROCESS = ("base.threads", "base.port", *(key for key in all_keys() if key.startswith("net.")))  # and differ in
 FREE_FORM = ("reset", "random_params")  # sections with names of the user's own
 OF_THE_RUN = ("seed", "sac.seed", "repeat")  # a resumed run keeps its own, so that a command can be repeated

@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from sac.config import Config, all_keys, field_of
+from sac.config import CELL, Config, all_keys, field_of
 from sac.errors import UserError
 
 log = logging.getLogger(__name__)
-CELL = ("replay", "learner", "actor")
 T = TypeVar("T")
 
 

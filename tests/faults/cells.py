@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import time
 from pathlib import Path
@@ -88,10 +87,6 @@ class RunningCell(Multirun):
             assert time.monotonic() - began < seconds, left
             time.sleep(0.05)
         return time.monotonic() - began
-
-    def screen_restarts(self, role: str) -> int:
-        found = re.findall(rf"{role} \(restarts: (\d+)\)", self.said)
-        return int(found[-1]) if found else 0
 
 
 def _all() -> list[int]:

@@ -259,6 +259,9 @@ def test_a_diverged_run_says_so_and_saves_nothing_of_it(go, at):
     assert "sac.learning_rate too large" in told.error and told.error.count("\n") == 1
     run = go.run()
     assert "training has diverged" in run.log and "Traceback" not in run.log
+    assert run.log.count("the networks of step") == 3 and "are back (3 of 3 times)" in run.log
+    with np.load(run.path / "diverged.npz") as windows:
+        assert windows["reward"].shape[-2:] == (8, 1), "the windows that were learnt from are there to look at"
     for i in range(len(run.checkpoints)):
         assert all(np.isfinite(a).all() for name, a in run.arrays(i).items() if a.dtype.kind == "f" and "agent" in name)
 

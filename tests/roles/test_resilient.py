@@ -1,0 +1,67 @@
+"""An environment that fails is made anew: its agents are lost, and no more often than by chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sac.roles import resilient
+from sac.roles.resilient import Resilient
+from sac.types import Action, Spec, Turn, no_endings
+
+SPEC = Spec((), continuous=1)
+ACT = Action(np.zeros((2, 1), np.float32), np.zeros((2, 0), np.int32))
+
+
+class Fragile:
+    """Two agents; fails at each of its steps numbered in `at`, counted over all environments made."""
+
+    spec, n_agents, steps, made = SPEC, 2, 0, 0
+
+    def __init__(self, at):
+        Fragile.made += 1
+        self._at = at
+
+    def _turn(self) -> Turn:
+        nothing = np.zeros(2, np.float32)
+        return Turn(np.array([0, 1]), {}, np.ones((2, 0), bool), nothing, no_endings(SPEC))
+
+    def reset(self, seed=None) -> Turn:
+        return self._turn()
+
+    def step(self, action) -> Turn:
+        Fragile.steps += 1
+        if Fragile.steps in self._at:
+            raise OSError("the simulator is gone")
+        return self._turn()
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    monkeypatch.setattr(Fragile, "steps", 0)
+    monkeypatch.setattr(Fragile, "made", 0)
+
+
+def test_agents_of_a_failed_environment_are_lost_and_ask_again():
+    env = Resilient(lambda: Fragile({2}))
+    env.reset()
+    assert not len(env.step(ACT).lost)
+    turn = env.step(ACT)
+    assert turn.lost.tolist() == [0, 1] and turn.agents.tolist() == [0, 1] and Fragile.made == 2
+    assert not len(env.step(ACT).lost)
+
+
+def test_the_third_failure_within_a_minute_is_no_chance(monkeypatch):
+    env = Resilient(lambda: Fragile({1, 2, 3}))
+    env.reset()
+    env.step(ACT)
+    env.step(ACT)
+    with pytest.raises(RuntimeError, match="failed 3 times"):
+        env.step(ACT)
+    monkeypatch.setattr(resilient, "SECONDS", 0.0)  # long ago counts for nothing
+    env = Resilient(lambda: Fragile({4, 5, 6, 7}))
+    env.reset()
+    for _ in range(4):
+        assert env.step(ACT).lost.tolist() == [0, 1]
