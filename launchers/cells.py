@@ -63,6 +63,6 @@ class Cells(Processes):
         job.config.base.name = job.config.base.name if job.named else name_in_multirun(job.config, job.number)
         job.roles = True
         job.folder.mkdir(parents=True, exist_ok=True)
-        left = max(1, mine.threads - options.actors * options.actor_threads)
-        threads = {"replay": 1, "actor": options.actor_threads, "learner": options.learner_threads or left}
+        # The learner is what a cell waits for: it may use every core, and actors hardly do while they wait for it.
+        threads = {"replay": 1, "actor": options.actor_threads, "learner": options.learner_threads or mine.threads}
         return Cell(job, mine, parts_of(job, mine, self._roles, options.actors, threads, options.actor_timeout))
