@@ -140,6 +140,8 @@ class Cell:
         if self._ending is not None:
             if part is self._leader and self._result.state == states.INTERRUPTED:
                 self._result = replace(ended, seconds=time.monotonic() - self._began)
+            elif part.role == "replay" and ended.state == states.FAILED and self._result.state != states.FAILED:
+                self._fail(self._result, "replay, as it ended", ended)  # what it remembers may be lost
             return
         if part is self._leader and ended.state in (states.DONE, states.PRUNED):
             self._result = replace(ended, seconds=time.monotonic() - self._began)
@@ -147,12 +149,13 @@ class Cell:
         elif ended.state == states.DONE:
             pass  # an actor or the replay was told that the run is over: the learner says so soon
         elif not part.again(ended):
-            status = self.status()
-            self._result = replace(
-                status, state=states.FAILED, error=f"{part.name}: {ended.error}", traceback=ended.traceback
-            )
+            self._fail(self.status(), part.name, ended)
             bug = part.role != "actor"  # then nothing that the learner has is worth keeping
             self._ending = Ending(self._parts, AT_ONCE if bug else SOON, without=("learner",) if bug else ())
+
+    def _fail(self, status: Status, who: str, ended: Status) -> None:
+        error = f"{who}: {ended.error}"
+        self._result = replace(status, state=states.FAILED, error=error, traceback=ended.traceback)
 
 
 class Ending:

@@ -32,6 +32,11 @@ class Cells(Processes):
     def __init__(self, context: HydraContext, config: DictConfig, options: Mapping[str, Any]):
         super().__init__(context, config, options)
         self._roles: tuple[str, ...] = ORDER
+        if config.net.directory == "static" and self.options.n_jobs > 1:
+            raise UserError(
+                f"net=static and hydra.launcher.n_jobs={self.options.n_jobs}: fixed ports are for one cell at a time; "
+                "set hydra.launcher.n_jobs=1 or net=default"
+            )
 
     def launch(self, batch: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
         """Jobs that differ in their role only are one cell, with these roles; without roles it has all."""
@@ -55,14 +60,25 @@ class Cells(Processes):
             raise SystemExit(interruption.exit_code)
 
     def _start(self, job: Job, mine: Share) -> Cell:
-        options, places = self.options, job.config.base.max_actors_each_learner
-        if options.actors > places:
-            raise UserError(
-                f"hydra.launcher.actors={options.actors}: a learner takes base.max_actors_each_learner={places}"
-            )
+        options = self.options
+        self._check(job.config.base)
         job.config.base.name = job.config.base.name if job.named else name_in_multirun(job.config, job.number)
         job.roles = True
         job.folder.mkdir(parents=True, exist_ok=True)
         # The learner is what a cell waits for: it may use every core, and actors hardly do while they wait for it.
         threads = {"replay": 1, "actor": options.actor_threads, "learner": options.learner_threads or mine.threads}
         return Cell(job, mine, parts_of(job, mine, self._roles, options.actors, threads, options.actor_timeout))
+
+    def _check(self, base: DictConfig) -> None:
+        """Raises UserError where a job's config and the options contradict one another."""
+        actors, patience = self.options.actors, self.options.actor_timeout
+        if actors > base.max_actors_each_learner:
+            raise UserError(
+                f"hydra.launcher.actors={actors}: a learner takes base.max_actors_each_learner="
+                f"{base.max_actors_each_learner}"
+            )
+        if base.env_type == "UNITY" and patience <= base.timeout:
+            raise UserError(
+                f"hydra.launcher.actor_timeout={patience:g}: a Unity environment may take base.timeout="
+                f"{base.timeout:g} s for a step, and an actor that waits for it must not be started again: set it higher"
+            )

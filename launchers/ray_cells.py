@@ -56,6 +56,7 @@ class RayCells(Cells):
     def _start(self, job: Job, share: Share) -> Cell:
         from launchers.ray_cell import RayCell, make_keys  # Ray takes a second
 
+        self._check(job.config.base)
         job.config.base.name = job.config.base.name if job.named else name_in_multirun(job.config, job.number)
         job.folder.mkdir(parents=True, exist_ok=True)
         job.env = {name: value for name, value in os.environ.items() if name.startswith(OURS)} | job.env

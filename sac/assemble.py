@@ -187,7 +187,7 @@ def make_durable_replay(config: Config, spec: Spec, state_size: int, folder: Pat
     """The ring of a cell, in files. Raises UserError when capacity, memory or disk do not suffice."""
     base, (steps, burn_in) = config.base, window(config)
     sampler = make_sampler(config, base.n_agents * base.max_actors_each_learner)
-    seed = config.sac.seed or 0
+    seed = 0 if config.sac.seed is None else run_seed(config)
     return DurableReplay(spec, state_size, sampler, folder, steps=steps, burn_in=burn_in, seed=seed)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sac.commands import run_command
+from sac.commands import program, run_command
 from sac.config import CELL, Config, all_keys, field_of
 from sac.errors import UserError
 from sac.validation import check_value, unknown_key
@@ -143,7 +143,14 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
         raise UserError(f"{missing}; {_others(folder.path.parent)}")
     if composed.role != "play" and composed.ckpt is None:
         return composed
-    return _changed(_read(folder.config), composed, overrides)
+    stored = _read(folder.config)
+    if composed.role != "play" and (stored.role in CELL) != (composed.role in CELL):
+        cell = f"a cell: resume it by {program()} -m ... hydra/launcher=roles"
+        alone = "a single process (role=train): resume it without hydra/launcher=roles"
+        raise UserError(
+            f"the run {folder.path} is of {cell if stored.role in CELL else alone}, or choose another base.name"
+        )
+    return _changed(stored, composed, overrides)
 
 
 def name_in_multirun(composed: DictConfig, job: int) -> str:

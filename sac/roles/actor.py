@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
+from itertools import count
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -19,7 +21,7 @@ from sac.networks_file import find_networks
 from sac.roles.resilient import Resilient
 from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys, only_one
 from sac.rollout import Episode, Rollout
-from sac.run_folder import RunFolder
+from sac.run_folder import RunFolder, write_atomically
 from sac.run_log import run_log
 from sac.track.observer import Observer
 from sac.types import Choice, Env, Noise, Spec
@@ -52,9 +54,10 @@ def actor(config: Config, make_env: Callable[..., Env] = assemble.make_env, obse
         stack.enter_context(only_one(folder, f"actor-{number}"))
         stack.enter_context(run_log(folder.role_log(f"actor-{number}") if config.logger_in_file else None, Console()))
         interruption = stack.enter_context(Interruption())
-        seed = (assemble.run_seed(config) + 7919 * number) % 2**31
+        seed = seed_of(assemble.run_seed(config), number, _starts(own / "starts"))
         port = config.base.port + EVALUATION_PORTS * number
-        env = Resilient(partial(make_env, config, seed=seed, port=port, log_folder=own))
+        seeds = count(seed)  # an environment that is made anew must not play the same again
+        env = Resilient(lambda: make_env(config, seed=next(seeds) % 2**31, port=port, log_folder=own))
         stack.callback(env.close)
         steps = 0
         with suppress(Over):
@@ -62,6 +65,18 @@ def actor(config: Config, make_env: Callable[..., Env] = assemble.make_env, obse
         observer.close(interruption.exit_code, interruption.name or "end", {"env_steps": steps})
     if interruption.requested:
         raise SystemExit(interruption.exit_code)
+
+
+def seed_of(*numbers: int) -> int:
+    """One seed of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0] % 2**31)
+
+
+def _starts(file: Path) -> int:
+    """How often this actor has started, this time included: no life of it shall repeat the one before."""
+    starts = (int(file.read_text()) if file.exists() else 0) + 1
+    write_atomically(file, str(starts))
+    return starts
 
 
 class Playing:
@@ -98,12 +113,12 @@ class Playing:
             if self._stop():
                 raise Over
         self.noise = min(base.noise_increasing_rate * (config.net.number - 1), base.noise_max)
-        life = np.random.SeedSequence((seed, self.policy.transitions)).generate_state(1)[0] % 2**31
-        self.exploring = assemble.make_exploring(config, agent, int(life), self.noise)
+        life = seed_of(seed, self.policy.transitions)  # where no file outlives the actor
+        self.exploring = assemble.make_exploring(config, agent, life, self.noise)
         self.exploring.steps = self.policy.transitions
         self.rollout = Rollout(
             env, self.exploring, max_step_each_iter=base.max_step_each_iter,
-            reset_on_iteration=base.reset_on_iteration, seed=int(life),
+            reset_on_iteration=base.reset_on_iteration, seed=life,
         )  # fmt: skip
         self._every = base.update_policy_variables_per_step
         self._fetched = 0

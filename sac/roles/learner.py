@@ -109,6 +109,7 @@ class Serving:
         self.agent, self._variables = agent, agent.acting_variables(judges)
         self._make_agent, self._judges = make_agent, judges
         self._copy = None
+        self._asked = 0  # times that actions were chosen
         self._taken: Mapping[str, np.ndarray] | None = None
         self.latest: Mapping[str, np.ndarray] = {}
 
@@ -129,8 +130,10 @@ class Serving:
             self._taken = self.latest
             saving.assign(self._copy.acting_variables(self._judges), self._taken)
         obs = {name.removeprefix("obs/"): x for name, x in arrays.items() if name.startswith("obs/")}
+        self._asked += 1
+        layers = (self.agent.seed * 100) % 2**31, self._asked % 2**31  # noisy layers are drawn anew at each choice
         return self._copy.act(
-            obs, arrays["mask"], arrays["previous"], arrays["state"], as_noise(arrays),
+            obs, arrays["mask"], arrays["previous"], arrays["state"], as_noise(arrays), layers,
             epsilon=arrays["epsilon"], extra_std=arrays["noise"],
         )  # fmt: skip
 
