@@ -79,6 +79,6 @@ class Cells(Processes):
             )
         if base.env_type == "UNITY" and patience <= base.timeout:
             raise UserError(
-                f"hydra.launcher.actor_timeout={patience:g}: a Unity environment may take base.timeout="
-                f"{base.timeout:g} s for a step, and an actor that waits for it must not be started again: set it higher"
+                f"hydra.launcher.actor_timeout={patience:g}: a step of a Unity environment may take base.timeout="
+                f"{base.timeout:g} s, and an actor that waits for it must not be started again: set it higher"
             )

@@ -164,10 +164,10 @@ class DurableReplay(Replay):
             places = np.arange(first, min(first + chunk, self.total)) % self.capacity
             yield self._step(places)._replace(last=~self._ring.columns["acted"][places])
 
-    def sample(self, batch_size: int, batches: int | None = None):
-        batch = super().sample(batch_size, batches)
+    def draw(self, batch_size: int, batches: int) -> tuple[np.ndarray, np.ndarray]:
+        drawn = super().draw(batch_size, batches)
         self._note()
-        return batch
+        return drawn
 
     def update(self, index: np.ndarray, td_error: np.ndarray) -> None:
         super().update(index, td_error)

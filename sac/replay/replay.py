@@ -144,15 +144,55 @@ class Replay:
         In front, where an episode has fewer than b rows before y, its oldest live row is repeated with valid = 0, and
         `state` is that row's. `index` names y. Raises ValueError when not `ready`.
         """
+        index, weight = self.draw(batch_size, 1 if batches is None else batches)
+        return self.windows(index[0], weight[0]) if batches is None else self.windows(index, weight)
+
+    def draw(self, batch_size: int, batches: int) -> tuple[np.ndarray, np.ndarray]:
+        """What `windows` makes K `batches` of: indices [K, B] and weights [K, B]; as if K were drawn one by one.
+
+        Raises ValueError when not `ready`.
+        """
         if not self.ready:
             raise ValueError("the replay has no legal window yet: ask `ready` before sampling")
-        count = 1 if batches is None else batches
-        generators = [self._generator(self._draws + i) for i in range(count)]
-        self._draws += count
+        generators = [self._generator(self._draws + i) for i in range(batches)]
+        self._draws += batches
         places, weight = self._sampler.draw(batch_size, generators)
-        if batches is None:
-            places, weight = places[0], weight[0]
-        return self._windows(self._ring.number(places), weight)
+        return self._ring.number(places), weight
+
+    def windows(self, index: np.ndarray, weight: np.ndarray, out: Mapping[str, np.ndarray] | None = None) -> Batch:
+        """The windows of `draw`, as `sample` returns them; they are written into `out`, columns by name, if given."""
+        ring, into = self._ring, out or {}
+        numbers = ring.forward(index, self.steps)
+        before, real = ring.backward(index, self.burn_in)
+        rows = np.concatenate([before, numbers], axis=-1) % self.capacity
+        acts = rows[..., :-1]
+        valid = ~ring.gather("last", acts)
+        valid[..., : self.burn_in] &= real
+
+        def column(name: str, places: np.ndarray) -> np.ndarray:
+            return ring.gather(name, places, into.get(name))
+
+        def kept(name: str, array: np.ndarray) -> np.ndarray:
+            if out is None:
+                return array
+            np.copyto(out[name], array)
+            return out[name]
+
+        return Batch(
+            obs={name: column(OBS + name, rows) for name in self._sensors},
+            mask=column("mask", rows),
+            previous=column("previous", rows),
+            continuous=column("continuous", acts),
+            discrete=column("discrete", acts),
+            log_prob=column("log_prob", acts),
+            reward=column("reward", acts),
+            discount=column("discount", acts),
+            valid=kept("valid", valid.astype(np.float32)),
+            state=column("state", rows[..., 0]),
+            stored=ring.gather("state", rows[..., self.burn_in], into.get("stored")),
+            weight=kept("weight", weight),
+            index=kept("index", index),
+        )
 
     def update(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Gives back |delta| [B] or [K, B] for the windows `index` [B] or [K, B]; of duplicates the last counts.
@@ -263,27 +303,3 @@ class Replay:
         live = [number % self.capacity for number in numbers if number >= oldest]
         if live:
             self._sampler.admit(np.array(live, np.int64))
-
-    def _windows(self, index: np.ndarray, weight: np.ndarray) -> Batch:
-        ring = self._ring
-        numbers = ring.forward(index, self.steps)
-        before, real = ring.backward(index, self.burn_in)
-        rows = np.concatenate([before, numbers], axis=-1) % self.capacity
-        acts = rows[..., :-1]
-        valid = ~ring.gather("last", acts)
-        valid[..., : self.burn_in] &= real
-        return Batch(
-            obs={name: ring.gather(OBS + name, rows) for name in self._sensors},
-            mask=ring.gather("mask", rows),
-            previous=ring.gather("previous", rows),
-            continuous=ring.gather("continuous", acts),
-            discrete=ring.gather("discrete", acts),
-            log_prob=ring.gather("log_prob", acts),
-            reward=ring.gather("reward", acts),
-            discount=ring.gather("discount", acts),
-            valid=valid.astype(np.float32),
-            state=ring.gather("state", rows[..., 0]),
-            stored=ring.gather("state", rows[..., self.burn_in]),
-            weight=weight,
-            index=index,
-        )

@@ -99,9 +99,9 @@ class Ring:
             numbers = windows[..., t] = np.where(real[..., t], before, numbers)
         return windows, real
 
-    def gather(self, name: str, places: np.ndarray) -> np.ndarray:
-        """A column's rows at `places` [...], as [..., *shape]."""
-        return self.columns[name].take(places, axis=0)
+    def gather(self, name: str, places: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """A column's rows at `places` [...], as [..., *shape]; into `out` where that is given."""
+        return self.columns[name].take(places, axis=0, out=out, mode="clip")  # "raise" would copy once more into `out`
 
     def legal(self, steps: int) -> np.ndarray:
         """Places of all rows that hold an action and have `steps` successors: the rule itself, O(rows * steps)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -31,7 +32,8 @@ class Stored(Protocol):
     def add_from(self, source: int, seq: int, step: Step) -> int | None: ...
     def acked(self, source: int) -> int: ...
     def close_source(self, source: int) -> int: ...
-    def sample(self, batch_size: int, batches: int | None = None) -> Batch: ...
+    def draw(self, batch_size: int, batches: int) -> tuple[np.ndarray, np.ndarray]: ...
+    def windows(self, index: np.ndarray, weight: np.ndarray, out: Mapping | None = None) -> Batch: ...
     def update(self, index: np.ndarray, td_error: np.ndarray) -> None: ...
     def refresh(self, index: np.ndarray, state: np.ndarray) -> None: ...
 
@@ -153,18 +155,26 @@ class ReplayService:
             self._asked.append((peer, message))
 
     def _grant(self) -> None:
-        """Batches, as long as there is credit for them."""
+        """Batches, as long as there is credit for them; all that are granted now are drawn at once."""
         over = self.limiter.endless and 0 < self.max_step <= self.replay.transitions
+        granted = []
         while self._asked and not over and self.replay.ready and self.limiter.take():
-            peer, message = self._asked.popleft()
-            batch = batch_arrays(self.replay.sample(self.batch_size, self.limiter.updates_per_call))
+            granted.append(self._asked.popleft())
+        if not granted:
+            return
+        k = self.limiter.updates_per_call
+        index, weight = self.replay.draw(self.batch_size, k * len(granted))
+        for i, (peer, message) in enumerate(granted):
+            drawn = index[i * k : (i + 1) * k], weight[i * k : (i + 1) * k]
             told = {"id": message["id"], "transitions": int(self.replay.transitions)}
             memory = self._memory.get(peer.identity)
             if memory is not None and 0 <= message["slot"] < len(memory.slots):
-                memory.write(message["slot"], batch)
+                self.replay.windows(*drawn, memory.slots[message["slot"]])
                 self.server.say(peer, "batch_written", slot=message["slot"], **told)
             else:
-                self.server.send(peer, self.server.codec.encode("batch", told, batch))
+                self.server.send(
+                    peer, self.server.codec.encode("batch", told, batch_arrays(self.replay.windows(*drawn)))
+                )
 
     def _update(self, peer: Peer, message: Message) -> None:
         error = message.arrays["td_error"]

@@ -34,10 +34,6 @@ class SharedBatches:
                 start += _aligned(arrays[name].nbytes)
             self.slots.append(arrays)
 
-    def write(self, slot: int, arrays) -> None:
-        for name, array in self.slots[slot].items():
-            np.copyto(array, arrays[name])
-
 
 @dataclass(frozen=True)
 class Place:

@@ -144,7 +144,7 @@ def test_no_window_crosses_an_episode_and_the_newest_rows_stay(capacity):
     legal = replay.legal
     if capacity > total:
         assert len(legal) == sum(len(e.rewards) for e in played), "every action of every episode is trained"
-    batch = replay._windows(legal, np.ones(len(legal), np.float32))
+    batch = replay.windows(legal, np.ones(len(legal), np.float32))
     for window, valid in zip(batch.obs["obs"], batch.valid):
         where = [of_episode[o.tobytes()] for o in window]
         number, first, length = where[0]

@@ -133,7 +133,7 @@ def check_windows(replay: Replay, model: Model) -> None:
     if not expected:
         return
     index = np.array(sorted(expected))
-    batch = replay._windows(index, np.ones(len(index), np.float32))
+    batch = replay.windows(index, np.ones(len(index), np.float32))
     b, T = replay.burn_in, replay.steps
     for i, number in enumerate(index):
         before, rows = expected[number]

@@ -222,7 +222,7 @@ def assert_windows_equal(one, other):
     assert (one.total, one.transitions) == (other.total, other.transitions)
     index = one.legal
     np.testing.assert_array_equal(index, other.legal)
-    windows = [replay._windows(index, np.ones(len(index))) for replay in (one, other)]
+    windows = [replay.windows(index, np.ones(len(index))) for replay in (one, other)]
     assert_same(*([*batch.obs.values(), *batch[1:]] for batch in windows))
 
 

@@ -58,7 +58,7 @@ def test_random_streams_give_every_window_once_and_in_order(seed):
             batch, expected = replay.sample(n), naive.take(n)
             assert batch.index.tolist() == expected
             handed += n
-            right = twin._windows(batch.index, np.ones(n, np.float32))._asdict()
+            right = twin.windows(batch.index, np.ones(n, np.float32))._asdict()
             for name, column in batch._asdict().items():
                 for one, other in (
                     [(column, right[name])] if name != "obs" else zip(column.values(), right[name].values())
@@ -86,7 +86,7 @@ def test_a_restored_replay_still_owes_what_it_owed(capacity):
         replay.add(chunk(player.rows(player.tag % 2, what)))
         if player.tag == 10:
             replay.sample(newcomers.count)
-    owed = replay._windows(replay._ring.number(newcomers.legal()), None).obs["x"][:, 0, 0]
+    owed = replay.windows(replay._ring.number(newcomers.legal()), None).obs["x"][:, 0, 0]
     assert len(owed) > 3
     arrays, scalars = replay.state()
     arrays = {name: np.array(x) for name, x in arrays.items()}

@@ -151,7 +151,7 @@ def test_n_step_sums_equal_brute_force(n):
         rows = player.rows(int(rng.integers(4)), rng.choice(["act", "end", "time"], p=[0.8, 0.1, 0.1]))
         replay.add(chunk(rows))
         model.add(rows)
-    batch = replay._windows(replay.legal, np.ones(len(replay.legal), np.float32))
+    batch = replay.windows(replay.legal, np.ones(len(replay.legal), np.float32))
     V = value(batch.obs["x"])
     delta = batch.valid * (batch.reward + gamma * batch.discount * V[:, 1:] - V[:, :-1])
     trace = np.concatenate([np.ones((len(V), 1)), np.cumprod(gamma * batch.discount, axis=1)[:, :-1]], axis=1)

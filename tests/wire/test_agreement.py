@@ -213,7 +213,7 @@ def test_four_batches_under_way_at_once(tmp_path, monkeypatch, way):
                     remote.pump(0.001)
                 for one, other in zip(before, (*batch.obs.values(), *batch[1:])):
                     np.testing.assert_array_equal(one, other)
-                known = served.replay._windows(batch.index, batch.weight)
+                known = served.replay.windows(batch.index, batch.weight)
                 np.testing.assert_array_equal(known.obs["eye"], batch.obs["eye"])
                 remote.update(batch.index, np.ones(batch.index.shape, np.float32))
         assert way in ways
