@@ -1,0 +1,69 @@
+"""How a cell counts as ended, by processes that only say so."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+
+from launchers.cell import Cell, Part
+from launchers.job import DONE, FAILED, RUNNING, Job, Status
+from launchers.share import Share
+
+
+class Told:
+    """A process that ends as it is told."""
+
+    def __init__(self):
+        self.now, self.asked = Status(RUNNING), False
+
+    def status(self) -> Status:
+        return self.now
+
+    def silent(self) -> float:
+        return 0.0
+
+    def outcome(self) -> Status | None:
+        return self.now if self.now.over else None
+
+    def ask_to_end(self) -> None:
+        self.asked = True
+
+    def end(self) -> None: ...
+
+
+@pytest.fixture
+def cell(tmp_path):
+    """A cell and its processes by role."""
+    config = OmegaConf.create({"net": {"number": 1}, "ckpt": None})
+    told = {role: Told() for role in ("replay", "learner", "actor")}
+    job, share = Job(0, tmp_path, config, [], {}), Share(0, 1)
+    return Cell(job, share, [Part(role, job, share, start=lambda *_, t=t: t) for role, t in told.items()]), told
+
+
+def test_after_success_the_others_are_asked_to_end(cell):
+    cell, told = cell
+    told["learner"].now = Status(DONE, result={"objective": 3.0})
+    assert cell.outcome() is None and told["actor"].asked and not told["replay"].asked
+    told["actor"].now = Status(DONE)
+    assert cell.outcome() is None and told["replay"].asked
+    told["replay"].now = Status(DONE)
+    assert cell.outcome().state == DONE and cell.outcome().result == {"objective": 3.0}
+
+
+def test_a_replay_that_fails_as_it_ends_is_a_failure_of_the_cell(cell):
+    cell, told = cell
+    told["learner"].now, told["actor"].now = Status(DONE, result={"objective": 3.0}), Status(DONE)
+    cell.outcome()
+    told["replay"].now = Status(FAILED, error="OSError: disk full", traceback="...")
+    cell.outcome()
+    outcome = cell.outcome()
+    assert outcome.state == FAILED and outcome.error == "replay, as it ended: OSError: disk full"
+    assert outcome.result == {"objective": 3.0} and outcome.traceback == "..."
+
+
+def test_an_actor_that_fails_as_it_ends_is_none(cell):
+    cell, told = cell
+    told["learner"].now, told["actor"].now, told["replay"].now = Status(DONE), Status(FAILED), Status(DONE)
+    for _ in range(3):
+        cell.outcome()
+    assert cell.outcome().state == DONE
