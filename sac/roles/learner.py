@@ -72,7 +72,9 @@ def _build(
     if config.base.noise_increasing_rate > 0:
         agent.check_noise()
     directory, keys = make_directory(config, folder), make_keys(config)
-    told = {"state_size": size, "candidates": agent.candidates}
+    # How many agents a Unity scene has only the scene knows; the evaluation's environment of others may have fewer.
+    agents = env.n_agents if config.base.env_type == "UNITY" else config.base.n_agents
+    told = {"state_size": size, "candidates": agent.candidates, "agents": agents}
     description = describe(config, spec, **told)
     client = Client(
         "replay", codec_of_replay(config, spec, size), description, Me("learner"),

@@ -93,10 +93,13 @@ def describe(config: Config, spec: Spec, **told: Any) -> Description:
     return Description(shared_config(config) | described_spec(spec), told)
 
 
-def make_cell_limiter(config: Config) -> Limiter:
-    """Credit for updates in a cell; only the bucket forgets what is owed for more than `replay.max_lead` steps."""
+def make_cell_limiter(config: Config, n_agents: int) -> Limiter:
+    """Credit for updates in a cell; only the bucket forgets what is owed for more than `replay.max_lead` steps.
+
+    By default one update for each step of all `n_agents` of an environment, as in a single process.
+    """
     r, s = config.replay, config.sac
-    per_step = 1 / config.base.n_agents if s.updates_per_step is None else s.updates_per_step
+    per_step = 1 / n_agents if s.updates_per_step is None else s.updates_per_step
     starts = r.batch_size if r.learning_starts is None else r.learning_starts
     lead = r.max_lead if r.limiter == "bucket" else NO_END
     return (Free if r.limiter == "free" else Limiter)(per_step, starts, s.updates_per_call, lead)
