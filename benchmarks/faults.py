@@ -1,8 +1,9 @@
 """What trouble costs a cell: runs the fault tests and writes the figures that they print.
 
-    python benchmarks/faults.py [--nightly]
+    python benchmarks/faults.py [--repeats 3] [--nightly] [--with figures.jsonl]
 
-Writes faults.csv and faults.md into docs/results. `--nightly` adds the long ones (tests marked so).
+Writes faults.csv and faults.md into docs/results. `--nightly` adds the long ones (tests marked so); `--with` adds what
+such tests have left in the file named by SAC_FIGURES at another time.
 """
 
 from __future__ import annotations
@@ -34,11 +35,17 @@ def run(words: list[str], figures: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--nightly", action="store_true")
+    parser.add_argument("--with", dest="more", type=Path, help="figures of an earlier run of tests")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = Path(folder) / "figures.jsonl"
-        code = run([test for test in TESTS if (ROOT / test).exists()], figures)
+        if options.more is not None:
+            figures.write_text(options.more.read_text())
+        code = 0
+        for _ in range(options.repeats):
+            code = run([test for test in TESTS if (ROOT / test).exists()], figures) or code
         if options.nightly:
             nightly = [test for test in NIGHTLY if (ROOT / test).exists()]
             code = run(["-m", "nightly or not learning", *nightly], figures) or code
