@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +36,18 @@ def run(words: list[str], figures: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=1, help="of all but the long ones")
     parser.add_argument("--nightly", action="store_true")
-    parser.add_argument("--with", dest="more", type=Path, help="figures of an earlier run of tests")
+    parser.add_argument("--with", dest="more", type=Path, help="figures of another run of tests")
     options = parser.parse_args()
+    note = ""
     with tempfile.TemporaryDirectory() as folder:
         figures = Path(folder) / "figures.jsonl"
         if options.more is not None:
             figures.write_text(options.more.read_text())
+            before = sorted({json.loads(line)["fault"] for line in figures.read_text().splitlines()})
+            day = time.strftime("%Y-%m-%d", time.localtime(options.more.stat().st_mtime))
+            note = f"{', '.join(before)}: of another run of these tests, on {day}, perhaps of another commit."
         code = 0
         for _ in range(options.repeats):
             code = run([test for test in TESTS if (ROOT / test).exists()], figures) or code
@@ -63,7 +68,7 @@ def main() -> None:
         "killed, F2 the replay, F3 the learner, F5 the parent; F6 SIGTERM and SIGINT; F7 the replay stands still; F8 a "
         "line is cut between two network namespaces; F9 a flood of malformed messages; F15 actors come and go; F16 an "
         "exception in the learner; F17 random kills for a long time; F18 Ray loses a process, a node.",
-        table, stamp(versions("tensorflow", "pyzmq")),
+        table, note, stamp(versions("tensorflow", "pyzmq")),
     ])  # fmt: skip
     raise SystemExit(code)
 

@@ -57,7 +57,7 @@ class Part:
         """Plans the next start after it was killed or has failed; False when there will be none."""
         lived = time.monotonic() - self._began
         bug = bool(outcome.traceback)
-        mistake = outcome.state == states.FAILED and not bug and not outcome.error.startswith("killed by")
+        mistake = outcome.state == states.FAILED and not bug and not outcome.killed
         if mistake:
             return False
         delay = self.restarts.after_exception(lived) if bug else self.restarts.after_death(lived)
@@ -140,8 +140,8 @@ class Cell:
         if self._ending is not None:
             if part is self._leader and self._result.state == states.INTERRUPTED:
                 self._result = replace(ended, seconds=time.monotonic() - self._began)
-            elif part.role == "replay" and ended.state == states.FAILED and self._result.state != states.FAILED:
-                self._fail(self._result, "replay, as it ended", ended)  # what it remembers may be lost
+            elif part.role == "replay" and ended.state == states.FAILED and not ended.killed:  # a kill costs no row
+                self._fail(self._result, "replay, as it ended", ended)
             return
         if part is self._leader and ended.state in (states.DONE, states.PRUNED):
             self._result = replace(ended, seconds=time.monotonic() - self._began)

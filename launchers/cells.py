@@ -20,6 +20,7 @@ from launchers.table import Table
 from sac.errors import UserError
 from sac.interruption import Interruption
 from sac.run_folder import name_in_multirun
+from sac.validation import check_assignable
 
 ROLE = "role="
 
@@ -61,7 +62,7 @@ class Cells(Processes):
 
     def _start(self, job: Job, mine: Share) -> Cell:
         options = self.options
-        self._check(job.config.base)
+        self.check(job)
         job.config.base.name = job.config.base.name if job.named else name_in_multirun(job.config, job.number)
         job.roles = True
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -69,16 +70,18 @@ class Cells(Processes):
         threads = {"replay": 1, "actor": options.actor_threads, "learner": options.learner_threads or mine.threads}
         return Cell(job, mine, parts_of(job, mine, self._roles, options.actors, threads, options.actor_timeout))
 
-    def _check(self, base: DictConfig) -> None:
+    def check(self, job: Job) -> None:
         """Raises UserError where a job's config and the options contradict one another."""
-        actors, patience = self.options.actors, self.options.actor_timeout
+        base, actors, patience = job.config.base, self.options.actors, self.options.actor_timeout
+        for key in ("env_type", "timeout", "max_actors_each_learner"):
+            check_assignable(f"base.{key}", base[key])
         if actors > base.max_actors_each_learner:
             raise UserError(
                 f"hydra.launcher.actors={actors}: a learner takes base.max_actors_each_learner="
                 f"{base.max_actors_each_learner}"
             )
-        if base.env_type == "UNITY" and patience <= base.timeout:
+        if base.env_type == "UNITY" and patience <= 2 * base.timeout:  # a step, and then a new start of the player
             raise UserError(
-                f"hydra.launcher.actor_timeout={patience:g}: a step of a Unity environment may take base.timeout="
-                f"{base.timeout:g} s, and an actor that waits for it must not be started again: set it higher"
+                f"hydra.launcher.actor_timeout={patience:g}: an actor may wait twice base.timeout={base.timeout:g} s "
+                "for its Unity environment and must not be started again meanwhile: set it higher"
             )

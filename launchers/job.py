@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from sac.run_folder import write_atomically
 
 WAITING, RUNNING, DONE, PRUNED, FAILED, INTERRUPTED = "waiting", "running", "done", "pruned", "failed", "interrupted"
+KILLED = "killed by"  # so the error of a process begins that a signal has ended
 SEEDS = ("seed", "sac.seed", "repeat")  # what runs of one experiment differ in
 
 
@@ -39,6 +40,10 @@ class Status:
     traceback: str = ""  # of a bug; empty for what the user can mend
     note: str = ""  # what it is doing, in a few words
     result: dict[str, Any] = field(default_factory=dict)  # as in result.json
+
+    @property
+    def killed(self) -> bool:
+        return self.error.startswith(KILLED)
 
     @property
     def over(self) -> bool:

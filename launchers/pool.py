@@ -68,7 +68,7 @@ class Worker:
             return None
         status = self.job.status()
         if not status.over:  # it could not say how it ended
-            killed = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            killed = f"{states.KILLED} {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             status.state, status.error = states.INTERRUPTED if self._asked else states.FAILED, killed
         return status
 

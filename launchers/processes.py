@@ -46,6 +46,8 @@ class Processes:
             self.composition.job(first + i, overrides, folder / "jobs", shown[i], group=folder.name)
             for i, overrides in enumerate(batch)
         ]
+        for job in jobs:
+            self.check(job)
         ended: list[tuple[Job, Status]] = []
         try:
             for job, status in self.stream(jobs, len(jobs)):
@@ -57,6 +59,9 @@ class Processes:
         _say_what_to_upload(ended)
         _complain(ended)
         return [_returned(job, status) for job, status in sorted(ended, key=lambda one: one[0].number)]
+
+    def check(self, job: Job) -> None:
+        """Raises UserError for a job that these options do not fit."""
 
     def stream(self, jobs: Iterable[Job], total: int | None = None) -> Iterator[tuple[Job, Status]]:
         """Yields jobs as they end; `jobs` is asked for the next one when a process is free.

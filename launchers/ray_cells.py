@@ -34,11 +34,11 @@ class RayCells(Cells):
     Options = RayOptions
 
     def __init__(self, context: HydraContext, config: DictConfig, options: Mapping[str, Any]):
+        if config.net.directory == "static":
+            raise UserError("net=static: Ray finds a place for each role, and ray_roles tells it to the others")
         super().__init__(context, config, options)
         if find_spec("ray") is None:
             raise UserError("hydra/launcher=ray_roles needs Ray: pip install -e '.[ray]'")
-        if config.net.directory == "static":
-            raise UserError("net=static: Ray finds a place for each role, and ray_roles tells it to the others")
 
     def stream(self, jobs: Iterable[Job], total: int | None = None) -> Iterator[tuple[Job, Status]]:
         """Yields jobs as their cells end; like Processes.stream otherwise. Raises UserError without a cluster."""
@@ -56,7 +56,8 @@ class RayCells(Cells):
     def _start(self, job: Job, share: Share) -> Cell:
         from launchers.ray_cell import RayCell, make_keys  # Ray takes a second
 
-        self._check(job.config.base)
+        self.check(job)
+        job.roles = True
         job.config.base.name = job.config.base.name if job.named else name_in_multirun(job.config, job.number)
         job.folder.mkdir(parents=True, exist_ok=True)
         job.env = {name: value for name, value in os.environ.items() if name.startswith(OURS)} | job.env

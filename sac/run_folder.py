@@ -16,7 +16,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sac.commands import program, run_command
+from sac.commands import run_command
 from sac.config import CELL, Config, all_keys, field_of
 from sac.errors import UserError
 from sac.validation import check_value, unknown_key
@@ -61,6 +61,7 @@ class RunFolder:
         Raises UserError when the name is taken or the disk refuses.
         """
         if self.config.exists():
+            self.check_kind(config, _read(self.config))
             raise UserError(
                 f"the run {self.path} exists already. To resume it: {run_command(config, 'ckpt=latest')} ; "
                 f"to play it: {run_command(config, 'role=play')} ; or choose another base.name"
@@ -74,6 +75,16 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"cannot write the run folder {self.path}: {error.strerror or error}") from error
         self.write_config(config)
+
+    def check_kind(self, config: Config | DictConfig, stored: DictConfig) -> None:
+        """Raises UserError when a single process shall go on with the run of a cell, or a cell with one's."""
+        if config.role == "play" or (stored.role in CELL) == (config.role in CELL):
+            return
+        if stored.role in CELL:
+            of = "a cell: resume it by the command that began it, with hydra/launcher=roles or with role=..."
+        else:
+            of = f"a single process: resume it by {run_command(config, 'ckpt=latest')}, without roles"
+        raise UserError(f"the run {self.path} is of {of}; or choose another base.name")
 
     def role_log(self, name: str) -> Path:
         """The log file of one of several roles."""
@@ -144,12 +155,7 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
     if composed.role != "play" and composed.ckpt is None:
         return composed
     stored = _read(folder.config)
-    if composed.role != "play" and (stored.role in CELL) != (composed.role in CELL):
-        cell = f"a cell: resume it by {program()} -m ... hydra/launcher=roles"
-        alone = "a single process (role=train): resume it without hydra/launcher=roles"
-        raise UserError(
-            f"the run {folder.path} is of {cell if stored.role in CELL else alone}, or choose another base.name"
-        )
+    folder.check_kind(composed, stored)
     return _changed(stored, composed, overrides)
 
 

@@ -73,7 +73,7 @@ def seed_of(*numbers: int) -> int:
 
 
 def _starts(file: Path) -> int:
-    """How often this actor has started, this time included: no life of it shall repeat the one before."""
+    """How often this actor has started with this folder, this time included: no life shall repeat the one before."""
     starts = (int(file.read_text()) if file.exists() else 0) + 1
     write_atomically(file, str(starts))
     return starts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import secrets
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -72,9 +73,9 @@ def _build(
     if config.base.noise_increasing_rate > 0:
         agent.check_noise()
     directory, keys = make_directory(config, folder), make_keys(config)
-    # How many agents a Unity scene has only the scene knows; the evaluation's environment of others may have fewer.
-    agents = env.n_agents if config.base.env_type == "UNITY" else config.base.n_agents
-    told = {"state_size": size, "candidates": agent.candidates, "agents": agents}
+    # A Unity scene may have as many agents as it likes, whatever number it is asked for.
+    own = env.n_agents if env.n_agents != assemble.evaluation_agents(config) else None
+    told = {"state_size": size, "candidates": agent.candidates, "agents_of_the_scene": own}
     description = describe(config, spec, **told)
     client = Client(
         "replay", codec_of_replay(config, spec, size), description, Me("learner"),
@@ -111,7 +112,7 @@ class Serving:
         self.agent, self._variables = agent, agent.acting_variables(judges)
         self._make_agent, self._judges = make_agent, judges
         self._copy = None
-        self._asked = 0  # times that actions were chosen
+        self._asked = secrets.randbits(30)  # counts choices, from another number on in each life
         self._taken: Mapping[str, np.ndarray] | None = None
         self.latest: Mapping[str, np.ndarray] = {}
 

@@ -115,7 +115,7 @@ class Keeper:
         self.folder.mkdir(parents=True, exist_ok=True)
         memory = assemble.make_durable_replay(config, spec, size, self.folder)
         moments = assemble.make_durable_moments(config, spec, memory, self.folder)
-        limiter = make_cell_limiter(config, int(description.told["agents"]))
+        limiter = make_cell_limiter(config, description.told.get("agents_of_the_scene") or config.base.n_agents)
         self.server.codec = codec_of_replay(config, spec, size)
         self.service = ReplayService(
             self.server, memory, limiter, moments, config.replay.batch_size, max_step=config.base.max_step,

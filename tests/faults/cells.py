@@ -51,7 +51,10 @@ class RunningCell(Multirun):
             return 0
 
     def kill(self, role: str, number: int = signal.SIGKILL) -> int:
+        """Raises ProcessLookupError where it is not there just now."""
         pid = self.pid(role)
+        if not pid:  # to a kill that would mean everybody
+            raise ProcessLookupError(role)
         os.kill(pid, number)
         return pid
 

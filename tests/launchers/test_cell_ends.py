@@ -61,6 +61,15 @@ def test_a_replay_that_fails_as_it_ends_is_a_failure_of_the_cell(cell):
     assert outcome.result == {"objective": 3.0} and outcome.traceback == "..."
 
 
+def test_a_replay_that_is_killed_as_it_ends_has_lost_no_row(cell):
+    cell, told = cell
+    told["learner"].now, told["actor"].now = Status(DONE), Status(DONE)
+    cell.outcome()
+    told["replay"].now = Status(FAILED, error="killed by SIGKILL")
+    cell.outcome()
+    assert cell.outcome().state == DONE
+
+
 def test_an_actor_that_fails_as_it_ends_is_none(cell):
     cell, told = cell
     told["learner"].now, told["actor"].now, told["replay"].now = Status(DONE), Status(FAILED), Status(DONE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,9 @@ from sac.learner import Learner
 from sac.moments import Moments
 from sac.types import Sensor, Spec
 from sac.wire import shared_memory
+from sac.wire.codec import Message
+from sac.wire.kinds import batch_arrays
+from sac.wire.replay_service import ReplayService
 from tests.agent.agent_kit import make_agent, weights
 
 SPEC = Spec((Sensor("v", (3,)),), 2, (3,))
@@ -219,3 +223,24 @@ def test_four_batches_under_way_at_once(tmp_path, monkeypatch, way):
         assert way in ways
         assert served.limiter.updates == remote.updates == 2 * (served.replay.transitions - 64)
         remote.client.close()
+
+
+def test_requests_that_are_granted_together_get_what_each_would_get_alone(tmp_path):
+    world = World(batch=6, calls=2)
+    one, other = world.replay(tmp_path / "one"), world.replay()
+    for replay in (one, other):
+        replay.add(random_rows(world.spec, 0, 100, np.random.default_rng(0)))
+    answers = []
+    server = SimpleNamespace(codec=world.codec, send=lambda peer, frames: answers.append(frames))
+    limiter = world.limiter()
+    limiter.earn(100, True)
+    service = ReplayService(server, one, limiter, Moments(SPEC.sensors), world.batch)
+    learner = SimpleNamespace(role="learner", identity=b"x")
+    asked = [Message("sample", {"id": number, "slot": -1}, {}) for number in (4, 9)]
+    service.answer([(learner, message) for message in asked])
+    assert len(answers) == 2
+    for message, frames in zip(asked, answers):
+        got, alone = world.codec.decode([bytes(frame) for frame in frames]), batch_arrays(other.sample(world.batch, 2))
+        assert got["id"] == message["id"]
+        for name, array in alone.items():
+            np.testing.assert_array_equal(array, got.arrays[name], err_msg=name)
