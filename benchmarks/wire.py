@@ -8,10 +8,10 @@
   else: one batch under way (lock-step) or four, as frames or through shared memory; 17 floats or 84x84x3 pictures.
 * weights: milliseconds from one question to the last of 4 actors' answers (every one asks, all in one process).
 
-`bare`: in turn with ours, two frames of as many bytes there and back by pyzmq alone, with nothing behind: no replay, no
-files, nothing drawn, nothing checked. `floor`: the same on the machine on which the roles were designed; its inserts
-were acknowledged without being stored (the ring in files that it tried took 205,000 steps/s by itself). CPU-ms are those
-of client and server together, for one message. Medians. Writes wire.csv and wire.md into docs/results.
+`hollow`: in turn with that, the same code with a replay that stores and draws nothing: what the wire itself takes.
+`floor` was that too, measured on the machine on which the roles were designed, whose ring in files took 205,000 steps/s
+by itself. `bare`: two frames of as many bytes there and back by pyzmq alone, nothing checked. CPU-ms are those of
+client and server together, for one message. Medians. Writes wire.csv and wire.md into docs/results.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -38,13 +38,13 @@ from benchmarks.replay import IMAGE, VECTOR, rows
 from benchmarks.report import RESULTS, ROOT, show, stamp, versions, write_csv, write_markdown
 from sac.moments import Moments
 from sac.replay import DurableReplay, Free, Uniform
-from sac.types import Spec
+from sac.types import Batch, Spec, Step
 from sac.wire import inserting
 from sac.wire.client import Client
 from sac.wire.description import Description
 from sac.wire.directory import Records
 from sac.wire.inserting import Inserter
-from sac.wire.kinds import learner_codec, replay_codec
+from sac.wire.kinds import batch_arrays, learner_codec, replay_codec
 from sac.wire.peer import Me
 from sac.wire.policy_service import PolicyService
 from sac.wire.remote_replay import RemoteReplay
@@ -64,11 +64,45 @@ def codec(name: str):
 # --- the servers, each in a process of its own
 
 
-def serve_replay(folder: Path, name: str) -> None:
+class Hollow:
+    """In place of a replay: forgets what it gets and gives the same batch again and again."""
+
+    ready, transitions = True, 1
+
+    def __init__(self, replay: DurableReplay):
+        self._batch = replay.sample(BATCH, 1)
+        self._arrays = batch_arrays(self._batch)
+        self._acked = 0
+
+    def add_from(self, source: int, seq: int, step: Step) -> int:
+        self._acked = seq
+        return 0
+
+    def acked(self, source: int) -> int:
+        return self._acked
+
+    def close_source(self, source: int) -> int:
+        return 0
+
+    def draw(self, batch_size: int, batches: int) -> tuple[np.ndarray, np.ndarray]:
+        shape = batches, batch_size
+        return np.broadcast_to(self._batch.index, shape), np.broadcast_to(self._batch.weight, shape)
+
+    def windows(self, index: np.ndarray, weight: np.ndarray, out: Mapping | None = None) -> Batch:
+        for name, array in (out or {}).items():
+            np.copyto(array, self._arrays[name])
+        return self._batch
+
+    def update(self, index: np.ndarray, td_error: np.ndarray) -> None: ...
+
+
+def serve_replay(folder: Path, which: str) -> None:
+    name, _, hollow = which.partition(" ")
     spec: Spec = SPECS[name]
     replay = DurableReplay(spec, 0, Uniform(CAPACITY[name]), folder, steps=1)
     for _ in range(8):
         replay.add(rows(spec, 64, 16))
+    replay = Hollow(replay) if hollow else replay
     server = Server("replay", codec(name), Records(folder, "127.0.0.1"), SAME)
     limiter = Free(1.0, 1)
     limiter.steps = 1
@@ -126,10 +160,13 @@ def served(*words: str) -> Iterator[tuple[Records, int]]:
 Measured = Iterator[tuple[Callable[[], None], int]]
 
 
+HOLLOW = " hollow"
+
+
 @contextmanager
-def inserted(chunk: int) -> Measured:
+def inserted(chunk: int, behind: str = "") -> Measured:
     """One call is a chunk."""
-    with served("replay", "vector") as (directory, process):
+    with served("replay", "vector" + behind) as (directory, process):
         line = Client("replay", codec("vector"), SAME, Me("actor"), directory)
         inserter, step = Inserter(line), rows(VECTOR, 1, chunk)
         inserting.ROWS = chunk
@@ -138,9 +175,9 @@ def inserted(chunk: int) -> Measured:
 
 
 @contextmanager
-def sampled(name: str, outstanding: int, shared: bool) -> Measured:
+def sampled(name: str, outstanding: int, shared: bool, behind: str = "") -> Measured:
     """One call is a batch and its errors."""
-    with served("replay", name) as (directory, process):
+    with served("replay", name + behind) as (directory, process):
         line = Client("replay", codec(name), SAME, Me("learner"), directory)
         remote = RemoteReplay(line, BATCH, 1, Moments(), outstanding)
         if not shared:
@@ -208,16 +245,22 @@ def batch_bytes(name: str) -> int:
 ERRORS = 12 * BATCH
 INSERTS = {n: codec("vector").kinds["insert"].bytes(n) for n in (1, 32, 256)}
 WAYS = (("lock-step", 1, False), ("4 under way", 4, False), ("4 under way, shared memory", 4, True))
-# name -> ours, the same bytes alone, and what was measured when the roles were designed
+# name -> ours, with nothing behind, the same bytes alone; and what was measured when the roles were designed
 CASES = {
     **{
-        f"insert, chunk {n}": (partial(inserted, n), partial(bare, size, 20, WINDOW), floor)
+        f"insert, chunk {n}": (
+            (partial(inserted, n), partial(inserted, n, HOLLOW), partial(bare, size, 20, WINDOW)),
+            floor,
+        )
         for (n, size), floor in zip(INSERTS.items(), ("8000", "288000", "1760000"))
     },
     **{
         f"sample {what}, {way}": (
-            partial(sampled, name, under_way, shared),
-            partial(bare, ERRORS, 20 if shared else batch_bytes(name), under_way),
+            (
+                partial(sampled, name, under_way, shared),
+                partial(sampled, name, under_way, shared, HOLLOW),
+                partial(bare, ERRORS, 20 if shared else batch_bytes(name), under_way),
+            ),
             floor,
         )
         for what, name, floors in (
@@ -227,7 +270,7 @@ CASES = {
         for (way, under_way, shared), floor in zip(WAYS, floors)
     },
     **{
-        f"weights, {size} MB": (partial(fetched, size), partial(bare, 20, int(size * 1e6), 1, 4), floor)
+        f"weights, {size} MB": ((partial(fetched, size), None, partial(bare, 20, int(size * 1e6), 1, 4)), floor)
         for size, floor in ((0.3, "1.4"), (6.8, "4.5"))
     },
 }  # fmt: skip
@@ -254,18 +297,25 @@ def measure(make: Callable[[], Measured], seconds: float) -> dict[str, float]:
         return {"rate": calls / took, "cpu_ms": 1e3 * (own + servers) / calls, "others": disturbed}
 
 
-def row(name: str, ours: list[dict[str, float]], alone: list[dict[str, float]]) -> list:
-    rate, cpu, others = (median(run[key] for run in ours) for key in ("rate", "cpu_ms", "others"))
-    bare_rate, bare_cpu = (median(run[key] for run in alone) for key in ("rate", "cpu_ms"))
-    what, unit, one = name.split(",")[0], "batches/s", 1
+def row(name: str, runs: list[list[dict[str, float]]]) -> list:
+    """A line of the table from the runs of ours, hollow and bare."""
+
+    def middle(which: int, key: str) -> float:
+        return median(run[key] for run in runs[which]) if runs[which] else float("nan")
+
+    what, unit, one, rates = name.split(",")[0], "batches/s", 1, [middle(i, "rate") for i in range(3)]
+    ratio = rates[0] / rates[2]
     if what == "insert":
         unit, one = "steps/s", int(name.rsplit(" ", 1)[1])
+        rates = [rate * one for rate in rates]
     elif what == "weights":
-        unit, rate, bare_rate = "ms", 1e3 / rate, 1e3 / bare_rate
-    return [name, unit, rate * one, bare_rate * one, CASES[name][2], rate / bare_rate, cpu, bare_cpu, others]
+        unit, rates = "ms", [1e3 / rate for rate in rates]
+    ours, hollow, bare_rate = rates
+    cpu = [middle(i, "cpu_ms") for i in (0, 2)]
+    return [name, unit, ours, hollow, CASES[name][1], bare_rate, ratio, *cpu, middle(0, "others")]
 
 
-HEADER = ["what", "unit", "ours", "bare", "floor", "ours/bare", "CPU-ms", "bare CPU-ms", "others"]
+HEADER = ["what", "unit", "ours", "hollow", "floor", "bare", "ours/bare", "CPU-ms", "bare CPU-ms", "others"]
 
 
 def main() -> None:
@@ -282,14 +332,15 @@ def main() -> None:
         {"replay": serve_replay, "weights": serve_weights, "bare": serve_bare}[what](Path(folder), which)
         return
     cases = {name: case for name, case in CASES.items() if options.only in name}
-    found: dict[str, tuple[list, list]] = {name: ([], []) for name in cases}
+    found: dict[str, list[list]] = {name: [[], [], []] for name in cases}
     for _ in range(options.repeats):
-        for name, makes in cases.items():
+        for name, (makes, _) in cases.items():
             for make, runs in zip(makes, found[name]):
-                quiet.wait(options.patience)
-                runs.append(measure(make, options.seconds))
-            print(row(name, *found[name]), file=sys.stderr, flush=True)
-    table = [HEADER, *(row(name, *runs) for name, runs in found.items())]
+                if make is not None:
+                    quiet.wait(options.patience)
+                    runs.append(measure(make, options.seconds))
+            print(row(name, found[name]), file=sys.stderr, flush=True)
+    table = [HEADER, *(row(name, runs) for name, runs in found.items())]
     show(table)
     if options.only:
         return
