@@ -46,6 +46,12 @@ GOALS = {  # env -> the least mean over seeds at these steps; None: at the end o
     "mujoco/hopper": {100_000: 900.0, 300_000: 2400.0},
     "mujoco/walker2d": {100_000: 620.0, 300_000: 2370.0},
 }
+CHOSEN = {  # how an env came to its settings, where runs that are shown have had a part in that
+    "mujoco/half_cheetah": "the second setting tried, both on seed 1 (the first: learning_rate 3e-4, init_log_alpha -2.3, "
+    "10,000 random steps, 4,503 at 100,000 steps); the run that chose it is the seed 1 shown",
+    "mujoco/hopper": "learning_rate 3e-4 is the second value tried, both on seed 1 (1e-3 collapsed to 25)",
+    "mujoco/walker2d": "learning_rate as hopper's; nothing else was tried",
+}
 DONE = ("max_step", "max_iter", "solved")
 COMMIT = "commit.txt"  # written into each run's folder: what it was trained with
 SUMMARY = ["env", "goal", "at step", "mean", "spread", "met", "seeds", "each seed", "first met at", "minutes", "commit"]
@@ -211,12 +217,14 @@ def write(found: dict[str, list[Run]], out: Path, overrides: list[str], name: st
     write_csv(out / f"{name}.csv", details)
     changed = f", with {' '.join(overrides)}" if overrides else ""
     prefix = "" if name == "learning" else f"{name}-"
+    chosen = [f"* {env}: {CHOSEN[env]}." for env in found if env in CHOSEN]
+    chosen = ["How the settings were chosen:\n\n" + "\n".join(chosen)] if chosen else []
     curves = [f"![{env}]({picture(env, runs, out, prefix).name})" for env, runs in found.items()]
     write_markdown(out / f"{name}.md", name.replace("-", " ").capitalize(), [
         f"Shipped configurations{changed}; deterministic evaluation (mean of its episodes) at the stated step, mean "
         "and standard deviation over seeds. Minutes are wall time of one run on one thread, evaluations included, "
         "beside other runs on the same machine.",
-        summary, stamp(versions("tensorflow", "keras", "numpy", "gymnasium")), " ".join(curves),
+        summary, *chosen, stamp(versions("tensorflow", "keras", "numpy", "gymnasium")), " ".join(curves),
     ])  # fmt: skip
 
 
