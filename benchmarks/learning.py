@@ -47,8 +47,8 @@ GOALS = {  # env -> the least mean over seeds at these steps; None: at the end o
     "mujoco/walker2d": {100_000: 620.0, 300_000: 2370.0},
 }
 CHOSEN = {  # how an env came to its settings, where runs that are shown have had a part in that
-    "mujoco/half_cheetah": "the second setting tried, both on seed 1 (the first: learning_rate 3e-4, init_log_alpha -2.3, "
-    "10,000 random steps, 4,503 at 100,000 steps); the run that chose it is the seed 1 shown",
+    "mujoco/half_cheetah": "the second setting tried, both on seed 1 (the first: learning_rate 3e-4, init_log_alpha "
+    "-2.3, 10,000 random steps, 4,503 at 100,000 steps); the run that chose it is the seed 1 shown",
     "mujoco/hopper": "learning_rate 3e-4 is the second value tried, both on seed 1 (1e-3 collapsed to 25)",
     "mujoco/walker2d": "learning_rate as hopper's; nothing else was tried",
 }
