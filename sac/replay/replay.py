@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from sac.replay.memory import check_memory
+from sac.replay.random_stream import RandomStream
 from sac.replay.ring import Columns, Ring
 from sac.replay.writer import Writer
 from sac.types import Batch, Spec, Step
 
-RANDOM_STREAM = 1 << 192  # where our random numbers begin: not where another user of (seed, counter) would start
 OBS = "obs/"  # a sensor may have any name, also one of ours
 
 
@@ -77,6 +77,7 @@ class Replay:
         self._ring = self._make_ring()
         self._writer = Writer(steps)
         self._sampler = sampler
+        self._random = RandomStream()
         self._draws = 0  # batches drawn so far: with the seed, all there is to know of the randomness
         self._silent = 0  # rows below this arrival number do not say how probable their actions were
 
@@ -154,7 +155,7 @@ class Replay:
         """
         if not self.ready:
             raise ValueError("the replay has no legal window yet: ask `ready` before sampling")
-        generators = [self._generator(self._draws + i) for i in range(batches)]
+        generators = self._random.generators(self.seed, self._draws, batches)
         self._draws += batches
         places, weight = self._sampler.draw(batch_size, generators)
         return self._ring.number(places), weight
@@ -277,9 +278,6 @@ class Replay:
         obs = {name: self._ring.gather(OBS + name, places) for name in self._sensors}
         rest = {name: self._ring.gather(name, places) for name in self._columns if not name.startswith(OBS)}
         return Step(stream=np.zeros(len(places), np.int64), obs=obs, **rest)
-
-    def _generator(self, draw: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(key=[self.seed % 2**63, draw], counter=RANDOM_STREAM))
 
     def _rows(self, step: Step) -> dict[str, np.ndarray]:
         """A Step as columns, each checked: NumPy would spread a [1] over [k] and cut 0.5 to uint8 0 without a word."""

@@ -101,7 +101,10 @@ class Ring:
 
     def gather(self, name: str, places: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """A column's rows at `places` [...], as [..., *shape]; into `out` where that is given."""
-        return self.columns[name].take(places, axis=0, out=out, mode="clip")  # "raise" would copy once more into `out`
+        column = self.columns[name]
+        if not column.size:  # of width 0, as a mask without discrete actions: five of them would cost as much as obs
+            return np.empty((*places.shape, *column.shape[1:]), column.dtype) if out is None else out
+        return column.take(places, axis=0, out=out, mode="clip")  # "raise" would copy once more into `out`
 
     def legal(self, steps: int) -> np.ndarray:
         """Places of all rows that hold an action and have `steps` successors: the rule itself, O(rows * steps)."""

@@ -43,11 +43,14 @@ class Uniform:
     def _batch(self, batch_size: int, generator: np.random.Generator) -> np.ndarray:
         if 4 * self.count < self._end:  # rejection would be slow
             return generator.choice(self.legal(), batch_size)
-        chosen = np.empty(0, np.int64)
+        chosen = self._some(batch_size, generator)
         while len(chosen) < batch_size:
-            places = generator.integers(0, self._end, batch_size + batch_size // 8 + 8)
-            chosen = np.concatenate([chosen, places[self._legal[places]]])
+            chosen = np.concatenate([chosen, self._some(batch_size, generator)])
         return chosen[:batch_size]
+
+    def _some(self, batch_size: int, generator: np.random.Generator) -> np.ndarray:
+        places = generator.integers(0, self._end, batch_size + batch_size // 8 + 8)
+        return places[self._legal[places]]
 
     def update(self, places: np.ndarray, td_error: np.ndarray) -> None:
         """Nothing to learn from errors."""

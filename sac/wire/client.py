@@ -16,7 +16,7 @@ from sac.errors import UserError
 from sac.wire.codec import VERSION, BadMessage, Codec, Message
 from sac.wire.description import Description
 from sac.wire.directory import Directory
-from sac.wire.frames import send_frames
+from sac.wire.frames import readable, receive_frames, send_frames
 from sac.wire.keys import Keys
 from sac.wire.peer import LOST, PING, Me, counters_of
 from sac.wire.server import LARGEST
@@ -72,15 +72,10 @@ class Client:
             time.sleep(min(timeout, 0.1))
             return []
         messages: list[Message] = []
-        if self._socket.poll(timeout * 1000):
-            while True:
-                try:
-                    frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-                except zmq.Again:
-                    break
-                message = self._take(frames)
-                if message is not None:
-                    messages.append(message)
+        while (frames := receive_frames(self._socket, timeout, copy=False)) is not None:
+            timeout, message = 0.0, self._take(frames)
+            if message is not None:
+                messages.append(message)
         self._watch()
         return messages
 
@@ -176,7 +171,7 @@ class Client:
 
         Raises UserError when the server does not let us in.
         """
-        while self._monitor.poll(0):
+        while readable(self._monitor):
             event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
             if event == BROKEN:
                 self._begin_anew()

@@ -1,4 +1,6 @@
-"""Messages as frames: a magic word, a small msgpack header with a fixed set of keys, one raw buffer for each column.
+"""Messages as frames: a magic word, a small msgpack header with a fixed set of keys, the columns' raw bytes.
+
+Columns that are small together share one frame, since a frame costs more than copying so little; else each has its own.
 
 What a buffer holds (dtype and shape) is never read from a message: both sides know it from the Kind. Nothing is
 pickled. Whatever is not exactly as expected is a BadMessage, which costs its sender the message and nobody anything
@@ -11,15 +13,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import msgpack
 import numpy as np
 
 MAGIC = b"SAC1"
-VERSION = 1
+VERSION = 2
 HEADER = 1024  # bytes of a header at most
 LEAD = 1 << 20  # the longest leading axis
+TOGETHER = 1 << 16  # bytes of columns that share a frame, at most
 INT64 = 1 << 63
 KIND = "kind"
 Columns = Mapping[str, tuple[tuple[int, ...], str]]  # name -> shape of one row, dtype
@@ -44,13 +48,25 @@ class Kind:
 
     @cached_property
     def plan(self) -> list[tuple[str, tuple[int, ...], np.dtype, int]]:
-        """Name, shape and dtype of each column, and the bytes of one row."""
-        found = ((name, shape, np.dtype(dtype)) for name, (shape, dtype) in self.columns.items())
+        """Name, shape and dtype of each column, and the bytes of one row, in the order in which they are sent.
+
+        Wide types come first: so each column is aligned wherever it begins in a shared frame.
+        """
+        found = [(name, shape, np.dtype(dtype)) for name, (shape, dtype) in self.columns.items()]
+        found.sort(key=lambda column: -column[2].itemsize)
         return [(name, shape, dtype, math.prod(shape) * dtype.itemsize) for name, shape, dtype in found]
+
+    @cached_property
+    def _row(self) -> int:
+        return sum(row for _, _, _, row in self.plan)
 
     def bytes(self, *lead: int) -> int:
         """Size of all columns together."""
-        return math.prod(lead) * sum(row for _, _, _, row in self.plan)
+        return math.prod(lead) * self._row
+
+    def together(self, *lead: int) -> bool:
+        """Whether the columns share one frame."""
+        return bool(self.plan) and self.bytes(*lead) <= TOGETHER
 
 
 @dataclass(frozen=True)
@@ -89,6 +105,8 @@ class Codec:
                 raise ValueError(f"{kind}: column {name} has shape {array.shape}, not {lead} + {shape}")
             buffers.append(array.data if array.nbytes else b"")
         header = {KIND: kind, **(values or {}), **dict(zip(known.lead, lead or ()))}
+        if known.together(*lead or ()):
+            buffers = [b"".join(buffers)]
         return [MAGIC, msgpack.packb(header), *buffers]
 
     def say(self, kind: str, text: str, **values: Any) -> list:
@@ -111,8 +129,6 @@ class Codec:
         lead = tuple(header[key] for key in kind.lead)
         if any(type(n) is not int or not 0 <= n <= LEAD for n in lead):
             raise BadMessage(f"{kind.name}: {kind.lead} = {lead}")
-        if len(frames) != 2 + len(kind.columns):
-            raise BadMessage(f"{kind.name}: {len(frames)} frames")
         return Message(kind.name, header, dict(self._arrays(kind, lead, frames[2:])))
 
     @staticmethod
@@ -129,11 +145,19 @@ class Codec:
 
     @staticmethod
     def _arrays(kind: Kind, lead: tuple[int, ...], frames: Sequence[Any]):
-        rows = math.prod(lead)
-        for (name, shape, dtype, row), frame in zip(kind.plan, frames):
-            if len(frame) != rows * row:
+        """Each column as a view of its frame, or of its part of the one that all share."""
+        rows, together, offset = math.prod(lead), kind.together(*lead), 0
+        if len(frames) != (1 if together else len(kind.columns)):
+            raise BadMessage(f"{kind.name}: {len(frames)} frames of columns")
+        if together and len(frames[0]) != kind.bytes(*lead):
+            raise BadMessage(f"{kind.name}: {len(frames[0])} bytes")
+        for (name, shape, dtype, row), frame in zip(kind.plan, repeat(frames[0]) if together else frames):
+            size = rows * row
+            if not together and len(frame) != size:
                 raise BadMessage(f"{kind.name}: {len(frame)} bytes of {name}")
-            array = np.frombuffer(frame, dtype) if len(frame) else np.empty(0, dtype)
+            array = np.frombuffer(frame, dtype, size // dtype.itemsize, offset) if size else np.empty(0, dtype)
             if dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
                 raise BadMessage(f"{kind.name}: {name} is neither true nor false")
+            if together:
+                offset += size
             yield name, array.reshape(lead + shape)

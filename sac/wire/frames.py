@@ -1,9 +1,10 @@
-"""Frames of one message out; pyzmq's own loop adds up flags for each of them, which costs as much as sending."""
+"""Frames of one message out and in; pyzmq's own ways add up flags, build pollers and raise, which costs as much."""
 
 from __future__ import annotations
 
 import zmq
 
+READABLE = int(zmq.POLLIN)
 LAST, MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
@@ -12,3 +13,20 @@ def send_frames(socket: zmq.Socket, frames: list) -> None:
     for frame in frames[:-1]:
         socket.send(frame, MORE, False)
     socket.send(frames[-1], LAST, False)
+
+
+def readable(socket: zmq.Socket, timeout: float = 0.0) -> bool:
+    """Whether a message can be read now, or after at most `timeout` seconds of waiting."""
+    if socket.getsockopt(zmq.EVENTS) & READABLE:
+        return True
+    return timeout > 0 and bool(socket.poll(timeout * 1000))
+
+
+def receive_frames(socket: zmq.Socket, timeout: float, copy: bool) -> list | None:
+    """A whole message, after at most `timeout` seconds of waiting; None when there is none."""
+    if not readable(socket, timeout):
+        return None
+    try:
+        return socket.recv_multipart(zmq.NOBLOCK, copy)
+    except zmq.Again:  # its line was cut in between
+        return None

@@ -14,7 +14,7 @@ from sac.errors import UserError
 from sac.wire.codec import VERSION, BadMessage, Codec, Message
 from sac.wire.description import Description
 from sac.wire.directory import Directory
-from sac.wire.frames import send_frames
+from sac.wire.frames import receive_frames, send_frames
 from sac.wire.keys import Keys, check_bind
 from sac.wire.peer import GONE, Peer, counters_of, new_life
 
@@ -69,15 +69,13 @@ class Server:
     def receive(self, timeout: float) -> list[tuple[Peer, Message]]:
         """What clients ask for, after at most `timeout` seconds of waiting; empty when nobody did."""
         requests: list[tuple[Peer, Message]] = []
-        if self._socket.poll(timeout * 1000):
-            for _ in range(AT_ONCE):
-                try:
-                    identity, *frames = self._socket.recv_multipart(zmq.NOBLOCK)  # small ones: a copy is cheaper
-                except zmq.Again:
-                    break
-                request = self._take(identity, frames)
-                if request is not None:
-                    requests.append(request)
+        for _ in range(AT_ONCE):
+            frames = receive_frames(self._socket, timeout, copy=True)  # small ones: a copy is cheaper
+            if frames is None:
+                break
+            timeout, request = 0.0, self._take(frames[0], frames[1:])
+            if request is not None:
+                requests.append(request)
         self._forget_silent()
         return requests
 

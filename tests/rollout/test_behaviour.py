@@ -7,7 +7,6 @@ import pytest
 
 from sac.behaviour import NOISE_BLOCK, ColoredNoise, Exploring, Greedy, WhiteNoise
 from sac.replay import Replay, Uniform
-from sac.replay.replay import RANDOM_STREAM as REPLAY_STREAM
 from sac.types import Sensor, Spec
 from tests.rollout.players import Linear
 
@@ -81,10 +80,9 @@ def test_gumbel_noise_is_standard():
 def test_exploration_and_replay_of_one_seed_draw_different_numbers():
     replay = Replay(SPEC, 0, Uniform(8), steps=1, seed=3)
     noise = WhiteNoise(SPEC, 3)
-    assert REPLAY_STREAM
     for counter in range(3):
         mine = [noise._generator(counter, part).integers(0, 2**32, 4).tolist() for part in (1, 2)]
-        theirs = [replay._generator(draw).integers(0, 2**32, 4).tolist() for draw in range(3)]
+        theirs = [generator.integers(0, 2**32, 4).tolist() for generator in replay._random.generators(3, 0, 3)]
         assert not [x for x in mine if x in theirs]
 
 

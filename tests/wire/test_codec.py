@@ -8,7 +8,8 @@ from malformed import WRONG, header_with
 from wire_kit import SPEC, World, random_rows
 
 from sac.types import Batch, Sensor, Spec, Step
-from sac.wire.codec import BadMessage, Codec, Kind
+from sac.wire import codec as wire_codec
+from sac.wire.codec import TOGETHER, BadMessage, Codec, Kind
 from sac.wire.kinds import (
     as_batch,
     as_step,
@@ -20,6 +21,13 @@ from sac.wire.kinds import (
 )
 
 SEEDS = range(25)
+
+
+@pytest.fixture(autouse=True, params=[TOGETHER, -1], ids=["one frame", "a frame each"])
+def columns_share_a_frame(request, monkeypatch):
+    monkeypatch.setattr(wire_codec, "TOGETHER", request.param)
+
+
 DTYPES = ("float32", "float64", "uint8", "int64", "bool")
 
 
@@ -73,7 +81,7 @@ def test_every_kind_comes_back_as_it_was_sent(seed):
             assert {key: got[key] for key in values} == values
             assert sum(memoryview(frame).nbytes for frame in frames[2:]) == kind.bytes(*(got[n] for n in kind.lead))
             for name, array in arrays.items():
-                assert got.arrays[name].dtype == array.dtype
+                assert got.arrays[name].dtype == array.dtype and got.arrays[name].flags.aligned
                 np.testing.assert_array_equal(got.arrays[name], array, strict=True)
 
 
@@ -96,6 +104,16 @@ def test_steps_and_batches_keep_their_fields():
     )
     for name in Batch._fields[1:]:
         np.testing.assert_array_equal(getattr(got, name), getattr(batch, name), strict=True)
+
+
+def test_columns_share_a_frame_up_to_a_size():
+    codec = Codec([Kind("k", {}, ("n",), {"a": ((), "uint8"), "b": ((), "uint8")})])
+    most = wire_codec.TOGETHER // 2
+    for n in (0, 1, max(0, most), most + 1):
+        arrays = {"a": np.zeros(n, np.uint8), "b": np.ones(n, np.uint8)}
+        frames = [bytes(frame) for frame in codec.encode("k", None, arrays)]
+        assert len(frames) == (3 if n <= most else 4)
+        np.testing.assert_array_equal(codec.decode(frames).arrays["b"], arrays["b"])
 
 
 def test_text_is_what_was_said():
@@ -157,7 +175,7 @@ def test_columns_of_another_size_are_bad(seed):
     rng = np.random.default_rng(seed)
     for codec in random_codecs(rng):
         for kind in codec.kinds.values():
-            for i in range(len(kind.columns)):
+            for i in range(len(on_the_wire(codec, kind, rng)) - 2):
                 frames = on_the_wire(codec, kind, rng)
                 for wrong in (frames[2 + i] + b"\0", frames[2 + i][:-1] if frames[2 + i] else b"\0\0"):
                     with pytest.raises(BadMessage):

@@ -15,6 +15,7 @@ from sac.types import Sensor
 from sac.wire import client as client_module
 from sac.wire import server as server_module
 from sac.wire.client import Client
+from sac.wire.codec import VERSION
 from sac.wire.description import Description, spec_of
 from sac.wire.directory import Fixed, Records
 from sac.wire.keys import Keys, check_bind
@@ -68,7 +69,7 @@ def test_who_differs_is_refused_with_what_differs(tmp_path, world, words):
 def test_an_old_version_is_refused(tmp_path, monkeypatch):
     with Served(WORLD, tmp_path) as served:
         monkeypatch.setattr(client_module, "VERSION", 0)
-        assert "protocol version 0, the replay speaks version 1" in refusal(client(served.directory))
+        assert f"protocol version 0, the replay speaks version {VERSION}" in refusal(client(served.directory))
         assert "is no life" in refusal(client(served.directory, life=0))
 
 
