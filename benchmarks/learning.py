@@ -7,7 +7,7 @@ Each run is one process with one thread, in a folder of its own below `--models`
 an interrupted one goes on. Reported is the deterministic evaluation (mean of its episodes) at the goal's step: the
 first one at or after it, or the last one of a run that ended earlier (marked when it was not by success). Writes
 learning.csv, learning.md (or of another `--name`) and one curve for each environment (mean and min-max band over
-seeds) into docs/results.
+seeds) into docs/results. What an earlier table of this name says of other environments stays.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Container
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -50,14 +51,12 @@ CHOSEN = {  # how an env came to its settings, where runs that are shown have ha
     "mujoco/half_cheetah": "the second setting tried, both on seed 1 (the first: learning_rate 3e-4, init_log_alpha "
     "-2.3, 10,000 random steps, 4,503 at 100,000 steps); the run that chose it is the seed 1 shown",
     "mujoco/hopper": "learning_rate 3e-4 is the second value tried, both on seed 1 (1e-3 collapsed to 25)",
-    "mujoco/walker2d": "learning_rate as hopper's; nothing else was tried",
+    "mujoco/walker2d": "the second setting tried: with n_step 1 seeds 1 2 3 had 394 236 512 (at 1c363c9); n_step 3 was tried "
+    "on seed 11, which is not shown, up to 40,000 steps (563, where n_step 1 had 255)",
 }
 DONE = ("max_step", "max_iter", "solved")
 COMMIT = "commit.txt"  # written into each run's folder: what it was trained with
 SUMMARY = ["env", "goal", "at step", "mean", "spread", "met", "seeds", "each seed", "first met at", "minutes", "commit"]
-DETAILS = [
-    "env", "goal", "goal_step", "seed", "env_step", "eval_return", "first_met_at", "minutes", "reason", "commit",
-]  # fmt: skip
 running: set[subprocess.Popen] = set()
 
 
@@ -81,6 +80,29 @@ class Run:
         """Step of the first evaluation at or above `goal`."""
         good = self.curve[self.curve[:, 1] >= goal]
         return int(good[0, 0]) if len(good) else None
+
+
+@dataclass
+class Outcome:
+    """What one run came to by a goal's step; a line of the CSV."""
+
+    env: str
+    goal: float | None
+    goal_step: int | None
+    seed: int
+    env_step: int
+    eval_return: float
+    first_met_at: int | None
+    minutes: float
+    reason: str
+    commit: str
+
+    @classmethod
+    def of(cls, row: dict[str, str]) -> Outcome:
+        """From a line of the CSV."""
+        number = {"goal": float, "eval_return": float, "minutes": float}
+        number |= dict.fromkeys(("goal_step", "seed", "env_step", "first_met_at"), int)
+        return cls(**{key: (number[key](x) if x else None) if key in number else x for key, x in row.items()})
 
 
 def run_name(env: str, seed: int) -> str:
@@ -161,32 +183,51 @@ def collect(models: Path, envs: list[str], seeds: list[int] | None) -> dict[str,
     return found
 
 
-def tables(found: dict[str, list[Run]]) -> tuple[list[list], list[list]]:
-    """Summary (a row for each goal) and details (a row for each goal and seed)."""
-    summary, details = [SUMMARY], [DETAILS]
+def outcomes(found: dict[str, list[Run]]) -> list[Outcome]:
+    """One for each goal and seed."""
+    told = []
     for env, runs in found.items():
         for step, goal in GOALS.get(env, {None: None}).items():
-            values = [run.at(step)[1] for run in runs]
-            short = [run.at(step)[0] for run in runs if run.reason != "solved" and run.at(step)[0] < (step or 0)]
-            first = [run.reached(goal) if goal is not None else None for run in runs]
-            met = "" if goal is None else "yes" if np.mean(values) >= goal else "no"
-            when = f"{step:,}" if step else "end"
-            if short:
-                met, when = met and "unfinished", f"{when} (only {min(short):,})"
-            summary.append([
-                env, goal, when, float(np.mean(values)), float(np.std(values)), met,
-                " ".join(str(run.seed) for run in runs), " ".join(f"{v:.4g}" for v in values),
-                " ".join(f"{x:,}" if x else "-" for x in first), float(np.nanmean([run.minutes for run in runs])),
-                " ".join(sorted({run.commit for run in runs})),
-            ])  # fmt: skip
-            details += [
-                [env, goal, step, run.seed, *run.at(step), x, run.minutes, run.reason, run.commit]
-                for run, x in zip(runs, first)
-            ]
-    return summary, details
+            for run in runs:
+                first = run.reached(goal) if goal is not None else None
+                told.append(
+                    Outcome(env, goal, step, run.seed, *run.at(step), first, run.minutes, run.reason, run.commit)
+                )
+    return told
 
 
-def picture(env: str, runs: list[Run], folder: Path, prefix: str = "") -> Path:
+def earlier(path: Path, envs: Container[str]) -> list[Outcome]:
+    """What an earlier table says of other envs than `envs`: their runs may lie on another machine, or be gone."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [Outcome.of(row) for row in csv.DictReader(file) if row["env"] not in envs]
+
+
+def summary(told: list[Outcome]) -> list[list]:
+    """A row for each goal."""
+    table = [SUMMARY]
+    for env, step in dict.fromkeys((x.env, x.goal_step) for x in told):
+        seeds = [x for x in told if (x.env, x.goal_step) == (env, step)]
+        goal, values = seeds[0].goal, [x.eval_return for x in seeds]
+        met = "" if goal is None else "yes" if np.mean(values) >= goal else "no"
+        when = f"{step:,}" if step else "end"
+        if short := [x.env_step for x in seeds if x.reason != "solved" and x.env_step < (step or 0)]:
+            met, when = met and "unfinished", f"{when} (only {min(short):,})"
+        table.append([
+            env, goal, when, float(np.mean(values)), float(np.std(values)), met,
+            " ".join(str(x.seed) for x in seeds), " ".join(f"{v:.4g}" for v in values),
+            " ".join(f"{x.first_met_at:,}" if x.first_met_at else "-" for x in seeds),
+            float(np.nanmean([x.minutes for x in seeds])), " ".join(sorted({x.commit for x in seeds})),
+        ])  # fmt: skip
+    return table
+
+
+def picture_name(env: str, prefix: str) -> str:
+    return f"{prefix}{env.removeprefix('gym/').replace('/', '-')}.png"
+
+
+def picture(env: str, runs: list[Run], folder: Path, prefix: str = "") -> None:
     """Evaluation return against steps: mean over seeds, and a band from the worst to the best seed."""
     import matplotlib
 
@@ -204,27 +245,30 @@ def picture(env: str, runs: list[Run], folder: Path, prefix: str = "") -> Path:
     axes.set(title=env, xlabel="environment steps (all agents)", ylabel="evaluation return", xlim=(0, None))
     axes.legend(loc="lower right", fontsize=8)
     axes.grid(alpha=0.3)
-    path = folder / f"{prefix}{env.removeprefix('gym/').replace('/', '-')}.png"
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    figure.savefig(folder / picture_name(env, prefix), dpi=120)
     pyplot.close(figure)
-    return path
 
 
 def write(found: dict[str, list[Run]], out: Path, overrides: list[str], name: str) -> None:
-    summary, details = tables(found)
-    show(summary)
-    write_csv(out / f"{name}.csv", details)
+    order = {env: i for i, env in enumerate(GOALS)}
+    told = outcomes(found) + earlier(out / f"{name}.csv", found)
+    told.sort(key=lambda x: order.get(x.env, len(order)))
+    table, envs = summary(told), list(dict.fromkeys(x.env for x in told))
+    show(table)
+    write_csv(out / f"{name}.csv", [[field.name for field in fields(Outcome)], *map(astuple, told)])
     changed = f", with {' '.join(overrides)}" if overrides else ""
     prefix = "" if name == "learning" else f"{name}-"
-    chosen = [f"* {env}: {CHOSEN[env]}." for env in found if env in CHOSEN]
+    chosen = [f"* {env}: {CHOSEN[env]}." for env in envs if env in CHOSEN]
     chosen = ["How the settings were chosen:\n\n" + "\n".join(chosen)] if chosen else []
-    curves = [f"![{env}]({picture(env, runs, out, prefix).name})" for env, runs in found.items()]
+    for env, runs in found.items():
+        picture(env, runs, out, prefix)
+    curves = [f"![{env}]({picture_name(env, prefix)})" for env in envs]
     write_markdown(out / f"{name}.md", name.replace("-", " ").capitalize(), [
         f"Shipped configurations{changed}; deterministic evaluation (mean of its episodes) at the stated step, mean "
         "and standard deviation over seeds. Minutes are wall time of one run on one thread, evaluations included, "
         "beside other runs on the same machine.",
-        summary, *chosen, stamp(versions("tensorflow", "keras", "numpy", "gymnasium")), " ".join(curves),
+        table, *chosen, stamp(versions("tensorflow", "keras", "numpy", "gymnasium")), " ".join(curves),
     ])  # fmt: skip
 
 
