@@ -55,7 +55,7 @@ class Acting:
             raw = tf.where(widens, wide.raw_from_noise(noise.normal), pi.raw_from_noise(noise.normal))
             raw = tf.where(greedy, pi.raw_mode(noise.normal), raw)
             action = tf.tanh(raw)
-            q = tf.stack([critic(z, action) for critic in self.nets.critics])  # dead code where the policy decides
+            q = self.nets.q(z, action)  # dead code where the policy decides
         pi, uniform = self.choice.decide(pi, q, len(self.nets.critics), seed), pi.uniform()
         explore = noise.explore < epsilon
         drawn = tf.where(explore[:, None, None], uniform.choices(noise.gumbel), pi.choices(noise.gumbel))

@@ -13,24 +13,23 @@ import numpy as np
 from sac.acting import Acting
 from sac.appraisal import Appraisal
 from sac.backend import Compiled, ForAnyNumber, keras, tf
+from sac.draws import FOR_NOISE, FOR_POLICY, FOR_POLICY_CHOICE, Draws
 from sac.errors import UserError
-from sac.extras.extra import Extras, Window
+from sac.extras.extra import Extras
+from sac.features import Features, Seen
 from sac.hyper import Hyper
 from sac.nets import noisy, saving
-from sac.nets.action_distribution import one_hot
 from sac.nets.contract import Networks
-from sac.nets.recurrent import warmed_up
-from sac.ops import losses, returns, soft_value
+from sac.ops import losses, soft_value
 from sac.ops.discrete_choice import ByPolicy
 from sac.ops.gradient_gate import gradients
 from sac.ops.loops import repeated
 from sac.ops.value_scale import Plain
 from sac.optimizers import adam
+from sac.targets import Targets
+from sac.temperatures import Temperatures
 from sac.types import Batch
 
-LOG_ALPHA_MIN, LOG_ALPHA_MAX = -10.0, 2.0
-FOR_TARGET, FOR_POLICY, FOR_NOISE, FOR_EXTRAS, FOR_CHOICE = 1, 2, 3, 4, 5  # streams of randomness
-KINDS = ("continuous", "discrete")
 SHOWN = 4  # windows of which pictures are made
 SATURATED = 0.99  # |action| above it counts as saturated
 
@@ -40,26 +39,6 @@ class Learnt(NamedTuple):
 
     td_error: np.ndarray  # [K, B]: what the |TD errors| of a window come to
     state: np.ndarray  # [K, B, S]: today's recurrent state of the first trained row
-
-
-class Seen(NamedTuple):
-    """Windows from their first trained row on, and what the networks make of them."""
-
-    batch: Batch
-    valid: tf.Tensor  # [B, m]: which of the trained rows hold an action
-    taken: tf.Tensor  # [B, T, C]: choices as critic columns
-    action: tf.Tensor  # [B, T, A], squashed
-    window: Window  # as extras see them; holds the features
-    state: tf.Tensor  # [B, S] of the first row
-    q: tf.Tensor  # [E, B, m] of what was done
-
-
-class Temperatures(keras.layers.Layer):
-    """log alpha of the continuous and of the discrete entropy, as one weight [2]."""
-
-    def __init__(self, initial: float):
-        super().__init__(name="temperatures")
-        self.log_alpha = self.add_weight(shape=(2,), initializer=keras.initializers.Constant(initial), name="log_alpha")
 
 
 class Agent:
@@ -76,10 +55,11 @@ class Agent:
         self.act = Acting(networks, choice, self.extras, hyper.jit)
         self.appraise = Appraisal(networks, scale)
         self.candidates = self.extras.candidates  # actions of which one is chosen at each step
-        self.temperatures = Temperatures(hyper.init_log_alpha)
+        self.temperatures = Temperatures(self.spec, hyper, choice.trained)
         self.updates = keras.Variable(0, dtype="int32", trainable=False, name="updates")
-        sizes = self.spec.continuous, self.spec.choices * choice.trained
-        self._kinds = [i for i, size in enumerate(sizes) if size]  # that have an entropy
+        self.draws = Draws(seed, self.updates, self.spec.continuous, hyper.ensemble_q_sample)
+        self.features = Features(networks, hyper, self.draws)
+        self.targets = Targets(networks, hyper, choice, scale, self.temperatures, self.draws)
         self.trained = {
             "critic": (adam(hyper), networks.critic_weights),
             "policy": (adam(hyper), networks.policy.trainable_weights),
@@ -95,8 +75,7 @@ class Agent:
 
     def _metric_names(self) -> list[str]:
         names = ["critic/loss", "critic/q", "critic/target", "critic/td_error", "policy/loss"]
-        for kind in (KINDS[i] for i in self._kinds):
-            names += [f"policy/entropy_{kind}", f"alpha/{kind}", f"alpha/{kind}_at_bound"]
+        names += self.temperatures.metric_names
         names += ["policy/saturated"] * (self.spec.continuous > 0)
         names += ["normalizer/clipped"] * bool(self.nets.normalizer.names)
         names += ["policy/ratio"] * (self.hyper.steps > 1) + ["recurrent/delta_q"] * (self.state_size > 0)
@@ -142,7 +121,7 @@ class Agent:
     def _update_one(self, batch: Batch):
         """One step of critics, policy, temperatures and targets; the order of SAC's algorithm box."""
         self.updates.assign_add(1)
-        with noisy.drawn(self._seed(FOR_NOISE)):
+        with noisy.drawn(self.draws.seed(FOR_NOISE)):
             return self._step(batch)
 
     def td_error(self, batch: Batch) -> np.ndarray:
@@ -155,34 +134,34 @@ class Agent:
         return self._compiled_td_error((batch._replace(index=()),))
 
     def _td_error(self, whole: Batch):
-        with noisy.drawn(self._seed(FOR_NOISE)):
-            whole = whole._replace(obs=self.nets.observe(whole.obs))
-            seen = self._see(whole)
+        with noisy.drawn(self.draws.seed(FOR_NOISE)):
+            seen = self.features.see(whole._replace(obs=self.nets.observe(whole.obs)))
+            q = self.features.q(seen)
             _, target, _ = self._rewarded_targets(seen)
-        return losses.window_error(losses.td_error(seen.q, target), seen.valid)
+        return losses.window_error(losses.td_error(q, target), seen.valid)
 
     def _step(self, whole: Batch):
-        h, m = self.hyper, self.hyper.sequence_length
+        m = self.hyper.sequence_length
         whole = whole._replace(obs=self.nets.observe(whole.obs))
         with tf.GradientTape(persistent=True) as tape:
-            seen = self._see(whole)
-            batch, valid, taken, action, window, state, q = seen
-            z, z_target = window.z, window.z_target
-            extra_losses = self.extras.losses(window)
+            seen = self.features.see(whole)
+            batch, valid, q = seen.batch, seen.valid, self.features.q(seen)
+            extra_losses = self.extras.losses(seen.window)
             with tape.stop_recording():
                 bonuses, target, ratio = self._rewarded_targets(seen)
-                slow_q = self._q(self.nets.target_critics, z_target[:, :m], action[:, :m])
-                clip_centre = soft_value.chosen_q(slow_q, taken[:, :m])  # dead code to XLA unless clip_epsilon > 0
-            clip = h.clip_epsilon if self.spec.continuous else -1.0  # a purely discrete critic is never clipped
+                clip_centre = self.features.target_q(seen)  # dead code to XLA unless clip_epsilon > 0
+            clip = (
+                self.hyper.clip_epsilon if self.spec.continuous else -1.0
+            )  # a purely discrete critic is never clipped
             critic_loss = losses.critic(q, target, clip_centre, batch.weight, valid, clip)
-        delta_q = self._delta_q(batch, z, action, taken, valid)
+        delta_q = self.features.delta_q(seen)
+        mask = batch.mask[:, :m]
         self._train_critics(tape, critic_loss, extra_losses)
-        policy_loss, entropies, saturated = self._improve_policy(z[:, :m], z_target[:, :m], batch.mask[:, :m], valid)
-        self._adjust_temperatures(entropies, batch.mask[:, :m], valid)
+        policy_loss, entropies, saturated = self._improve_policy(seen.z[:, :m], seen.z_target[:, :m], mask, valid)
+        self.temperatures.adjust(self.trained["temperature"][0], entropies, mask, valid)
         self._move_targets()
 
         td_error = losses.td_error(q, target)
-        log_alpha = self.temperatures.log_alpha
         metrics = {
             "critic/loss": critic_loss,
             "critic/q": losses.masked_mean(tf.reduce_mean(q, 0), valid),
@@ -193,132 +172,27 @@ class Agent:
             "policy/ratio": ratio,
             "normalizer/clipped": self.nets.normalizer.clipped(whole.obs),
             "recurrent/delta_q": delta_q,
+            **self.temperatures.metrics(entropies, valid),
         }
-        for i, kind in enumerate(KINDS):
-            metrics[f"policy/entropy_{kind}"] = losses.masked_mean(entropies[i], valid)
-            metrics[f"alpha/{kind}"] = tf.exp(log_alpha[i])
-            bound = tf.logical_or(log_alpha[i] <= LOG_ALPHA_MIN, log_alpha[i] >= LOG_ALPHA_MAX)
-            metrics[f"alpha/{kind}_at_bound"] = tf.cast(bound, tf.float32)
         for part, named, bonus in zip(self.extras.parts, extra_losses, bonuses):
             metrics |= {f"{part.name}/{name}": value for name, value in named.items()}
             metrics[f"{part.name}/bonus"] = losses.masked_mean(bonus, batch.valid)
-        return metrics, losses.window_error(td_error, valid), state
+        return metrics, losses.window_error(td_error, valid), seen.state
 
-    # --- states to features
-
-    def _see(self, whole: Batch) -> Seen:
-        """The windows' trained part through the networks; observations are already as networks see them."""
-        m = self.hyper.sequence_length
-        batch = self._after_burn_in(whole)
-        taken, action = one_hot(batch.discrete, self.spec), tf.tanh(batch.continuous)
-        z_target, _ = self._encode(self.nets.target_rep, whole)
-        z, state = self._encode(self.nets.rep, whole)
-        q = soft_value.chosen_q(self._q(self.nets.critics, z[:, :m], action[:, :m]), taken[:, :m])
-        window = self._window(batch, z, z_target, action, taken)
-        return Seen(batch, batch.valid[:, :m], taken, action, window, state, q)
-
-    def _after_burn_in(self, whole: Batch) -> Batch:
-        """The window from its first trained row on."""
-        b = self.hyper.burn_in_step
-        late = {"obs": {name: x[:, b:] for name, x in whole.obs.items()}}
-        for name in ("mask", "previous", "continuous", "discrete", "log_prob", "reward", "discount", "valid"):
-            late[name] = getattr(whole, name)[:, b:]
-        return whole._replace(**late)
-
-    def _encode(self, rep, whole: Batch):
-        """Features of all T + 1 states [B, T + 1, F], and the recurrent state of the first one [B, S]."""
-        b, late = self.hyper.burn_in_step, self._after_burn_in(whole)
-        early = {name: x[:, :b] for name, x in whole.obs.items()}
-        state = warmed_up(rep, early, whole.previous[:, :b], whole.state, whole.valid[:, :b], self.spec.has_images)
-        if not self.hyper.burn_in_gradient:
-            state = tf.stop_gradient(state)
-        return rep(late.obs, late.previous, state)[0], state
-
-    def _window(self, batch: Batch, z, z_target, action, taken) -> Window:
-        action = tf.concat([action, taken[..., : self.spec.choices]], axis=-1)
-        return Window(batch.obs, z, z_target, action, batch.reward, batch.valid, self._seed(FOR_EXTRAS))
-
-    def _delta_q(self, batch: Batch, z, action, taken, valid):
-        """How far values from the stored state are from those of today's: |dQ| / |Q|, R2D2 section 3."""
-        if not self.state_size:
-            return 0.0
-        first = {name: x[:, 0] for name, x in batch.obs.items()}
-        stale, _ = self.nets.rep(first, batch.previous[:, 0], batch.stored)
-        old, new = (
-            soft_value.chosen_q(self._q(self.nets.critics, x, action[:, 0]), taken[:, 0]) for x in (stale, z[:, 0])
-        )
-        change, size = (losses.masked_mean(tf.reduce_mean(tf.abs(x), 0), valid[:, 0]) for x in (new - old, new))
-        return tf.math.divide_no_nan(change, size)
+    def _rewarded_targets(self, seen: Seen):
+        """The extras' rewards [B, T] each, the targets of Q with them [B, m] and the mean ratio."""
+        batch, bonuses = seen.batch, self.extras.bonuses(seen.window)
+        batch = batch._replace(reward=sum((b * batch.valid for b in bonuses), batch.reward))
+        return bonuses, *self.targets(batch, seen.z, seen.z_target, seen.action, seen.taken)
 
     def pictures(self, batches: Batch) -> dict[str, np.ndarray]:
         """What the extras show of the first windows of [K, B, ...]: {name: picture [H, W, channels] uint8}."""
         if not self.extras.parts:
             return {}
         whole = tf.nest.map_structure(lambda x: tf.convert_to_tensor(x[0, :SHOWN]), batches._replace(index=()))
-        whole = whole._replace(obs=self.nets.observe(whole.obs))
-        batch, (z, _) = self._after_burn_in(whole), self._encode(self.nets.rep, whole)
-        window = self._window(batch, z, z, tf.tanh(batch.continuous), one_hot(batch.discrete, self.spec))
-        shown = {name: np.concatenate(list(x), axis=1) for name, x in self.extras.pictures(window).items()}
+        seen = self.features.see(whole._replace(obs=self.nets.observe(whole.obs)))
+        shown = {name: np.concatenate(list(x), axis=1) for name, x in self.extras.pictures(seen.window).items()}
         return {name: np.uint8(np.clip(x, 0, 1) * 255) for name, x in shown.items()}
-
-    # --- targets
-
-    def _rewarded_targets(self, seen: Seen):
-        """The extras' rewards [B, T] each, the targets of Q with them [B, m] and the mean ratio."""
-        batch, bonuses = seen.batch, self.extras.bonuses(seen.window)
-        batch = batch._replace(reward=sum((b * batch.valid for b in bonuses), batch.reward))
-        return bonuses, *self._targets(batch, seen.window.z, seen.window.z_target, seen.action, seen.taken)
-
-    def _targets(self, batch: Batch, z, z_target, action, taken):
-        """Targets of Q [B, m] and the mean clipped ratio pi / mu. Values belong to the states 1 ... T."""
-        h = self.hyper
-        pi = self.nets.policy(z[:, 1:]).masked(batch.mask[:, 1:])
-        raw, log_pi_c = self._fresh_action(pi, batch.reward.shape, FOR_TARGET)
-        q = self._q(self.nets.target_critics, z_target[:, 1:], tf.tanh(raw))
-        chosen = self.choice.decide(pi, q, h.ensemble_q_sample, self._seed(FOR_CHOICE))
-        probs, entropy_d = chosen.column_probs(raw), chosen.discrete_entropy(raw)
-        alpha_c, alpha_d = self._alphas()
-        bonus = soft_value.entropy_bonus(log_pi_c, entropy_d, alpha_c, alpha_d)
-        q = self.scale.unsquash(self._subset(q, FOR_TARGET))
-        value = soft_value.expected_q(q, probs, len(self.spec.branches)) + bonus
-
-        # What was done in the states 1 ... T - 1; the last state's action is not in the window: its row is cut off.
-        done_c, done_d = (tf.pad(x[:, 1:], [[0, 0], [0, 1], [0, 0]]) for x in (batch.continuous, taken))
-        log_c, log_d = pi.continuous_log_prob(done_c)[:, :-1], self.choice.log_prob(pi, done_d)[:, :-1]
-        log_ratio = log_c + log_d - self.choice.behaviour_log_prob(batch.log_prob[:, 1:])
-        ratio = losses.masked_mean(returns.clipped_ratio(log_ratio, 1.0), batch.valid[:, 1:])
-        soft_reward = -alpha_c * log_c - alpha_d * log_d
-        if not h.use_n_step_is:
-            log_ratio, soft_reward = tf.zeros_like(log_ratio), bonus[:, :-1]
-        window = {
-            "reward": batch.reward, "discount": batch.discount, "valid": batch.valid, "value": value,
-            "log_ratio": log_ratio, "n": h.n_step, "gamma": h.gamma, "lam": h.v_lambda, "c_cap": h.v_c,
-        }  # fmt: skip
-        if h.trace == "retrace":
-            stored = self._q(self.nets.target_critics, z_target[:, 1:-1], action[:, 1:])
-            stored = self.scale.unsquash(self._subset(stored, FOR_TARGET))
-            stored_q = tf.reduce_min(soft_value.chosen_q(stored, taken[:, 1:]), axis=0)
-            target = returns.retrace(stored_q=stored_q, **window)
-        else:
-            target = returns.vtrace(soft_reward=soft_reward, rho_cap=h.v_rho, **window)
-        return self.scale.squash(target), ratio
-
-    def _fresh_action(self, pi, lead, stream: int):
-        """A reparameterised continuous action of the current policy, raw [*lead, A], and its log-probability."""
-        raw = pi.raw_from_noise(tf.random.stateless_normal((*lead, self.spec.continuous), self._seed(stream)))
-        return raw, pi.continuous_log_prob(raw)
-
-    def _q(self, critics, z, action):
-        """All critics' columns [E, ..., C]."""
-        return tf.stack([critic(z, action) for critic in critics])
-
-    def _subset(self, q, stream: int):
-        """Those of a fresh random subset of the nets [M, ..., C], the same for one stream and update."""
-        chosen = soft_value.random_subset(q.shape[0], self.hyper.ensemble_q_sample, self._seed(10 + stream))
-        return tf.gather(q, chosen)
-
-    def _alphas(self):
-        return tf.unstack(tf.exp(self.temperatures.log_alpha))
 
     # --- steps
 
@@ -338,16 +212,16 @@ class Agent:
 
         Returns loss, both entropies and the share of saturated actions.
         """
-        alpha_c, alpha_d = self._alphas()
+        alpha_c, alpha_d = self.temperatures.alphas()
         optimizer, weights = self.trained["policy"]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([w.value for w in weights])
             pi = self.nets.policy(z).masked(mask)
-            raw, log_pi_c = self._fresh_action(pi, valid.shape, FOR_POLICY)
-            q = self._q(self.nets.critics, z, tf.tanh(raw))
-            chosen = self.choice.decide(pi, q, self.hyper.ensemble_q_sample, self._seed(FOR_CHOICE + 10))
+            raw, log_pi_c = self.draws.action(pi, valid.shape, FOR_POLICY)
+            q = self.nets.q(z, tf.tanh(raw))
+            chosen = self.choice.decide(pi, q, self.hyper.ensemble_q_sample, self.draws.seed(FOR_POLICY_CHOICE))
             entropy_d = chosen.discrete_entropy(raw)
-            q = self.scale.unsquash(self._subset(q, FOR_POLICY))
+            q = self.scale.unsquash(self.draws.subset(q, FOR_POLICY))
             value = soft_value.expected_q(q, chosen.column_probs(raw), len(self.spec.branches))
             held = self._held_log_prob(pi, raw, log_pi_c, z_target)
             bonus = soft_value.entropy_bonus(held, entropy_d, alpha_c, alpha_d)
@@ -363,27 +237,12 @@ class Agent:
         slow = self.nets.slow_policy(z_target).continuous_log_probs(raw)
         return losses.held_log_prob(pi.continuous_log_probs(raw), slow, self.hyper.clip_epsilon_policy)
 
-    def _adjust_temperatures(self, entropies, mask, valid):
-        if not self.hyper.use_auto_alpha or not self._kinds:
-            return
-        legal = soft_value.largest_entropy(mask, self.spec.branches)
-        targets = -float(self.spec.continuous), self.hyper.target_entropy_ratio * legal
-        optimizer, [variable] = self.trained["temperature"]
-        with tf.GradientTape() as tape:
-            log_alpha = tf.unstack(tf.convert_to_tensor(variable))
-            loss = sum(losses.temperature(log_alpha[i], entropies[i], targets[i], valid) for i in self._kinds)
-        optimizer.apply(gradients(tape, loss, [variable]), [variable])
-        variable.assign(tf.clip_by_value(variable, LOG_ALPHA_MIN, LOG_ALPHA_MAX))
-
     def _move_targets(self):
         """Polyak step of critics and representation, every `update_target_per_step` updates."""
         due = tf.equal(self.updates % self.hyper.update_target_per_step, 0)
         tau = tf.where(due, self.hyper.tau, 0.0)
         for online, target in self.nets.target_pairs():
             target.assign(target + tau * (online - target))
-
-    def _seed(self, stream: int):
-        return tf.stack([(self.seed * 100 + stream) % 2**31, tf.convert_to_tensor(self.updates)])
 
     # --- saving
 

@@ -25,6 +25,6 @@ class Appraisal:
         """Rows of k steps -> [k]."""
         with noisy.drawn((0, 0), 0.0):
             z, _ = self.nets.rep(self.nets.observe(rows.obs), rows.previous, rows.state)
-            q = tf.stack([critic(z, tf.tanh(rows.continuous)) for critic in self.nets.critics])
+            q = self.nets.q(z, tf.tanh(rows.continuous))
         chosen = soft_value.chosen_q(q, one_hot(rows.discrete, self.spec))
         return tf.reduce_mean(self.scale.unsquash(chosen), axis=0).numpy()

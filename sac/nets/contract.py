@@ -48,6 +48,14 @@ class Networks:
         """Raw observations as networks see them."""
         return self.normalizer(scaled(obs, self.spec))
 
+    def q(self, z, action):
+        """All critics' columns [E, ..., C]."""
+        return tf.stack([critic(z, action) for critic in self.critics])
+
+    def target_q(self, z, action):
+        """All target critics' columns [E, ..., C]."""
+        return tf.stack([critic(z, action) for critic in self.target_critics])
+
     @property
     def critic_weights(self):
         """What the critic loss trains: the representation and every critic."""

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from sac import agent as agent_module
-from sac.agent import FOR_POLICY, FOR_TARGET
+from sac import targets as targets_module
 from sac.backend import tf
+from sac.draws import FOR_POLICY, FOR_TARGET
+from sac.nets.action_distribution import one_hot
 from sac.ops import losses
 from sac.ops.soft_value import random_subset
 from tests.agent.agent_kit import SPECS, TrainedRep, act, make_agent, module, observations, single, weights, windows
@@ -190,7 +192,7 @@ def test_clipped_loss_is_centred_on_the_target_critics(monkeypatch):
         columns = np.stack([critic(z, action) for critic in agent.nets.target_critics])
         seen = watched_update(agent, batch, monkeypatch)
         assert seen.clip_epsilon == expected
-        taken = agent_module.one_hot(batch.discrete[:, :M], agent.spec).numpy()
+        taken = one_hot(batch.discrete[:, :M], agent.spec).numpy()
         np.testing.assert_allclose(seen.clip_centre, (columns * taken).sum(-1), rtol=1e-4, atol=1e-5)
 
 
@@ -219,12 +221,12 @@ def test_no_gradient_flows_through_the_targets(trace, monkeypatch):
 
     monkeypatch.setattr(agent, "_train_critics", instead)
     monkeypatch.setattr(agent, "_improve_policy", lambda *args: (tf.constant(0.0), (args[-1],) * 2, tf.constant(0.0)))
-    monkeypatch.setattr(agent, "_adjust_temperatures", lambda *args: None)
+    monkeypatch.setattr(agent.temperatures, "adjust", lambda *args: None)
     monkeypatch.setattr(agent, "_move_targets", lambda: None)
     seen = watched_update(agent, batch, monkeypatch)
     agent.updates.assign(0)
-    real = agent._targets
-    monkeypatch.setattr(agent, "_targets", lambda *args: (tf.constant(seen.target.numpy()), real(*args)[1]))
+    real = agent.targets
+    monkeypatch.setattr(agent, "targets", lambda *args: (tf.constant(seen.target.numpy()), real(*args)[1]))
     watched_update(agent, batch, monkeypatch)
     for free, constant in zip(*gradients):
         assert np.abs(free).max() > 0
@@ -249,14 +251,14 @@ def test_before_the_first_update_every_ratio_is_one(kind, monkeypatch):
         valid=np.ones((B, T), np.float32),
     )
     log_ratios = []
-    returns = agent_module.returns
+    returns = targets_module.returns
 
     def vtrace(**kwargs):
         log_ratios.append(kwargs["log_ratio"].numpy())
         return returns.vtrace(**kwargs)
 
     spied = SimpleNamespace(vtrace=vtrace, clipped_ratio=returns.clipped_ratio)
-    monkeypatch.setattr(agent_module, "returns", spied)
+    monkeypatch.setattr(targets_module, "returns", spied)
     before = weights(agent)
     seen = watched_update(agent, batch, monkeypatch)
     np.testing.assert_allclose(np.exp(log_ratios[0]), 1, atol=1e-4)
