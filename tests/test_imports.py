@@ -35,8 +35,8 @@ MAY_IMPORT = {
     "sac.temperatures": "sac.ops sac.backend sac.hyper",
     "sac.features": "sac.draws sac.extras sac.nets sac.ops sac.backend sac.hyper",
     "sac.targets": "sac.draws sac.temperatures sac.nets sac.ops sac.backend sac.hyper",
-    "sac.agent": "sac.acting sac.appraisal sac.draws sac.features sac.targets sac.temperatures sac.extras sac.nets sac.ops "
-    "sac.optimizers sac.backend sac.hyper",
+    "sac.agent": "sac.acting sac.appraisal sac.draws sac.features sac.targets sac.temperatures sac.extras sac.nets "
+    "sac.ops sac.optimizers sac.backend sac.hyper",
     **each("sac.track sac.behaviour sac.networks_file sac.evolution sac.checkpoint sac.moments", ""),
     "sac.replay": "sac.moments",
     "sac.wire": "sac.moments sac.replay",
