@@ -7,7 +7,7 @@ Each run is one process with one thread, in a folder of its own below `--models`
 an interrupted one goes on. Reported is the deterministic evaluation (mean of its episodes) at the goal's step: the
 first one at or after it, or the last one of a run that ended earlier (marked when it was not by success). Writes
 learning.csv, learning.md (or of another `--name`) and one curve for each environment (mean and min-max band over
-seeds) into docs/results. What an earlier table of this name says of other environments stays.
+seeds) into docs/results. What an earlier table of this name says of other environments stays, of these nothing does.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ CHOSEN = {  # how an env came to its settings, where runs that are shown have ha
 }
 DONE = ("max_step", "max_iter", "solved")
 COMMIT = "commit.txt"  # written into each run's folder: what it was trained with
-SUMMARY = ["env", "goal", "at step", "mean", "spread", "met", "seeds", "each seed", "first met at", "minutes", "commit"]
+SUMMARY = [
+    "env", "goal", "at step", "mean", "spread", "met", "seeds", "each seed", "first met at", "minutes", "commit",
+    "with",
+]  # fmt: skip
 running: set[subprocess.Popen] = set()
 
 
@@ -96,6 +99,7 @@ class Outcome:
     minutes: float
     reason: str
     commit: str
+    overrides: str = ""
 
     @classmethod
     def of(cls, row: dict[str, str]) -> Outcome:
@@ -183,15 +187,15 @@ def collect(models: Path, envs: list[str], seeds: list[int] | None) -> dict[str,
     return found
 
 
-def outcomes(found: dict[str, list[Run]]) -> list[Outcome]:
+def outcomes(found: dict[str, list[Run]], overrides: list[str]) -> list[Outcome]:
     """One for each goal and seed."""
-    told = []
+    told, words = [], " ".join(overrides)
     for env, runs in found.items():
         for step, goal in GOALS.get(env, {None: None}).items():
             for run in runs:
                 first = run.reached(goal) if goal is not None else None
                 told.append(
-                    Outcome(env, goal, step, run.seed, *run.at(step), first, run.minutes, run.reason, run.commit)
+                    Outcome(env, goal, step, run.seed, *run.at(step), first, run.minutes, run.reason, run.commit, words)
                 )
     return told
 
@@ -219,6 +223,7 @@ def summary(told: list[Outcome]) -> list[list]:
             " ".join(str(x.seed) for x in seeds), " ".join(f"{v:.4g}" for v in values),
             " ".join(f"{x.first_met_at:,}" if x.first_met_at else "-" for x in seeds),
             float(np.nanmean([x.minutes for x in seeds])), " ".join(sorted({x.commit for x in seeds})),
+            "; ".join(sorted({x.overrides for x in seeds})),
         ])  # fmt: skip
     return table
 
@@ -252,22 +257,24 @@ def picture(env: str, runs: list[Run], folder: Path, prefix: str = "") -> None:
 
 def write(found: dict[str, list[Run]], out: Path, overrides: list[str], name: str) -> None:
     order = {env: i for i, env in enumerate(GOALS)}
-    told = outcomes(found) + earlier(out / f"{name}.csv", found)
+    told = outcomes(found, overrides) + earlier(out / f"{name}.csv", found)
     told.sort(key=lambda x: order.get(x.env, len(order)))
     table, envs = summary(told), list(dict.fromkeys(x.env for x in told))
     show(table)
-    write_csv(out / f"{name}.csv", [[field.name for field in fields(Outcome)], *map(astuple, told)])
-    changed = f", with {' '.join(overrides)}" if overrides else ""
+    header = [field.name for field in fields(Outcome)]
+    exact = [[None if x is None else str(x) for x in astuple(row)] for row in told]  # they may be read again
+    write_csv(out / f"{name}.csv", [header, *exact])
     prefix = "" if name == "learning" else f"{name}-"
     chosen = [f"* {env}: {CHOSEN[env]}." for env in envs if env in CHOSEN]
     chosen = ["How the settings were chosen:\n\n" + "\n".join(chosen)] if chosen else []
     for env, runs in found.items():
         picture(env, runs, out, prefix)
-    curves = [f"![{env}]({picture_name(env, prefix)})" for env in envs]
+    names = [(env, picture_name(env, prefix)) for env in envs]
+    curves = [f"![{env}]({picture})" for env, picture in names if (out / picture).exists()]
     write_markdown(out / f"{name}.md", name.replace("-", " ").capitalize(), [
-        f"Shipped configurations{changed}; deterministic evaluation (mean of its episodes) at the stated step, mean "
-        "and standard deviation over seeds. Minutes are wall time of one run on one thread, evaluations included, "
-        "beside other runs on the same machine.",
+        "Shipped configurations, but for what stands under `with`; deterministic evaluation (mean of its episodes) at "
+        "the stated step, mean and standard deviation over seeds. Minutes are wall time of one run on one thread, "
+        "evaluations included, beside other runs on the same machine.",
         table, *chosen, stamp(versions("tensorflow", "keras", "numpy", "gymnasium")), " ".join(curves),
     ])  # fmt: skip
 
@@ -279,7 +286,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs at the same time")
     parser.add_argument("--minutes", type=float, default=120.0, help="time limit of one run")
     parser.add_argument("--models", type=Path, default=ROOT / "models" / "learning")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="more overrides for run.py")
+    parser.add_argument(
+        "--set",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="more overrides for run.py; they stand in the table, so name them with --collect-only as well",
+    )
     parser.add_argument("--collect-only", action="store_true", help="only rebuild tables and pictures")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--name", default="learning", help="of the table and, in front, of the pictures")

@@ -11,9 +11,9 @@
 
 `hollow`: in turn with that, the same code with a replay that stores and draws nothing: what the wire itself takes.
 `floor`: measured on the machine on which the roles were designed, one value for all of shared memory. Its ring in files
-took 205,000 steps/s by itself, so it was not behind the inserts; a sample there was one array of 256 x 17 floats
-(17 KB), here it is a whole batch for an update (8 columns, 49 KB). `bare`: two frames of as many bytes there and back
-by pyzmq alone, nothing checked. CPU-ms are those of client and server together, for one message. Medians. Writes
+took 205,000 steps/s by itself, so that was not behind the chunks of 32 and 256; a sample there is called 256 x 17
+floats (17 KB), here it is a whole batch for an update (8 columns, 49 KB). `bare`: two frames of as many bytes there and
+back by pyzmq alone, nothing checked. CPU-ms are those of client and server together, for one message. Medians. Writes
 wire.csv and wire.md into docs/results.
 """
 

@@ -3,6 +3,7 @@ import pytest
 from ring_model import Player, chunk, make, prioritized
 
 from sac.replay import Uniform
+from sac.replay.random_stream import RandomStream
 
 
 def generators(n, seed=0):
@@ -153,3 +154,15 @@ def test_nothing_legal_is_a_clear_error():
         for _ in range(8):  # stream 0 is overwritten, and of stream 1 to 8 there is one row each
             replay.add(chunk(player.rows(100 + player.tag, "act")))
         assert replay.ready == bool(len(replay.legal))
+
+
+@pytest.mark.parametrize("seed", [0, 3, -1, 2**63 + 5])
+def test_random_numbers_are_those_of_a_new_generator(seed):
+    """Old replays go on bit for bit; what was left of an earlier draw does not show."""
+    stream = RandomStream()
+    for first, count in ((0, 2), (7, 1), (7, 3)):
+        for number, generator in enumerate(stream.generators(seed, first, count), first):
+            fresh = np.random.Generator(np.random.Philox(key=[seed % 2**63, number], counter=1 << 192))
+            for generate in (generator, fresh):
+                generate.integers(0, 9, 3, dtype=np.int32)  # half of a random number is left over
+            np.testing.assert_array_equal(generator.random(5), fresh.random(5))

@@ -89,6 +89,8 @@ def bad_messages() -> list[list[bytes]]:
     lead = [header_with(r=r)(good[0]) for r in (-1, 5, 2**40, 2**64 - 1, True, "4")]
     nan = [insert(seq=7, after=6, rows=2, reward=np.full(2, np.nan, np.float32)), insert(seq=7, after=6, rows=0)]
     old = [hello(version=0), hello(life=0), hello(life=-3)]
+    apart = insert(rows=1024)  # each column in a frame of its own
+    short += [[*apart[:i], apart[i][:-1], *apart[i + 1 :]] for i in (2, len(apart) - 1)]
     return [frames for frames in spoilt + short + long + lead + nan + old if frames]
 
 
