@@ -150,9 +150,8 @@ class Agent:
             with tape.stop_recording():
                 bonuses, target, ratio = self._rewarded_targets(seen)
                 clip_centre = self.features.target_q(seen)  # dead code to XLA unless clip_epsilon > 0
-            clip = (
-                self.hyper.clip_epsilon if self.spec.continuous else -1.0
-            )  # a purely discrete critic is never clipped
+            # A purely discrete critic is never clipped.
+            clip = self.hyper.clip_epsilon if self.spec.continuous else -1.0
             critic_loss = losses.critic(q, target, clip_centre, batch.weight, valid, clip)
         delta_q = self.features.delta_q(seen)
         mask = batch.mask[:, :m]

@@ -50,7 +50,7 @@ class Kind:
     def plan(self) -> list[tuple[str, tuple[int, ...], np.dtype, int]]:
         """Name, shape and dtype of each column, and the bytes of one row, in the order in which they are sent.
 
-        Wide types come first: so each column is aligned wherever it begins in a shared frame.
+        Wide types come first: so each column is aligned in a shared frame that itself is.
         """
         found = [(name, shape, np.dtype(dtype)) for name, (shape, dtype) in self.columns.items()]
         found.sort(key=lambda column: -column[2].itemsize)
