@@ -35,6 +35,7 @@ class Features:
         self.nets, self.spec, self.hyper, self.draws = networks, networks.spec, hyper, draws
 
     def see(self, whole: Batch) -> Seen:
+        """The trained part of windows, with features of both representations."""
         batch = self._after_burn_in(whole)
         taken, action = one_hot(batch.discrete, self.spec), tf.tanh(batch.continuous)
         z_target, _ = self._encode(self.nets.target_rep, whole, batch)
