@@ -51,9 +51,28 @@ def tried(extras=None, seed=0) -> int:
 
 
 def test_the_most_novel_of_many_samples_tries_keys_that_the_policy_alone_leaves():
-    """Choosing is no plan, so a corridor gains little from it; what was not tried yet gains."""
+    """Where a policy likes all alike, choosing gains what was not tried yet (and no way: it walks as randomly)."""
     # measured with three seeds 325, 346, 324 of 512 keys against 244, 242, 237
     assert tried(lambda build, spec: [RND(build, spec, 64, temperature=0.2, bonus=0.0)]) > 1.2 * tried()
+
+
+def against_the_bait(extras=None, seed=0) -> tuple[int, float]:
+    """How often a policy that knows the bait came to the end, and the return of the greedy policy afterwards."""
+    alley = {"length": 10, "limit": 40, "bait": 0.01}
+    env = Tempting(**alley, shut=2000)
+    # a temperature of half the bait: in one of eight steps the policy goes on
+    cold = {"random_steps": 0, "use_auto_alpha": False, "init_log_alpha": -5.3}
+    agent = train(env, 10_000, seed=seed, gamma=0.97, extras=extras, **cold)
+    return env.reached, mean_return(agent, Tempting(**alley), 8)
+
+
+def test_the_most_novel_of_many_samples_leads_where_the_policy_alone_does_not():
+    """What a policy has come to avoid is among 64 samples still, and is the novel one."""
+    # measured with five seeds 677, 613, 791, 498, 606 times and a return of 1, against never and 0.4, which is the bait
+    times, final = against_the_bait(lambda build, spec: [RND(build, spec, 64, temperature=1.0, bonus=0.0)])
+    assert times > 50 and final == 1
+    times, final = against_the_bait()
+    assert times == 0 and final < 0.5
 
 
 class NoisyQ(keras.layers.Layer):
