@@ -1,4 +1,4 @@
-"""The wire: rows in, batches out and weights, between two processes of one machine over tcp.
+"""The wire: rows in, batches out and weights, between two processes of one machine.
 
     python benchmarks/wire.py [--seconds 2] [--repeats 3]
 
@@ -134,7 +134,11 @@ def serve_weights(folder: Path, megabytes: str) -> None:
 def serve_bare(folder: Path, size: str) -> None:
     """Answers each message with `size` bytes."""
     socket, answer = zmq.Context().socket(zmq.ROUTER), bytes(int(size))
-    Records(folder, "127.0.0.1").announce("bare", socket.bind_to_random_port("tcp://127.0.0.1"))
+    records = Records(folder, "127.0.0.1")
+    local = records.local("bare")
+    if local is not None:
+        socket.bind(local)
+    records.announce("bare", socket.bind_to_random_port("tcp://127.0.0.1"), local)
     print("ready", flush=True)
     while os.getppid() != 1:
         if socket.poll(1000):

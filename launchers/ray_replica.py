@@ -31,10 +31,10 @@ class AddressBook:
     """Of one cell. When it is lost with its node, the replicas fill the next one by their next exchange."""
 
     def __init__(self):
-        self._addresses: dict[str, str] = {}
+        self._addresses: dict[str, Mapping] = {}
 
-    def exchange(self, mine: Mapping[str, str]) -> dict[str, str]:
-        """Takes the addresses of a replica; returns all."""
+    def exchange(self, mine: Mapping[str, Mapping]) -> dict[str, Mapping]:
+        """Takes the records of a replica's server; returns all."""
         self._addresses |= mine
         return self._addresses
 
@@ -129,14 +129,14 @@ class Relay:
 
     def __init__(self, book, role: str, records: Records):
         self._book, self._role, self._records = book, role, records
-        self._known: dict[str, str] = {}
+        self._known: dict[str, Mapping] = {}
         self._answer, self._next = None, 0.0
 
     def turn(self) -> None:
         """Never waits; a book that is lost is asked again until Ray has made another one."""
         if self._answer is None and time.monotonic() >= self._next:
             self._next = time.monotonic() + EVERY
-            mine = self._records.find(self._role) if self._role in SERVERS else None
+            mine = self._records.record(self._role) if self._role in SERVERS else None
             self._answer = self._book.exchange.remote({self._role: mine} if mine else {})
         elif self._answer is not None and ray.wait([self._answer], timeout=0)[0]:
             answer, self._answer = self._answer, None
@@ -145,8 +145,8 @@ class Relay:
             except RayError:
                 return
 
-    def _learn(self, addresses: Mapping[str, str]) -> None:
-        for role, address in addresses.items():
-            if role != self._role and self._known.get(role) != address:
-                self._records.write(role, address)
-                self._known[role] = address
+    def _learn(self, records: Mapping[str, Mapping]) -> None:
+        for role, record in records.items():
+            if role != self._role and self._known.get(role) != record:
+                self._records.write(role, record)
+                self._known[role] = record

@@ -89,7 +89,7 @@ def learner_codec(spec: Spec, state_size: int, candidates: int, weights: Columns
     return Codec([
         *CONNECTION,
         Kind("weights?", {"have": int}),
-        Kind("weights", {"version": int, "transitions": int}, (), weights),
+        Kind("weights", {"version": int, "transitions": int}, (), weights, one_frame=True),
         Kind("no_news", {"version": int, "transitions": int}),
         Kind("act", {"id": int}, ("r",), asked),
         Kind("chosen", {"id": int, "version": int, "transitions": int}, ("r",), chosen),

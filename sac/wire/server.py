@@ -55,16 +55,18 @@ class Server:
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # who comes back by another line is the same
         self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
         self._authenticator = keys.protect_server(self._socket) if keys else None
-        port = directory.port(role)
+        port, local = directory.port(role), directory.local(role)
         try:
             self._socket.bind(f"tcp://{host}:{port or '*'}")
+            self.port = int(self._socket.getsockopt(zmq.LAST_ENDPOINT).rsplit(b":", 1)[1])
+            if local is not None:
+                self._socket.bind(local)
         except zmq.ZMQError as error:
             self.close()
             raise UserError(
                 f"the {role} cannot listen at {host}:{port}: {error}; choose another net.{role}_port or net.bind"
             ) from error
-        self.port = int(self._socket.getsockopt(zmq.LAST_ENDPOINT).rsplit(b":", 1)[1])
-        directory.announce(role, self.port)
+        directory.announce(role, self.port, local)
 
     def receive(self, timeout: float) -> list[tuple[Peer, Message]]:
         """What clients ask for, after at most `timeout` seconds of waiting; empty when nobody did."""

@@ -10,7 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from wire_kit import SPEC, WORLD, Line, Process, Served, client, inserting, learner, stored_tags, tagged, tags, wait_for
+from wire_kit import (
+    SPEC,
+    WORLD,
+    Line,
+    Process,
+    Served,
+    client,
+    inserting,
+    learner,
+    over_tcp,
+    stored_tags,
+    tagged,
+    tags,
+    wait_for,
+)  # fmt: skip
 
 from sac.errors import UserError
 from sac.wire import inserting as inserting_module
@@ -58,7 +72,7 @@ def small_chunks(monkeypatch):
 
 def test_a_line_that_breaks_loses_and_doubles_nothing(tmp_path):
     """Cut twelve times, and each time deaf before: chunks are stored whose acks never come."""
-    with Served(WORLD, tmp_path) as served, Line(lambda: served.directory.find("replay")) as line:
+    with Served(WORLD, tmp_path) as served, Line(lambda: over_tcp(served.directory)) as line:
         with inserting(line.directory) as inserter:
             thread = in_the_background(insert, inserter, 6000, 7, 0.001)
             sent_again = 0
@@ -139,7 +153,7 @@ def one_update(remote) -> None:
 
 def test_the_learner_s_line_breaks_and_batches_go_on(tmp_path):
     """What was asked for and what was under way are lost with the line."""
-    with Served(replace(WORLD, rate=1000.0), tmp_path) as served, Line(lambda: served.directory.find("replay")) as line:
+    with Served(replace(WORLD, rate=1000.0), tmp_path) as served, Line(lambda: over_tcp(served.directory)) as line:
         with inserting(served.directory) as inserter:
             insert(inserter, 300)
         remote = learner(line.directory)
@@ -271,7 +285,7 @@ def test_an_actor_that_leaves_or_lives_anew_leaves_no_open_episode(tmp_path):
 
 def test_a_welcome_that_is_lost_with_its_line_is_said_again(tmp_path):
     """The first ack, which allows rows to be sent, is lost with it."""
-    with Served(WORLD, tmp_path) as served, Line(lambda: served.directory.find("replay")) as line:
+    with Served(WORLD, tmp_path) as served, Line(lambda: over_tcp(served.directory)) as line:
         served.server._arrived = lambda peer: (setattr(line, "deaf", True), served.service.arrived(peer))
         reply, served.server._reply = served.server._reply, lambda *_, **__: None
         with inserting(line.directory) as inserter:

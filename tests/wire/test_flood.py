@@ -7,7 +7,7 @@ import time
 
 import zmq
 from malformed import BYTES, bad_messages, hello, raw_bytes, strange_messages
-from wire_kit import WORLD, Process, Served, client, inserting, start, tagged, tags, wait_for
+from wire_kit import WORLD, Process, Served, client, inserting, over_tcp, start, tagged, tags, wait_for
 
 from tests.figures import figure
 
@@ -28,7 +28,7 @@ def test_each_bad_message_is_counted_and_none_does_anything(tmp_path):
         for frames in strange_messages():
             stranger.send_multipart(frames)
         for i in range(len(BYTES)):
-            raw_bytes(served.directory.find("replay"), i)
+            raw_bytes(over_tcp(served.directory), i)
         line = client(served.directory)
         wait_for(lambda: "transitions" in line.theirs, meanwhile=lambda: line.pump(0.01))
         assert (served.replay.total, served.replay.acked(5), served.limiter.steps) == (0, 0, 0)
@@ -55,7 +55,7 @@ def test_a_flood_of_bad_messages_costs_a_good_peer_nothing(tmp_path, capsys):
         alone = rows_for(inserter, 0, min(1.5, seconds))
         assert inserter.drain(10)
         began, waited = time.monotonic(), inserter.waited
-        flood = start("flood", process.directory.find("replay"), str(COUNT), str(RATE))
+        flood = start("flood", over_tcp(process.directory), str(COUNT), str(RATE))
         count = alone
         while flood.poll() is None:
             count = rows_for(inserter, count, 0.5)

@@ -7,7 +7,7 @@ import threading
 import time
 
 import numpy as np
-from wire_kit import SPEC, WORLD, Line, wait_for
+from wire_kit import SPEC, WORLD, Line, over_tcp, wait_for
 
 from sac.types import Choice
 from sac.wire import policy_client
@@ -131,7 +131,7 @@ def test_a_question_that_was_lost_is_asked_again(tmp_path, monkeypatch):
     with served(tmp_path) as service:
         service.publish(weights(1.0), 1)
         records = Records(tmp_path, "")
-        with Line(lambda: records.find("learner")) as line, asking(line.directory) as policy:
+        with Line(lambda: over_tcp(records, "learner")) as line, asking(line.directory) as policy:
             for seed in range(4):
                 line.deaf = True
                 cutting = threading.Timer(0.1, lambda: (line.cut(), setattr(line, "deaf", False)))

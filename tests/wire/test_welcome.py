@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
-from wire_kit import ROOT, SPEC, WORLD, Served, client, inserting, tagged, wait_for
+from wire_kit import ROOT, SPEC, WORLD, Served, client, inserting, over_tcp, tagged, wait_for
 
 from sac.errors import UserError
 from sac.types import Sensor
 from sac.wire import client as client_module
+from sac.wire import directory as directory_module
 from sac.wire import server as server_module
 from sac.wire.client import Client
 from sac.wire.codec import VERSION
@@ -58,7 +60,7 @@ BLIND = replace(SPEC, sensors=SPEC.sensors[:1])
 def test_who_differs_is_refused_with_what_differs(tmp_path, world, words):
     with Served(WORLD, tmp_path) as served:
         said = refusal(client(served.directory, world=world))
-        assert "the replay at tcp://127.0.0.1:" in said and "refuses actor-1" in said
+        assert f"the replay at {served.directory.find('replay')} refuses actor-1" in said
         assert world.description.hash in said and WORLD.description.hash in said
         assert all(word in said for word in words), said
         assert said.count(" | ") == len(words) and served.server.bad == 1
@@ -166,6 +168,33 @@ def test_a_moved_server_is_found_at_once(tmp_path):
     line.close()
 
 
+def test_who_is_on_the_same_machine_needs_no_tcp(tmp_path, monkeypatch):
+    """Both ways are open: another machine, or another network of this one, reads the same record."""
+    with Served(WORLD, tmp_path) as served:
+        near, far = served.directory.find("replay"), over_tcp(served.directory)
+        assert near.startswith(f"ipc://@sac-replay-{os.getpid()}-") and far == f"tcp://127.0.0.1:{served.server.port}"
+        one = come(client(served.directory))
+        monkeypatch.setattr(directory_module, "_machine", lambda: "another")
+        assert served.directory.find("replay") == far
+        two = come(client(served.directory, number=2))
+        assert (one._address, two._address) == (near, far) and len(served.server.peers) == 2
+        one.close()
+        two.close()
+
+
+def test_a_system_without_abstract_sockets_has_tcp_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(directory_module, "_machine", lambda: None)
+    with Served(WORLD, tmp_path) as served:
+        assert served.directory.find("replay") == over_tcp(served.directory)
+        come(client(served.directory)).close()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"x"', '{"local": "ipc://@x"}', '{"machine": null}'])
+def test_a_record_that_is_none_is_no_address(tmp_path, text):
+    (tmp_path / "replay.json").write_text(text)
+    assert Records(tmp_path, "").find("replay") is None
+
+
 def test_the_end_reaches_everybody(tmp_path):
     with Served(WORLD, tmp_path) as served:
         lines = [come(client(served.directory, number=n)) for n in (1, 2)]
@@ -226,7 +255,7 @@ def test_with_the_same_keys_all_is_as_without(tmp_path, keys):
 def test_other_keys_are_refused_in_words(tmp_path, keys, server, line):
     with Served(WORLD, tmp_path, keys=keys[server]) as served:
         said = refusal(client(served.directory, keys=keys[line]))
-        assert "the replay at tcp://127.0.0.1:" in said and "refuses our keys" in said
+        assert f"the replay at {served.directory.find('replay')} refuses our keys" in said
         assert (f"net.keys={keys[line].folder}" if keys[line] else "net.keys=null") in said
         assert not served.server.peers
 

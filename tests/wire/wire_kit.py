@@ -227,6 +227,11 @@ def stored_tags(folder: Path, actor: int, world: World = WORLD) -> list[int]:
     return found
 
 
+def over_tcp(directory: Records, role: str = "replay") -> str:
+    """Where a server is found by whoever is on another machine."""
+    return directory.record(role)["address"]
+
+
 class Line:
     """A TCP line to `port` that can break: all that comes through here is passed on, or swallowed, or cut."""
 
