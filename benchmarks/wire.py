@@ -10,11 +10,11 @@
 * weights: milliseconds from one question to the last of 4 actors' answers (every one asks, all in one process).
 
 `hollow`: in turn with that, the same code with a replay that stores and draws nothing: what the wire itself takes.
-`floor`: measured on the machine on which the roles were designed, one value for all of shared memory. Its ring in files
-took 205,000 steps/s by itself, so that was not behind the chunks of 32 and 256; a sample there is called 256 x 17
-floats (17 KB), here it is a whole batch for an update (8 columns, 49 KB). `bare`: two frames of as many bytes there and
-back by pyzmq alone, nothing checked. CPU-ms are those of client and server together, for one message. Medians. Writes
-wire.csv and wire.md into docs/results.
+`floor`: measured over tcp on the machine on which the roles were designed, one value for all of shared memory; ours and
+`bare` use the Unix socket that both ends find on one machine. Its ring in files took 205,000 steps/s by itself, so that
+was not behind the chunks of 32 and 256; a sample there is called 256 x 17 floats (17 KB), here it is a whole batch for
+an update (8 columns, 49 KB). `bare`: two frames of as many bytes there and back by pyzmq alone, nothing checked. CPU-ms
+are those of client and server together, for one message. Medians. Writes wire.csv and wire.md into docs/results.
 """
 
 from __future__ import annotations
