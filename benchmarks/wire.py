@@ -1,6 +1,6 @@
 """The wire: rows in, batches out and weights, between two processes of one machine.
 
-    python benchmarks/wire.py [--seconds 2] [--repeats 3]
+    python benchmarks/wire.py [--seconds 2] [--repeats 3] [--tcp]
 
 * insert: steps/s of one actor that the replay acknowledges after it has committed them to its files (steps of 17
   floats and 6 actions), in chunks of 1, 32 and 256.
@@ -10,11 +10,11 @@
 * weights: milliseconds from one question to the last of 4 actors' answers (every one asks, all in one process).
 
 `hollow`: in turn with that, the same code with a replay that stores and draws nothing: what the wire itself takes.
-`floor`: measured over tcp on the machine on which the roles were designed, one value for all of shared memory; ours and
-`bare` use the Unix socket that both ends find on one machine. Its ring in files took 205,000 steps/s by itself, so that
+Ours and `bare` use the Unix socket that both ends find on one machine, with --tcp what two machines have. `floor`:
+measured over tcp on the machine on which the roles were designed, one value for all of shared memory. Its ring in files took 205,000 steps/s by itself, so that
 was not behind the chunks of 32 and 256; a sample there is called 256 x 17 floats (17 KB), here it is a whole batch for
 an update (8 columns, 49 KB). `bare`: two frames of as many bytes there and back by pyzmq alone, nothing checked. CPU-ms
-are those of client and server together, for one message. Medians. Writes wire.csv and wire.md into docs/results.
+are those of client and server together, for one message. Medians. Writes wire.csv and wire.md (wire-tcp) into docs/results.
 """
 
 from __future__ import annotations
@@ -58,10 +58,18 @@ BATCH = 256
 CAPACITY = {"vector": 1 << 19, "image": 1 << 13}
 SPECS = {"vector": VECTOR, "image": IMAGE}
 SAME = Description({}, {})
+seen: type[Records] = Records  # how the clients see the servers
 
 
 def codec(name: str):
     return replay_codec(SPECS[name], 0, 1, 0)
+
+
+class Far(Records):
+    """As another machine sees the servers."""
+
+    def find(self, role: str, near: bool = True) -> str | None:
+        return super().find(role, near=False)
 
 
 # --- the servers, each in a process of its own
@@ -135,10 +143,10 @@ def serve_bare(folder: Path, size: str) -> None:
     """Answers each message with `size` bytes."""
     socket, answer = zmq.Context().socket(zmq.ROUTER), bytes(int(size))
     records = Records(folder, "127.0.0.1")
-    local = records.local("bare")
-    if local is not None:
-        socket.bind(local)
-    records.announce("bare", socket.bind_to_random_port("tcp://127.0.0.1"), local)
+    near = records.near_name("bare")
+    if near is not None:
+        socket.bind(near)
+    records.announce("bare", socket.bind_to_random_port("tcp://127.0.0.1"), near)
     print("ready", flush=True)
     while os.getppid() != 1:
         if socket.poll(1000):
@@ -155,7 +163,7 @@ def served(*words: str) -> Iterator[tuple[Records, int]]:
         try:
             if process.stdout.readline() != b"ready\n":
                 raise RuntimeError(f"the server of {words} did not start")
-            yield Records(Path(folder), ""), process.pid
+            yield seen(Path(folder), ""), process.pid
         finally:
             process.kill()
             process.wait(30)
@@ -335,6 +343,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--patience", type=float, default=20.0, help="seconds to wait for a quiet machine each time")
+    parser.add_argument(
+        "--tcp", action="store_true", help="as between two machines; writes wire-tcp.csv and wire-tcp.md"
+    )
     parser.add_argument("--only", default="", help="cases whose name contains this; nothing is written then")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
@@ -343,22 +354,24 @@ def main() -> None:
         what, folder, which = options.serve
         {"replay": serve_replay, "weights": serve_weights, "bare": serve_bare}[what](Path(folder), which)
         return
-    cases = {name: case for name, case in CASES.items() if options.only in name}
-    found: dict[str, list[list]] = {name: [[], [], []] for name in cases}
+    global seen  # noqa: PLW0603 - chosen once
+    seen, name = (Far, "wire-tcp") if options.tcp else (Records, "wire")
+    cases = {case: what for case, what in CASES.items() if options.only in case}
+    found: dict[str, list[list]] = {case: [[], [], []] for case in cases}
     for _ in range(options.repeats):
-        for name, (makes, _) in cases.items():
-            for make, runs in zip(makes, found[name]):
+        for case, (makes, _) in cases.items():
+            for make, runs in zip(makes, found[case]):
                 if make is not None:
                     quiet.wait(options.patience)
                     runs.append(measure(make, options.seconds))
-            print(row(name, found[name]), file=sys.stderr, flush=True)
-    table = [HEADER, *(row(name, runs) for name, runs in found.items())]
+            print(row(case, found[case]), file=sys.stderr, flush=True)
+    table = [HEADER, *(row(case, runs) for case, runs in found.items())]
     show(table)
     if options.only:
         return
     note = f"`others`: cores that other processes used meanwhile; above {quiet.LIMIT} the rates are too low."
-    write_csv(options.out / "wire.csv", table)
-    write_markdown(options.out / "wire.md", "The wire", [
+    write_csv(options.out / f"{name}.csv", table)
+    write_markdown(options.out / f"{name}.md", "The wire" + " over tcp" * options.tcp, [
         __doc__.split("\n\n", 2)[2], table, note, stamp(versions("pyzmq", "msgpack", "numpy"))
     ])  # fmt: skip
 

@@ -13,13 +13,12 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from sac.errors import UserError
-from sac.wire.codec import VERSION, BadMessage, Codec, Message
+from sac.wire.codec import LARGEST, VERSION, BadMessage, Codec, Message
 from sac.wire.description import Description
 from sac.wire.directory import Directory
 from sac.wire.frames import readable, receive_frames, send_frames
 from sac.wire.keys import Keys
 from sac.wire.peer import LOST, PING, Me, counters_of
-from sac.wire.server import LARGEST
 
 log = logging.getLogger(__name__)
 AGAIN = 0.5  # seconds between two hellos
@@ -53,6 +52,7 @@ class Client:
         self._socket: zmq.Socket | None = None
         self._monitor: zmq.Socket | None = None
         self._address: str | None = None
+        self._near = True
         self._identity = os.urandom(16)
         self._welcome = False
         self._line = 0  # counts lines: what was on an earlier one is lost, a welcome too
@@ -111,8 +111,10 @@ class Client:
             self._drop()
         if now - self._looked > AGAIN and (self._socket is None or now - self._heard > 1.2 * PING):
             self._looked = now
-            address = self._directory.find(self.server)
-            if address != self._address or (not self._welcome and now - self._heard > LOST):
+            lost = not self._welcome and now - self._heard > LOST
+            self._near ^= lost  # perhaps its near address is not for us
+            address = self._directory.find(self.server, self._near)
+            if address != self._address or lost:
                 self._drop()
                 self._address = address
             if self._socket is None and self._address is not None:

@@ -1,7 +1,7 @@
 """Messages as frames: a magic word, a small msgpack header with a fixed set of keys, the columns' raw bytes.
 
 Columns that are small together share one frame, since a frame costs more than copying so little; else each has its own.
-What is encoded once and sent to many shares one at any size.
+What is encoded once and sent to many shares one as long as it fits.
 
 What a buffer holds (dtype and shape) is never read from a message: both sides know it from the Kind. Nothing is
 pickled. Whatever is not exactly as expected is a BadMessage, which costs its sender the message and nobody anything
@@ -25,6 +25,7 @@ VERSION = 3
 HEADER = 1024  # bytes of a header at most
 LEAD = 1 << 20  # the longest leading axis
 TOGETHER = 1 << 16  # bytes of columns that share a frame, at most
+LARGEST = 1 << 28  # bytes of a frame: whoever sends more is cut off
 INT64 = 1 << 63
 KIND = "kind"
 Columns = Mapping[str, tuple[tuple[int, ...], str]]  # name -> shape of one row, dtype
@@ -39,8 +40,8 @@ class BadMessage(Exception):  # noqa: N818 - a message, not an error of ours
 class Kind:
     """A kind of message: the header's keys with their types, and the columns that follow it.
 
-    `lead` names those header keys that are the leading axes of every column. With `one_frame` these share one at any
-    size.
+    `lead` names those header keys that are the leading axes of every column. With `one_frame` these share one if it
+    can hold them.
     """
 
     name: str
@@ -69,7 +70,7 @@ class Kind:
 
     def together(self, *lead: int) -> bool:
         """Whether the columns share one frame."""
-        return bool(self.plan) and (self.one_frame or self.bytes(*lead) <= TOGETHER)
+        return bool(self.plan) and self.bytes(*lead) <= (LARGEST if self.one_frame else TOGETHER)
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,20 @@ from typing import Protocol
 
 
 class Directory(Protocol):
-    def find(self, role: str) -> str | None:
-        """The address of a server, None while it is not known. Cheap: it is asked again and again."""
+    def find(self, role: str, near: bool = True) -> str | None:
+        """The address of a server, None while it is not known; with `near` the one for neighbours, if that is for us.
+
+        Cheap: it is asked again and again.
+        """
 
     def port(self, role: str) -> int:
         """Where the role's server shall listen; 0 = anywhere."""
 
-    def local(self, role: str) -> str | None:
-        """A second address where the role's server shall listen, for who is on its machine; None = no such thing."""
+    def near_name(self, role: str) -> str | None:
+        """A second address where the role's server shall listen, for neighbours; None = no such thing."""
 
-    def announce(self, role: str, port: int, local: str | None = None) -> None:
-        """This process serves as `role` at its interface's `port`, and at the address `local`."""
+    def announce(self, role: str, port: int, near: str | None = None) -> None:
+        """This process serves as `role` at its interface's `port`, and for neighbours at the address `near`."""
 
 
 class Fixed:
@@ -31,44 +34,43 @@ class Fixed:
     def __init__(self, addresses: Mapping[str, tuple[str, int]]):
         self._addresses = addresses
 
-    def find(self, role: str) -> str | None:
+    def find(self, role: str, near: bool = True) -> str | None:
         host, port = self._addresses[role]
         return f"tcp://{host}:{port}"
 
     def port(self, role: str) -> int:
         return self._addresses[role][1]
 
-    def local(self, role: str) -> None:
+    def near_name(self, role: str) -> None:
         return None
 
-    def announce(self, role: str, port: int, local: str | None = None) -> None:
+    def announce(self, role: str, port: int, near: str | None = None) -> None:
         pass
 
 
 class Records:
     """A small file for each server, written by rename: a server that moved is found at its new place.
 
-    Who is on the server's machine is sent to a Unix socket, which moves bytes for less than tcp does. Its name is
-    abstract (Linux only): there is no file to be left behind.
+    A neighbour, who has the same machine and network, is sent to a Unix socket, which moves bytes for less than tcp
+    does. Its name is abstract (Linux only): there is no file to be left behind.
     """
 
     def __init__(self, folder: Path, host: str):
         self.folder, self._host = folder, host
 
-    def find(self, role: str) -> str | None:
+    def find(self, role: str, near: bool = True) -> str | None:
         record = self.record(role) or {}
-        near = record.get("local") if record.get("machine") == _machine() else None
-        return near or record.get("address")
+        ours = near and _network() is not None and record.get("network") == _network()
+        return (record.get("near") if ours else None) or record.get("address")
 
     def port(self, role: str) -> int:
         return 0
 
-    def local(self, role: str) -> str | None:
-        return f"ipc://@sac-{role}-{os.getpid()}-{secrets.token_hex(4)}" if _machine() else None
+    def near_name(self, role: str) -> str | None:
+        return f"ipc://@sac-{role}-{os.getpid()}-{secrets.token_hex(4)}" if _network() else None
 
-    def announce(self, role: str, port: int, local: str | None = None) -> None:
-        where = {"address": f"tcp://{self._host}:{port}", "local": local, "machine": _machine()}
-        self.write(role, where | {"process": os.getpid()})
+    def announce(self, role: str, port: int, near: str | None = None) -> None:
+        self.write(role, {"address": f"tcp://{self._host}:{port}", "near": near, "network": _network()})
 
     def record(self, role: str) -> dict | None:
         """What was announced of a server."""
@@ -86,7 +88,7 @@ class Records:
 
 
 @cache
-def _machine() -> str | None:
+def _network() -> str | None:
     """What all processes share that can reach one another's abstract sockets: the boot and the network namespace."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

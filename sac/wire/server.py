@@ -11,7 +11,7 @@ from typing import Any
 import zmq
 
 from sac.errors import UserError
-from sac.wire.codec import VERSION, BadMessage, Codec, Message
+from sac.wire.codec import LARGEST, VERSION, BadMessage, Codec, Message
 from sac.wire.description import Description
 from sac.wire.directory import Directory
 from sac.wire.frames import receive_frames, send_frames
@@ -19,7 +19,6 @@ from sac.wire.keys import Keys, check_bind
 from sac.wire.peer import GONE, Peer, counters_of, new_life
 
 log = logging.getLogger(__name__)
-LARGEST = 1 << 28  # bytes of a frame: whoever sends more is cut off
 AT_ONCE = 256  # messages handled before the owner gets a turn
 REPORTED = 5  # bad messages that are logged one by one
 
@@ -55,18 +54,16 @@ class Server:
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # who comes back by another line is the same
         self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
         self._authenticator = keys.protect_server(self._socket) if keys else None
-        port, local = directory.port(role), directory.local(role)
+        port = directory.port(role)
         try:
             self._socket.bind(f"tcp://{host}:{port or '*'}")
-            self.port = int(self._socket.getsockopt(zmq.LAST_ENDPOINT).rsplit(b":", 1)[1])
-            if local is not None:
-                self._socket.bind(local)
         except zmq.ZMQError as error:
             self.close()
             raise UserError(
                 f"the {role} cannot listen at {host}:{port}: {error}; choose another net.{role}_port or net.bind"
             ) from error
-        directory.announce(role, self.port, local)
+        self.port = int(self._socket.getsockopt(zmq.LAST_ENDPOINT).rsplit(b":", 1)[1])
+        directory.announce(role, self.port, self._listen_near(directory.near_name(role)))
 
     def receive(self, timeout: float) -> list[tuple[Peer, Message]]:
         """What clients ask for, after at most `timeout` seconds of waiting; empty when nobody did."""
@@ -107,6 +104,16 @@ class Server:
         if self._authenticator is not None:
             self._authenticator.stop()
         self._context.term()
+
+    def _listen_near(self, address: str | None) -> str | None:
+        """Listens there too; returns the address, None where that cannot be: tcp is enough."""
+        try:
+            if address is not None:
+                self._socket.bind(address)
+            return address
+        except zmq.ZMQError as error:
+            log.info("the %s does not listen at %s: %s", self.role, address, error)
+            return None
 
     def _take(self, identity: bytes, frames: list) -> tuple[Peer, Message] | None:
         """A request, where it is one and not for us."""

@@ -106,15 +106,18 @@ def test_steps_and_batches_keep_their_fields():
         np.testing.assert_array_equal(getattr(got, name), getattr(batch, name), strict=True)
 
 
-def test_what_many_get_is_one_frame():
-    """Weights of any size; what is sent once is not copied into one."""
+def test_what_many_get_is_one_frame(monkeypatch):
+    """Where that can hold it; what is sent once is not copied into one."""
     columns = {f"layer{i}": ((TOGETHER,), "uint8") for i in range(2)}
     arrays = {name: np.full(TOGETHER, i, np.uint8) for i, name in enumerate(columns)}
-    codec = learner_codec(SPEC, 0, 1, columns)
-    frames = codec.encode("weights", {"version": 1, "transitions": 2}, arrays)
-    assert len(frames) == 3 and len(Codec([Kind("once", {}, (), columns)]).encode("once", {}, arrays)) == 4
-    for name, array in codec.decode(frames).arrays.items():
-        np.testing.assert_array_equal(array, arrays[name])
+    codec, values = learner_codec(SPEC, 0, 1, columns), {"version": 1, "transitions": 2}
+    assert len(Codec([Kind("once", {}, (), columns)]).encode("once", {}, arrays)) == 4
+    for largest, frames in ((2 * TOGETHER, 3), (2 * TOGETHER - 1, 4)):
+        monkeypatch.setattr(wire_codec, "LARGEST", largest)
+        sent = codec.encode("weights", values, arrays)
+        assert len(sent) == frames
+        for name, array in codec.decode(sent).arrays.items():
+            np.testing.assert_array_equal(array, arrays[name])
 
 
 def test_columns_share_a_frame_up_to_a_size():

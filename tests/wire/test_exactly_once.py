@@ -109,7 +109,7 @@ def test_a_lost_ack_is_told_again(tmp_path):
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_a_replay_that_comes_back_elsewhere_goes_on(tmp_path, how):
+def test_a_replay_that_comes_back_elsewhere_goes_on(tmp_path, way, how):
     """Another process, another port, the same files; two actors and a learner never notice more than a pause."""
     directory, over = Process.directory_of(tmp_path), threading.Event()
     with inserting(directory) as one, inserting(directory, number=2) as two:
@@ -117,7 +117,7 @@ def test_a_replay_that_comes_back_elsewhere_goes_on(tmp_path, how):
         threads = [in_the_background(insert_until, over, x, x.client.me.number) for x in (one, two)]
         for _ in range(2):
             with Process(tmp_path) as process:
-                addresses.add(directory.find("replay"))
+                addresses.add(over_tcp(directory))
                 updates_follow(remote, 10)
                 if how == signal.SIGKILL:
                     process.kill()

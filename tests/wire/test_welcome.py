@@ -160,7 +160,7 @@ def test_a_silent_server_is_noticed_and_looked_for(tmp_path, monkeypatch):
         line.close()
 
 
-def test_a_moved_server_is_found_at_once(tmp_path):
+def test_a_moved_server_is_found_at_once(tmp_path, way):
     with Served(WORLD, tmp_path / "a", Records(tmp_path, "127.0.0.1")) as served:
         line = come(client(served.directory))
     with Served(WORLD, tmp_path / "b", Records(tmp_path, "127.0.0.1")):
@@ -168,13 +168,15 @@ def test_a_moved_server_is_found_at_once(tmp_path):
     line.close()
 
 
-def test_who_is_on_the_same_machine_needs_no_tcp(tmp_path, monkeypatch):
+def test_a_neighbour_needs_no_tcp(tmp_path, monkeypatch):
     """Both ways are open: another machine, or another network of this one, reads the same record."""
+    if directory_module._network() is None:
+        pytest.skip("no abstract sockets")
     with Served(WORLD, tmp_path) as served:
         near, far = served.directory.find("replay"), over_tcp(served.directory)
         assert near.startswith(f"ipc://@sac-replay-{os.getpid()}-") and far == f"tcp://127.0.0.1:{served.server.port}"
         one = come(client(served.directory))
-        monkeypatch.setattr(directory_module, "_machine", lambda: "another")
+        monkeypatch.setattr(directory_module, "_network", lambda: "another")
         assert served.directory.find("replay") == far
         two = come(client(served.directory, number=2))
         assert (one._address, two._address) == (near, far) and len(served.server.peers) == 2
@@ -182,14 +184,31 @@ def test_who_is_on_the_same_machine_needs_no_tcp(tmp_path, monkeypatch):
         two.close()
 
 
-def test_a_system_without_abstract_sockets_has_tcp_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(directory_module, "_machine", lambda: None)
+def test_a_near_address_that_is_not_for_us_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(client_module, "LOST", 0.5)
+    with Served(WORLD, tmp_path) as served:
+        gone = served.directory.record("replay") | {"near": "ipc://@sac-nobody"}
+        served.directory.write("replay", gone)
+        line = come(client(served.directory))
+        assert line._address == over_tcp(served.directory)
+        line.close()
+
+
+def test_a_server_that_cannot_listen_near_has_tcp(tmp_path, monkeypatch):
+    monkeypatch.setattr(Records, "near_name", lambda self, role: f"ipc://{tmp_path}/no/such/folder")
     with Served(WORLD, tmp_path) as served:
         assert served.directory.find("replay") == over_tcp(served.directory)
         come(client(served.directory)).close()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"x"', '{"local": "ipc://@x"}', '{"machine": null}'])
+def test_a_system_without_abstract_sockets_has_tcp_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(directory_module, "_network", lambda: None)
+    with Served(WORLD, tmp_path) as served:
+        assert served.directory.find("replay") == over_tcp(served.directory)
+        come(client(served.directory)).close()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"x"', '{"near": "ipc://@x"}', '{"network": null}'])
 def test_a_record_that_is_none_is_no_address(tmp_path, text):
     (tmp_path / "replay.json").write_text(text)
     assert Records(tmp_path, "").find("replay") is None
@@ -243,7 +262,7 @@ def keys(tmp_path_factory) -> dict[str, Keys | None]:
     return {**found, "mixed": Keys(folder / "mixed"), "none": None}
 
 
-def test_with_the_same_keys_all_is_as_without(tmp_path, keys):
+def test_with_the_same_keys_all_is_as_without(tmp_path, way, keys):
     with Served(WORLD, tmp_path, keys=keys["ours"]) as served, inserting(served.directory, keys=keys["ours"]) as one:
         one.add(tagged(1, 0, 300))
         assert one.drain(10) and served.replay.total == 300
@@ -252,7 +271,7 @@ def test_with_the_same_keys_all_is_as_without(tmp_path, keys):
 @pytest.mark.parametrize(
     ("server", "line"), [("ours", "others"), ("ours", "mixed"), ("ours", "none"), ("none", "ours")]
 )
-def test_other_keys_are_refused_in_words(tmp_path, keys, server, line):
+def test_other_keys_are_refused_in_words(tmp_path, way, keys, server, line):
     with Served(WORLD, tmp_path, keys=keys[server]) as served:
         said = refusal(client(served.directory, keys=keys[line]))
         assert f"the replay at {served.directory.find('replay')} refuses our keys" in said

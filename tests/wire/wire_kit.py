@@ -233,7 +233,7 @@ def over_tcp(directory: Records, role: str = "replay") -> str:
 
 
 class Line:
-    """A TCP line to `port` that can break: all that comes through here is passed on, or swallowed, or cut."""
+    """A TCP line to where `find` says, which can break: what comes through is passed on, or swallowed, or cut."""
 
     def __init__(self, find: Callable[[], str]):
         self._find, self._over, self.deaf = find, threading.Event(), False

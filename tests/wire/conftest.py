@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import pytest
+
+from sac.wire import directory
+
+
+@pytest.fixture(params=["near", "tcp"])
+def way(request, monkeypatch) -> None:
+    """Clients of this process reach servers as neighbours, or as if they were on another machine."""
+    if request.param == "tcp":
+        monkeypatch.setattr(directory, "_network", lambda: None)
+    elif directory._network() is None:
+        pytest.skip("no abstract sockets")
