@@ -11,10 +11,11 @@
 
 `hollow`: in turn with that, the same code with a replay that stores and draws nothing: what the wire itself takes.
 Ours and `bare` use the Unix socket that both ends find on one machine, with --tcp what two machines have. `floor`:
-measured over tcp on the machine on which the roles were designed, one value for all of shared memory. Its ring in files took 205,000 steps/s by itself, so that
-was not behind the chunks of 32 and 256; a sample there is called 256 x 17 floats (17 KB), here it is a whole batch for
-an update (8 columns, 49 KB). `bare`: two frames of as many bytes there and back by pyzmq alone, nothing checked. CPU-ms
-are those of client and server together, for one message. Medians. Writes wire.csv and wire.md (wire-tcp) into docs/results.
+measured over tcp on the machine on which the roles were designed, one value for all of shared memory. Its ring in files
+took 205,000 steps/s by itself, so that was not behind the chunks of 32 and 256; a sample there is called 256 x 17
+floats (17 KB), here it is a whole batch for an update (8 columns, 49 KB). `bare`: two frames of as many bytes there and
+back by pyzmq alone, nothing checked. CPU-ms are those of client and server together, for one message. Medians. Writes
+wire.csv and wire.md (with --tcp wire-tcp) into docs/results.
 """
 
 from __future__ import annotations
@@ -343,9 +344,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--patience", type=float, default=20.0, help="seconds to wait for a quiet machine each time")
-    parser.add_argument(
-        "--tcp", action="store_true", help="as between two machines; writes wire-tcp.csv and wire-tcp.md"
-    )
+    parser.add_argument("--tcp", action="store_true", help="as between two machines; writes wire-tcp.csv and .md")
     parser.add_argument("--only", default="", help="cases whose name contains this; nothing is written then")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
@@ -354,7 +353,7 @@ def main() -> None:
         what, folder, which = options.serve
         {"replay": serve_replay, "weights": serve_weights, "bare": serve_bare}[what](Path(folder), which)
         return
-    global seen  # noqa: PLW0603 - chosen once
+    global seen
     seen, name = (Far, "wire-tcp") if options.tcp else (Records, "wire")
     cases = {case: what for case, what in CASES.items() if options.only in case}
     found: dict[str, list[list]] = {case: [[], [], []] for case in cases}

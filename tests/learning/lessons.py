@@ -264,8 +264,8 @@ class Tempting(Corridor):
     """A corridor in which each step back pays a little at once; which choice leads onward differs from cell to cell.
 
     So neither a policy that prefers one choice everywhere nor one that takes what pays first gets to the end (Osband et
-    al., arXiv:1908.03568, "deep sea"). For the first `shut` steps of all agents the last door turns round whoever comes:
-    nobody gets there by the luck of nets that have not learned yet what pays first.
+    al., arXiv:1908.03568, "deep sea"). For the first `shut` steps of all agents the last door turns back whoever comes:
+    nobody gets there by the luck of nets that do not know yet what pays first.
     """
 
     def __init__(self, n_agents: int = 4, length: int = 8, limit: int = 16, bait: float = 0.02, shut: int = 0):
