@@ -1,6 +1,6 @@
 """A goal at the end of a corridor that a random walk seldom reaches: what explores gets there, what does not does not.
 
-Measured with three seeds each; the thresholds leave what the comments say.
+Measured with three seeds or more; the thresholds leave what the comments say.
 """
 
 from __future__ import annotations
@@ -67,11 +67,15 @@ def against_the_bait(extras=None, seed=0) -> tuple[int, float]:
 
 
 def test_the_most_novel_of_many_samples_leads_where_the_policy_alone_does_not():
-    """What a policy has come to avoid is among 64 samples still, and is the novel one."""
-    # five seeds: 778, 482, 755, 722, 736 times and a return of 1, against never and 0.4, which is the bait.
+    """What a policy has come to avoid is among 64 samples still, and what was seldom done is chosen.
+
+    Here it is enough that each distinct sample counts alike, however rare: a uniform choice among these comes as far
+    (714, 728, 754 times). That novelty does more is shown by the keys, of which such a choice tries 255, 254, 244.
+    """
+    # five seeds: 605, 604, 624, 457, 771 times and a return of 1, against never and 0.4, which is the bait.
     # With one candidate, no preference or a predictor that learns nothing: never either (three seeds each)
     times, final = against_the_bait(lambda build, spec: [RND(build, spec, 64, temperature=1.0, bonus=0.0)])
-    assert times > 50 and final == 1
+    assert times > 200 and final == 1
     times, final = against_the_bait()
     assert times == 0 and final < 0.5
 
