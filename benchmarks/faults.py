@@ -1,9 +1,9 @@
 """What trouble costs a cell: runs the fault tests and writes the figures that they print.
 
-    python benchmarks/faults.py [--repeats 3] [--nightly] [--with figures.jsonl]
+    python benchmarks/faults.py [--repeats 3] [--nightly] [--with a.jsonl b.jsonl]
 
 Writes faults.csv and faults.md into docs/results. `--nightly` adds the long ones (tests marked so); `--with` adds what
-such tests have left in the file named by SAC_FIGURES at another time.
+such tests have left in files named by SAC_FIGURES at other times.
 """
 
 from __future__ import annotations
@@ -38,16 +38,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=1, help="of all but the long ones")
     parser.add_argument("--nightly", action="store_true")
-    parser.add_argument("--with", dest="more", type=Path, help="figures of another run of tests")
+    parser.add_argument("--with", dest="more", type=Path, nargs="*", default=[], help="figures of other runs of tests")
     options = parser.parse_args()
-    note = ""
+    notes = []
     with tempfile.TemporaryDirectory() as folder:
         figures = Path(folder) / "figures.jsonl"
-        if options.more is not None:
-            figures.write_text(options.more.read_text())
-            before = sorted({json.loads(line)["fault"] for line in figures.read_text().splitlines()})
-            day = time.strftime("%Y-%m-%d", time.localtime(options.more.stat().st_mtime))
-            note = f"{', '.join(before)}: of another run of these tests, on {day}, perhaps of another commit."
+        for more in options.more:
+            lines = more.read_text().splitlines(keepends=True)
+            with figures.open("a") as file:
+                file.writelines(lines)
+            before = ", ".join(sorted({json.loads(line)["fault"] for line in lines}))
+            day = time.strftime("%Y-%m-%d", time.localtime(more.stat().st_mtime))
+            notes.append(f"{before}: of another run of these tests, on {day}, perhaps of another commit.")
         code = 0
         for _ in range(options.repeats):
             code = run([test for test in TESTS if (ROOT / test).exists()], figures) or code
@@ -68,7 +70,7 @@ def main() -> None:
         "killed, F2 the replay, F3 the learner, F5 the parent; F6 SIGTERM and SIGINT; F7 the replay stands still; F8 a "
         "line is cut between two network namespaces; F9 a flood of malformed messages; F15 actors come and go; F16 an "
         "exception in the learner; F17 random kills for a long time; F18 Ray loses a process, a node.",
-        table, note, stamp(versions("tensorflow", "pyzmq")),
+        table, *notes, stamp(versions("tensorflow", "pyzmq")),
     ])  # fmt: skip
     raise SystemExit(code)
 

@@ -7,7 +7,8 @@
 * sample: batches/s of 256 windows of one step, uniform, updates' errors going back, with the learner doing nothing
   else: one batch under way (lock-step), four as a learner has it, or eight, as frames or through shared memory;
   observations of 17 floats or 84x84x3 pictures.
-* weights: milliseconds from one question to the last of 4 actors' answers (every one asks, all in one process).
+* weights: milliseconds from one question until all 4 actors can read the answer (every one asks, all in one process),
+  for a version that was fetched before; through shared memory, as frames with --tcp.
 
 `hollow`: in turn with that, the same code with a replay that stores and draws nothing: what the wire itself takes.
 Ours and `bare` use the Unix socket that both ends find on one machine, with --tcp what two machines have. `floor`:
@@ -50,6 +51,7 @@ from sac.wire.directory import Records
 from sac.wire.inserting import Inserter
 from sac.wire.kinds import batch_arrays, learner_codec, replay_codec
 from sac.wire.peer import Me
+from sac.wire.policy_client import PolicyClient
 from sac.wire.policy_service import PolicyService
 from sac.wire.remote_replay import RemoteReplay
 from sac.wire.replay_service import WINDOW, ReplayService
@@ -220,12 +222,16 @@ def fetched(megabytes: float) -> Measured:
             for line in lines:
                 line.pump(0.01)
 
+        policies = [PolicyClient(line) for line in lines]
+
         def once() -> None:
             for line in lines:
-                line.say("weights?", have=0)
-            for line in lines:
-                while not any(message.kind == "weights" for message in line.pump(0.05)):
+                line.say("weights?", have=0, near=seen is Records)
+            for policy in policies:
+                while not (came := policy.client.pump(0.05)):
                     pass
+                for array in policy._arrays(came[0]).values():
+                    array[::1024].sum()  # a number of each page: it is here
 
         yield once, process
         for line in lines:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from sac.replay import columns
 from sac.types import Batch, Noise, Sensor, Spec, Step
 from sac.wire.codec import TEXT, Codec, Columns, Kind
+from sac.wire.shared_memory import PLACE
 
 CONNECTION = (
     # client -> server
@@ -41,7 +42,7 @@ def replay_codec(spec: Spec, state_size: int, steps: int, burn_in: int, moments:
         Kind("sample", {"id": int, "slot": int}),  # slot of the shared memory, -1 = send it
         Kind("batch", BATCH, ("k", "b"), batch_columns(spec, state_size, steps, burn_in)),
         Kind("batch_written", {**BATCH, "slot": int}),
-        Kind("memory", {"process": int, "handle": int, "slots": int, "token": int}),  # where batches may be written
+        Kind("memory", PLACE),  # where batches may be written
         Kind("memory_seen", {"seen": bool}),
         Kind("update", {}, ("k", "b"), {"index": ((), "int64"), "td_error": ((), "float32")}),
         Kind("refresh", {}, ("k", "b"), {"index": ((), "int64"), "state": ((state_size,), "float32")}),
@@ -88,8 +89,9 @@ def learner_codec(spec: Spec, state_size: int, candidates: int, weights: Columns
     }  # fmt: skip
     return Codec([
         *CONNECTION,
-        Kind("weights?", {"have": int}),
+        Kind("weights?", {"have": int, "near": bool}),  # near: where they are is enough
         Kind("weights", {"version": int, "transitions": int}, (), weights, one_frame=True),
+        Kind("weights_near", {"version": int, "transitions": int, **PLACE}),
         Kind("no_news", {"version": int, "transitions": int}),
         Kind("act", {"id": int}, ("r",), asked),
         Kind("chosen", {"id": int, "version": int, "transitions": int}, ("r",), chosen),

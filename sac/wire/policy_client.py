@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from sac.types import Choice
+from sac.wire import shared_memory
 from sac.wire.client import Client
 from sac.wire.codec import Message
+from sac.wire.shared_memory import Place
 
 PATIENCE = 2.0  # seconds that an actor waits for weights before it goes on with those it has
 AGAIN = 1.0  # seconds after which a request is repeated
@@ -22,16 +24,21 @@ class PolicyClient:
         self.client, self.version, self.transitions = client, 0, 0
         self._stop = stop
         self._id = 0
+        self._near = True  # we may be on the learner's machine
         self._life = 0  # whose version it is: another learner's count begins anew
 
     def fetch(self, patience: float = PATIENCE) -> dict[str, np.ndarray] | None:
         """Newer weights; None when there are none, or the learner is silent."""
         until = time.monotonic() + patience
-        reply = self._ask(self._ask_for_weights, ("weights", "no_news"), until)
-        if reply is None:
-            return None
-        self.version, self.transitions, self._life = reply["version"], reply["transitions"], self.client.their_life
-        return reply.arrays if reply.kind == "weights" else None
+        kinds = ("weights", "weights_near", "no_news")
+        while (reply := self._ask(self._ask_for_weights, kinds, until)) is not None:
+            arrays = self._arrays(reply)
+            if arrays is not None or reply.kind == "no_news":
+                self.version, self.transitions = reply["version"], reply["transitions"]
+                self._life = self.client.their_life
+                return arrays
+            self._near = False  # what we were told of is another machine's, or gone: send them
+        return None
 
     def choose(self, arrays: Mapping[str, np.ndarray]) -> Choice | None:
         """The learner's actions for these rows; None only when the run is over."""
@@ -52,7 +59,14 @@ class PolicyClient:
 
     def _ask_for_weights(self) -> bool:
         have = self.version if self.client.their_life == self._life else 0
-        return self.client.say("weights?", have=have)
+        return self.client.say("weights?", have=have, near=self._near)
+
+    def _arrays(self, reply: Message) -> dict[str, np.ndarray] | None:
+        """The weights that came, or that lie where the reply says; None when they do not."""
+        if reply.kind == "weights_near":
+            found = shared_memory.reach(Place.of(reply), self.client.codec.kinds["weights"], ())
+            return found and found.slots[0]
+        return reply.arrays if reply.kind == "weights" else None
 
     def _ask(self, send: Callable[[], bool], kinds: tuple[str, ...], until: float, number: int = -1) -> Message | None:
         """The reply of one of `kinds`; the question is repeated when it may have been lost."""

@@ -6,15 +6,41 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import cached_property
 
 import numpy as np
 
 from sac.types import Choice
-from sac.wire.codec import Message
+from sac.wire import shared_memory
+from sac.wire.codec import Codec, Message
 from sac.wire.peer import Peer
 from sac.wire.server import Server
 
 log = logging.getLogger(__name__)
+
+
+class Published:
+    """A version of the weights; made ready for each way of sending at most once, when the first one asks."""
+
+    def __init__(self, version: int, transitions: int, weights: Mapping[str, np.ndarray], codec: Codec):
+        self.told = {"version": version, "transitions": transitions}
+        self._weights, self._codec = weights, codec
+
+    @cached_property
+    def frames(self) -> list:
+        return self._codec.encode("weights", self.told, self._weights)
+
+    @cached_property
+    def near(self) -> list | None:
+        """Frames that say where on this machine they are; None where memory cannot be shared."""
+        made = shared_memory.make(self._codec.kinds["weights"], (), 1)
+        if made is None:
+            return None
+        self._memory, place = made  # there as long as this version is
+        for name, array in self._memory.slots[0].items():
+            np.copyto(array, self._weights[name])
+        return self._codec.encode("weights_near", self.told | asdict(place))
 
 
 class PolicyService:
@@ -29,16 +55,14 @@ class PolicyService:
         self.episodes: queue.SimpleQueue[tuple[float, int]] = queue.SimpleQueue()
         self.failure: BaseException | None = None  # what ended the thread before its time
         self._act = act
-        self._frames: list = []
-        self._transitions = 0
+        self._published: tuple[Published, ...] = ()  # the newest, and the one that somebody may be about to read
         self._over, self._ending = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._serve, name="policy service", daemon=True)
 
     def publish(self, weights: Mapping[str, np.ndarray], transitions: int) -> None:
-        """From now on these are what is served; they are encoded once."""
-        values = {"version": self.version + 1, "transitions": transitions}
-        frames = self.server.codec.encode("weights", values, weights)
-        self._frames, self._transitions, self.version = frames, transitions, self.version + 1
+        """From now on these are what is served."""
+        new = Published(self.version + 1, transitions, weights, self.server.codec)
+        self._published, self.version = (new, *self._published[:1]), self.version + 1
 
     def begin(self) -> None:
         self._thread.start()
@@ -85,7 +109,7 @@ class PolicyService:
         asked = []
         for peer, message in requests:
             if message.kind == "weights?":
-                self._send_weights(peer, message["have"])
+                self._send_weights(peer, **message.values)
             elif message.kind == "act":
                 asked.append((peer, message))
             elif message.kind == "episodes":
@@ -94,17 +118,18 @@ class PolicyService:
         if asked:
             self._choose(asked)
 
-    def _send_weights(self, peer: Peer, have: int) -> None:
-        if not self._frames:
-            return  # nothing was published yet: it asks again
-        if have == self.version:
-            self.server.say(peer, "no_news", version=self.version, transitions=self._transitions)
+    def _send_weights(self, peer: Peer, have: int, near: bool) -> None:
+        if not self._published:
+            return  # nothing yet: it asks again
+        newest = self._published[0]
+        if have == newest.told["version"]:
+            self.server.say(peer, "no_news", **newest.told)
         else:
-            self.server.send(peer, self._frames)
+            self.server.send(peer, (near and newest.near) or newest.frames)
 
     def _choose(self, asked: list[tuple[Peer, Message]]) -> None:
         """One call of the policy for all who wait."""
-        if not self._frames:
+        if not self._published:
             return
         names = asked[0][1].arrays
         choice = self._act({name: np.concatenate([m.arrays[name] for _, m in asked]) for name in names})
@@ -112,6 +137,6 @@ class PolicyService:
         for peer, message in asked:
             rows = slice(start, start + message["r"])
             start = rows.stop
-            values = {"id": message["id"], "version": self.version, "transitions": self._transitions}
+            values = {"id": message["id"], **self._published[0].told}
             arrays = {name: getattr(choice, name)[rows] for name in Choice._fields}
             self.server.send(peer, self.server.codec.encode("chosen", values, arrays))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 
@@ -122,8 +123,7 @@ class RemoteReplay:
         self._ids.clear()
         self._free = []
         if self._place is not None:
-            place = self._place
-            self.client.say("memory", process=place.process, handle=place.handle, slots=place.slots, token=place.token)
+            self.client.say("memory", **asdict(self._place))
 
     def _ask(self) -> None:
         if self._session != self.client.session:

@@ -17,7 +17,7 @@ from sac.wire.codec import Message
 from sac.wire.kinds import as_step, batch_arrays
 from sac.wire.peer import Peer
 from sac.wire.server import Server
-from sac.wire.shared_memory import Place, SharedBatches
+from sac.wire.shared_memory import Place, SharedArrays
 
 log = logging.getLogger(__name__)
 WINDOW = 8  # chunks of an actor that may be under way
@@ -54,7 +54,7 @@ class ReplayService:
         self.ended = False
         self.blocked: dict[bytes, Peer] = {}  # actors that wait
         self._asked: deque[tuple[Peer, Message]] = deque()  # samples that are not granted yet
-        self._memory: dict[bytes, SharedBatches] = {}
+        self._memory: dict[bytes, SharedArrays] = {}
         self._answers = {
             "insert": self._insert, "sample": self._sample, "update": self._update, "refresh": self._refresh,
             "memory": self._take_memory, "moments?": self._tell_moments, "end": self._end,
@@ -187,9 +187,8 @@ class ReplayService:
             self.replay.refresh(message.arrays["index"], state)
 
     def _take_memory(self, peer: Peer, message: Message) -> None:
-        place = Place(message["process"], message["handle"], message["slots"], message["token"])
         lead = (self.limiter.updates_per_call, self.batch_size)
-        found = shared_memory.reach(place, self.server.codec.kinds["batch"], lead)
+        found = shared_memory.reach(Place.of(message), self.server.codec.kinds["batch"], lead)
         if found is not None:
             self._memory[peer.identity] = found
         self.server.say(peer, "memory_seen", seen=found is not None)

@@ -1,7 +1,7 @@
-"""Batches that never travel: the replay writes them where the learner reads them, when both are on one machine.
+"""Arrays that never travel: one process writes them where the other reads them, when both are on one machine.
 
 The memory has no name: it is reached through the open file of the process that made it (Linux only), and it is gone
-with the last process that has it. Where it cannot be reached batches are sent as frames.
+with the last process that has it. Where it cannot be reached arrays are sent as frames.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ from __future__ import annotations
 import mmap
 import os
 import secrets
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
 
-from sac.wire.codec import Kind
+from sac.wire.codec import Kind, Message
 
 ALIGNED = 64
 HEAD = 4096  # bytes before the first slot: the token, by which the other end knows that it is this very memory
 
 
-class SharedBatches:
-    """`slots` places for batches of the kind `batch` with the leading axes `lead`."""
+class SharedArrays:
+    """`slots` places for the columns of a kind with the leading axes `lead`."""
 
     def __init__(self, memory: mmap.mmap, kind: Kind, lead: tuple[int, ...], slots: int):
         self._memory = memory
@@ -35,6 +36,9 @@ class SharedBatches:
             self.slots.append(arrays)
 
 
+PLACE = {"process": int, "handle": int, "slots": int, "token": int}
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the memory is, as the other end is told."""
@@ -43,6 +47,10 @@ class Place:
     handle: int
     slots: int
     token: int
+
+    @classmethod
+    def of(cls, message: Message) -> Place:
+        return cls(*(message[name] for name in PLACE))
 
 
 def _aligned(n: int) -> int:
@@ -55,18 +63,20 @@ def _size(kind: Kind, lead: tuple[int, ...], slots: int) -> int:
     )
 
 
-def make(kind: Kind, lead: tuple[int, ...], slots: int) -> tuple[SharedBatches, Place] | None:
-    """New memory and where it is; None where the system has no such thing."""
+def make(kind: Kind, lead: tuple[int, ...], slots: int) -> tuple[SharedArrays, Place] | None:
+    """New memory, to be reached as long as its maker has it, and where it is; None where there is no such thing."""
     if not hasattr(os, "memfd_create"):
         return None
-    handle = os.memfd_create("batches")  # stays open: that is its address
+    handle = os.memfd_create("arrays")  # stays open: that is its address
     os.ftruncate(handle, _size(kind, lead, slots))
     memory, token = mmap.mmap(handle, 0), secrets.randbits(62)
     memory[:8] = token.to_bytes(8, "little")
-    return SharedBatches(memory, kind, lead, slots), Place(os.getpid(), handle, slots, token)
+    arrays = SharedArrays(memory, kind, lead, slots)
+    weakref.finalize(arrays, os.close, handle)
+    return arrays, Place(os.getpid(), handle, slots, token)
 
 
-def reach(place: Place, kind: Kind, lead: tuple[int, ...]) -> SharedBatches | None:
+def reach(place: Place, kind: Kind, lead: tuple[int, ...]) -> SharedArrays | None:
     """The memory of another process; None when it is not on this machine, not ours to open, or another."""
     if not 0 < place.slots <= 64:
         return None
@@ -85,4 +95,4 @@ def reach(place: Place, kind: Kind, lead: tuple[int, ...]) -> SharedBatches | No
     if int.from_bytes(memory[:8], "little") != place.token:
         memory.close()
         return None
-    return SharedBatches(memory, kind, lead, place.slots)
+    return SharedArrays(memory, kind, lead, place.slots)

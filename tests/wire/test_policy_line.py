@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
+import pytest
 from wire_kit import SPEC, WORLD, Line, over_tcp, wait_for
 
 from sac.types import Choice
-from sac.wire import policy_client
+from sac.wire import policy_client, shared_memory
 from sac.wire.client import Client
 from sac.wire.codec import Codec
 from sac.wire.directory import Records
@@ -79,8 +82,14 @@ def question(k: int, seed: int) -> dict:
     }
 
 
-def test_weights_come_with_their_version_and_only_when_they_are_new(tmp_path):
+@pytest.mark.parametrize("how", ["near", "frames", "no such memory", "not reached"])
+def test_weights_come_with_their_version_and_only_when_they_are_new(tmp_path, monkeypatch, how):
+    if how == "no such memory":
+        monkeypatch.setattr(shared_memory, "make", lambda *_: None)
+    elif how == "not reached":
+        monkeypatch.setattr(shared_memory, "reach", lambda *_: None)
     with served(tmp_path) as service, asking(Records(tmp_path, "")) as policy:
+        policy._near = how != "frames"
         assert policy.fetch(patience=0.3) is None and policy.version == 0  # nothing was published yet
         for version in (1, 2, 3):
             service.publish(weights(version), transitions=100 * version)
@@ -89,13 +98,38 @@ def test_weights_come_with_their_version_and_only_when_they_are_new(tmp_path):
             for name, array in weights(version).items():
                 np.testing.assert_array_equal(got[name], array, strict=True)
             assert policy.fetch() is None and policy.version == version
+            assert ("frames" in vars(service._published[0])) == (how != "near")
         sent = []
         service.server.send = lambda peer, frames: sent.append(frames)
         with asking(Records(tmp_path, ""), 2) as other:
+            other._near = policy._near
             other.fetch(patience=0.2)
             policy.version = 0
             policy.fetch(patience=0.2)
-        assert len(sent) >= 2 and all(frames is service._frames for frames in sent)  # encoded once for all
+        assert len(sent) >= 2 and all(frames is sent[0] for frames in sent)  # encoded once for all
+
+
+def test_the_memory_of_weights_is_given_back(tmp_path):
+    """What an actor has reached stays its own; the learner holds the newest version and the one before."""
+    if not hasattr(os, "memfd_create"):
+        pytest.skip("no shared memory")
+
+    def memories() -> int:
+        handles = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        return sum("memfd:arrays" in str(path) for path in handles)
+
+    before = memories()
+    with served(tmp_path) as service, asking(Records(tmp_path, "")) as policy:
+        service.publish(weights(1), 1)
+        first = policy.fetch()
+        for version in range(2, 20):
+            service.publish(weights(version), version)
+            assert policy.fetch()["scale"] == version and policy._near
+        assert first["scale"] == 1
+        assert memories() - before <= 1 + 2 * 2  # a mapping has a handle of its own
+        del first
+    del service
+    wait_for(lambda: memories() == before)
 
 
 def test_a_learner_that_began_anew_counts_from_one(tmp_path):
