@@ -65,9 +65,10 @@ def _size(kind: Kind, lead: tuple[int, ...], slots: int) -> int:
 
 def make(kind: Kind, lead: tuple[int, ...], slots: int) -> tuple[SharedArrays, Place] | None:
     """New memory, to be reached as long as its maker has it, and where it is; None where there is no such thing."""
-    if not hasattr(os, "memfd_create"):
+    try:
+        handle = os.memfd_create("arrays")  # stays open: that is its address
+    except (AttributeError, OSError):  # not on this system, or forbidden
         return None
-    handle = os.memfd_create("arrays")  # stays open: that is its address
     os.ftruncate(handle, _size(kind, lead, slots))
     memory, token = mmap.mmap(handle, 0), secrets.randbits(62)
     memory[:8] = token.to_bytes(8, "little")
