@@ -1,4 +1,4 @@
-"""Checkpoints against kills, damage and full disks; NumPy alone, so each fault costs a fraction of a second."""
+"""Checkpoints against kills, damage (F12) and full disks (F11); NumPy alone, so each fault costs a split second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals, crashes, full disks, NaN and dead players, in whole runs."""
+"""Signals (F6), crashes, full disks (F11), damage (F12), NaN (F13) and dead players (F14), in whole runs."""
 
 from __future__ import annotations
 
