@@ -362,6 +362,8 @@ def main() -> None:
     global seen
     seen, name = (Far, "wire-tcp") if options.tcp else (Records, "wire")
     cases = {case: what for case, what in CASES.items() if options.only in case}
+    if options.tcp:
+        cases = {case: what for case, what in cases.items() if "shared memory" not in case}
     found: dict[str, list[list]] = {case: [[], [], []] for case in cases}
     for _ in range(options.repeats):
         for case, (makes, _) in cases.items():

@@ -52,7 +52,8 @@ class Client:
         self._socket: zmq.Socket | None = None
         self._monitor: zmq.Socket | None = None
         self._address: str | None = None
-        self._near = True
+        self._given_up: str | None = None  # an address at which nobody can be reached from here
+        self._reached = False
         self._identity = os.urandom(16)
         self._welcome = False
         self._line = 0  # counts lines: what was on an earlier one is lost, a welcome too
@@ -111,10 +112,13 @@ class Client:
             self._drop()
         if now - self._looked > AGAIN and (self._socket is None or now - self._heard > 1.2 * PING):
             self._looked = now
-            lost = not self._welcome and now - self._heard > LOST
-            self._near ^= lost  # perhaps its near address is not for us
-            address = self._directory.find(self.server, self._near)
-            if address != self._address or lost:
+            silent = self._socket is not None and not self._welcome and now - self._heard > LOST
+            if silent and not self._reached:
+                self._given_up = self._address
+            address = self._directory.find(self.server)
+            if address == self._given_up:
+                address = self._directory.find(self.server, near=False)
+            if address != self._address or silent:
                 self._drop()
                 self._address = address
             if self._socket is None and self._address is not None:
@@ -151,7 +155,7 @@ class Client:
         if self._keys is not None:
             self._keys.protect_client(self._socket)
         self._monitor = self._socket.get_monitor_socket(BROKEN | SUCCEEDED | REFUSED_KEYS | CUT_OFF)
-        self._cut_off = 0
+        self._cut_off, self._reached = 0, False
         self._socket.connect(self._address)
         self._heard = time.monotonic()
         self._begin_anew()
@@ -178,7 +182,7 @@ class Client:
             if event == BROKEN:
                 self._begin_anew()
             elif event == SUCCEEDED:
-                self._cut_off = 0
+                self._cut_off, self._reached = 0, True
             elif self._keys or event != CUT_OFF:
                 self._cut_off += 1 if event == CUT_OFF else TRIES
             if self._cut_off >= TRIES:

@@ -51,8 +51,8 @@ class Fixed:
 class Records:
     """A small file for each server, written by rename: a server that moved is found at its new place.
 
-    A neighbour, who has the same machine and network, is sent to a Unix socket, which moves bytes for less than tcp
-    does. Its name is abstract (Linux only): there is no file to be left behind.
+    A neighbour, who has the same machine and network, is sent to a Unix socket, which moves large messages for less
+    than tcp does. Its name is abstract (Linux only): there is no file to be left behind.
     """
 
     def __init__(self, folder: Path, host: str):

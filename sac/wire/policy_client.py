@@ -24,7 +24,7 @@ class PolicyClient:
         self.client, self.version, self.transitions = client, 0, 0
         self._stop = stop
         self._id = 0
-        self._near = True  # we may be on the learner's machine
+        self._far = 0  # the learner whose memory we do not reach, by its life
         self._life = 0  # whose version it is: another learner's count begins anew
 
     def fetch(self, patience: float = PATIENCE) -> dict[str, np.ndarray] | None:
@@ -37,7 +37,7 @@ class PolicyClient:
                 self.version, self.transitions = reply["version"], reply["transitions"]
                 self._life = self.client.their_life
                 return arrays
-            self._near = False  # what we were told of is another machine's, or gone: send them
+            self._far = self.client.their_life  # what we were told of is another machine's, or gone: send them
         return None
 
     def choose(self, arrays: Mapping[str, np.ndarray]) -> Choice | None:
@@ -58,8 +58,8 @@ class PolicyClient:
             self.client.send(self.client.codec.encode("episodes", None, arrays))
 
     def _ask_for_weights(self) -> bool:
-        have = self.version if self.client.their_life == self._life else 0
-        return self.client.say("weights?", have=have, near=self._near)
+        life = self.client.their_life
+        return self.client.say("weights?", have=self.version if life == self._life else 0, near=life != self._far)
 
     def _arrays(self, reply: Message) -> dict[str, np.ndarray] | None:
         """The weights that came, or that lie where the reply says; None when they do not."""

@@ -69,8 +69,12 @@ def make(kind: Kind, lead: tuple[int, ...], slots: int) -> tuple[SharedArrays, P
         handle = os.memfd_create("arrays")  # stays open: that is its address
     except (AttributeError, OSError):  # not on this system, or forbidden
         return None
-    os.ftruncate(handle, _size(kind, lead, slots))
-    memory, token = mmap.mmap(handle, 0), secrets.randbits(62)
+    try:
+        os.ftruncate(handle, _size(kind, lead, slots))
+        memory, token = mmap.mmap(handle, 0), secrets.randbits(62)
+    except OSError:
+        os.close(handle)
+        return None
     memory[:8] = token.to_bytes(8, "little")
     arrays = SharedArrays(memory, kind, lead, slots)
     weakref.finalize(arrays, os.close, handle)

@@ -6,9 +6,10 @@ from sac.wire import directory
 
 
 @pytest.fixture(params=["near", "tcp"])
-def way(request, monkeypatch) -> None:
-    """Clients of this process reach servers as neighbours, or as if they were on another machine."""
+def way(request, monkeypatch) -> str:
+    """Clients of this process reach servers as neighbours, or as if on another machine; how an address begins."""
     if request.param == "tcp":
         monkeypatch.setattr(directory, "_network", lambda: None)
     elif directory._network() is None:
         pytest.skip("no abstract sockets")
+    return {"near": "ipc://@", "tcp": "tcp://"}[request.param]

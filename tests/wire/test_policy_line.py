@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import threading
 import time
@@ -84,12 +85,14 @@ def question(k: int, seed: int) -> dict:
 
 @pytest.mark.parametrize("how", ["near", "frames", "no such memory", "not reached"])
 def test_weights_come_with_their_version_and_only_when_they_are_new(tmp_path, monkeypatch, how):
+    if how == "near" and not hasattr(os, "memfd_create"):
+        pytest.skip("no shared memory")
     if how == "no such memory":
         monkeypatch.setattr(shared_memory, "make", lambda *_: None)
     elif how == "not reached":
         monkeypatch.setattr(shared_memory, "reach", lambda *_: None)
     with served(tmp_path) as service, asking(Records(tmp_path, "")) as policy:
-        policy._near = how != "frames"
+        policy._far = service.server.life * (how == "frames")
         assert policy.fetch(patience=0.3) is None and policy.version == 0  # nothing was published yet
         for version in (1, 2, 3):
             service.publish(weights(version), transitions=100 * version)
@@ -102,7 +105,7 @@ def test_weights_come_with_their_version_and_only_when_they_are_new(tmp_path, mo
         sent = []
         service.server.send = lambda peer, frames: sent.append(frames)
         with asking(Records(tmp_path, ""), 2) as other:
-            other._near = policy._near
+            other._far = policy._far
             other.fetch(patience=0.2)
             policy.version = 0
             policy.fetch(patience=0.2)
@@ -115,21 +118,25 @@ def test_the_memory_of_weights_is_given_back(tmp_path):
         pytest.skip("no shared memory")
 
     def memories() -> int:
-        handles = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
-        return sum("memfd:arrays" in str(path) for path in handles)
+        found = 0
+        for path in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found += "memfd:arrays" in str(path.readlink())
+        return found
 
+    gc.collect()
     before = memories()
     with served(tmp_path) as service, asking(Records(tmp_path, "")) as policy:
         service.publish(weights(1), 1)
         first = policy.fetch()
         for version in range(2, 20):
             service.publish(weights(version), version)
-            assert policy.fetch()["scale"] == version and policy._near
+            assert policy.fetch()["scale"] == version and not policy._far
         assert first["scale"] == 1
         assert memories() - before <= 1 + 2 * 2  # a mapping has a handle of its own
         del first
     del service
-    wait_for(lambda: memories() == before)
+    wait_for(lambda: memories() <= before)
 
 
 def test_a_learner_that_began_anew_counts_from_one(tmp_path):

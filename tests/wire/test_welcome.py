@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -163,8 +164,9 @@ def test_a_silent_server_is_noticed_and_looked_for(tmp_path, monkeypatch):
 def test_a_moved_server_is_found_at_once(tmp_path, way):
     with Served(WORLD, tmp_path / "a", Records(tmp_path, "127.0.0.1")) as served:
         line = come(client(served.directory))
-    with Served(WORLD, tmp_path / "b", Records(tmp_path, "127.0.0.1")):
-        come(line, 3.0)
+    with Served(WORLD, tmp_path / "b", Records(tmp_path, "127.0.0.1")) as served:
+        wait_for(lambda: line.session == 2, 3.0, lambda: line.pump(0.01))
+        assert line._address == served.directory.find("replay") and line._address.startswith(way)
     line.close()
 
 
@@ -191,6 +193,24 @@ def test_a_near_address_that_is_not_for_us_is_given_up(tmp_path, monkeypatch):
         served.directory.write("replay", gone)
         line = come(client(served.directory))
         assert line._address == over_tcp(served.directory)
+        line.close()
+
+
+@pytest.mark.parametrize("looks", [3, 4])
+def test_a_near_server_that_lets_wait_stays_near(tmp_path, monkeypatch, looks):
+    """It is not there yet, then it does not answer yet."""
+    monkeypatch.setattr(client_module, "LOST", 0.3)
+    monkeypatch.setattr(client_module, "AGAIN", 0.1)
+    line = client(Records(tmp_path / "net", ""))
+    wait = time.monotonic() + 0.2 * looks
+    wait_for(lambda: time.monotonic() > wait, meanwhile=lambda: line.pump(0.01))
+    served = Served(WORLD, tmp_path)
+    wait = time.monotonic() + 0.4 * looks
+    wait_for(lambda: time.monotonic() > wait, meanwhile=lambda: line.pump(0.01))
+    with served:
+        assert not line.connected
+        come(line)
+        assert line._address == served.directory.find("replay")
         line.close()
 
 
