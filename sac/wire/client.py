@@ -112,7 +112,7 @@ class Client:
             self._drop()
         if now - self._looked > AGAIN and (self._socket is None or now - self._heard > 1.2 * PING):
             self._looked = now
-            silent = self._socket is not None and not self._welcome and now - self._heard > LOST
+            silent = not self._welcome and now - self._heard > LOST
             if silent and not self._reached:
                 self._given_up = self._address
             address = self._directory.find(self.server)
