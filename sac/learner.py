@@ -80,9 +80,9 @@ class Learner:
                 continue
             self._lost_in_a_row = 0
             with self.clock("sample"):
-                self.replay.update(batches.index, learnt.td_error)
                 if self.refresh_state:
                     self.replay.refresh(batches.index, learnt.state)
+                self.replay.update(batches.index, learnt.td_error)  # at last: a replay far away then draws anew
 
     def _pass_over(self, batches: Batch) -> None:
         """Counts a call that has learnt nothing."""

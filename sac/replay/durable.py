@@ -132,8 +132,7 @@ class DurableReplay(Replay):
         if not k:
             raise ValueError("a chunk without rows cannot be remembered")
         origin = {"source": np.full(k, source, np.int64), "stream": step.stream, "seq": np.full(k, seq, np.int64)}
-        streams = [(source, stream) for stream in step.stream.tolist()]
-        self.transitions += self._insert(streams, {**rows, **origin, "acted": ~rows["last"]})
+        self.transitions += self._insert(step.stream, {**rows, **origin, "acted": ~rows["last"]}, source)
         self._ledger.pop(source, None)
         self._ledger[source] = seq, self.total - 1
         self._forget()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -122,7 +122,7 @@ class Replay:
         on a row that follows the end of its episode.
         """
         rows = self._rows(step)
-        return self._insert(step.stream.tolist(), rows) if len(step.stream) else 0
+        return self._insert(step.stream, rows) if len(step.stream) else 0
 
     def add_foreign(self, step: Step) -> int:
         """`add` for rows whose `log_prob` means nothing."""
@@ -248,12 +248,12 @@ class Replay:
     def _make_ring(self) -> Ring:
         return Ring(self._columns, self.capacity)
 
-    def _insert(self, streams: Sequence[Hashable], rows: Mapping[str, np.ndarray]) -> int:
-        """Stores checked rows [k] of `streams` [k], k > 0; returns how many are real transitions."""
+    def _insert(self, stream: np.ndarray, rows: Mapping[str, np.ndarray], source: int | None = None) -> int:
+        """Stores checked rows [k] of `stream` [k] of a source, k > 0; returns how many are real transitions."""
         last, total = rows["last"], self._ring.total
-        self._writer.check(streams, rows["discount"], last)
-        before, legal = self._writer.place(streams, last, total, self.capacity)
-        places = self._ring.append(rows, np.array(before, np.int64), last)
+        self._writer.check(stream, source, rows["discount"], last)
+        before, legal = self._writer.place(stream, source, last, total, self.capacity)
+        places = self._ring.append(rows, before, last)
         if total + len(last) > self.capacity:
             self._sampler.drop(places)
         self._admit(legal)
@@ -264,7 +264,7 @@ class Replay:
         numbers = np.array(newest, np.int64)
         numbers = numbers[numbers >= self._ring.oldest]
         self._make_final(numbers)
-        self._admit(legal)
+        self._admit(np.array(legal, np.int64))
         return len(numbers)
 
     def _make_final(self, numbers: np.ndarray) -> None:
@@ -299,8 +299,7 @@ class Replay:
                 raise ValueError(f"column {name} has dtype {row.dtype}, expected {dtype}")
         return rows
 
-    def _admit(self, numbers: list[int]) -> None:
-        oldest = self._ring.oldest
-        live = [number % self.capacity for number in numbers if number >= oldest]
-        if live:
-            self._sampler.admit(np.array(live, np.int64))
+    def _admit(self, numbers: np.ndarray) -> None:
+        live = numbers[numbers >= self._ring.oldest]
+        if len(live):
+            self._sampler.admit(live % self.capacity)

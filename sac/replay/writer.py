@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import pairwise, repeat
 
 import numpy as np
 
 from sac.replay.ring import NONE, Ring
 
+FEW = 16  # rows up to which plain Python is faster than NumPy: a step of so many agents
+SHORT = 4  # rows of an episode in a chunk, on average, up to which it is
+
 
 class Writer:
     """Remembers the last T rows of every open episode.
 
-    Plain Python on purpose: a step of 1 to 16 agents costs less than the first NumPy call would.
+    A stream is called by its number, or by source and number where there are many sources.
     """
 
     def __init__(self, steps: int):
@@ -21,12 +25,12 @@ class Writer:
         self.open: dict[Hashable, deque[int]] = {}  # stream -> arrival numbers of its newest rows, oldest first
         self.terminated: set[Hashable] = set()  # streams whose newest row was a true end: only a final row may follow
 
-    def check(self, streams: Sequence[Hashable], discount: np.ndarray, last: np.ndarray) -> None:
+    def check(self, stream: np.ndarray, source: int | None, discount: np.ndarray, last: np.ndarray) -> None:
         """Raises ValueError, before anything changed, where a row comes after the end of its episode."""
         if discount.all() and not self.terminated:
             return
         terminated = set(self.terminated)
-        for name, alive, final in zip(streams, discount.tolist(), last.tolist()):
+        for name, alive, final in zip(_names(stream, source), discount.tolist(), last.tolist()):
             if name in terminated and not final:
                 raise ValueError(f"stream {name}: discount 0 ends an episode, but its final observation never came")
             terminated.discard(name)
@@ -35,18 +39,23 @@ class Writer:
         self.terminated = terminated
 
     def place(
-        self, streams: Sequence[Hashable], last: np.ndarray, first: int, capacity: int
-    ) -> tuple[list[int], list[int]]:
+        self, stream: np.ndarray, source: int | None, last: np.ndarray, first: int, capacity: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Takes k rows that will get the arrival numbers first, first + 1, ...
 
         Returns the number of the row before each (NONE at a beginning) [k], and the rows that became legal starts
-        (some of them perhaps overwritten by this very chunk).
+        (some of them perhaps overwritten by this very chunk), in that order within a stream.
         """
+        if len(stream) > FEW:
+            order = np.argsort(stream, kind="stable")
+            inside = stream[order[1:]] == stream[order[:-1]]
+            inside &= ~last[order[:-1]]  # the row before is of the same stream and episode
+            cuts = np.flatnonzero(~inside) + 1
+            if SHORT * (len(cuts) + 1) < len(stream):
+                return self._by_episode(order, [0, *cuts.tolist(), len(stream)], stream, source, last, first, capacity)
         before, legal = [], []
-        for number, (name, final) in enumerate(zip(streams, last.tolist()), first):
-            recent = self.open.get(name)
-            if recent is None or recent[-1] <= number - capacity:  # a slow stream's newest row is gone: begin afresh
-                recent = self.open[name] = deque(maxlen=self.steps)
+        for number, (name, final) in enumerate(zip(_names(stream, source), last.tolist()), first):
+            recent = self._recent(name, number - capacity)
             before.append(recent[-1] if recent else NONE)
             if final:
                 legal += recent  # the final row stands in for all successors that are missing
@@ -55,7 +64,36 @@ class Writer:
                 if len(recent) == self.steps:
                     legal.append(recent[0])
                 recent.append(number)
-        return before, legal
+        return np.array(before, np.int64), np.array(legal, np.int64)
+
+    def _by_episode(
+        self, order: np.ndarray, cuts: list[int], stream: np.ndarray, source: int | None, last: np.ndarray, first: int,
+        capacity: int,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """`place` for rows `order` [k], which is cut where an episode begins or goes on."""
+        numbers, before, legal = (order + first).tolist(), [], []
+        heads = order[cuts[:-1]]
+        tails = order[np.array(cuts[1:]) - 1]
+        for name, final, (start, end) in zip(_names(stream[heads], source), last[tails].tolist(), pairwise(cuts)):
+            recent = self._recent(name, numbers[start] - capacity)
+            rows = [*recent, *numbers[start:end]]
+            before += rows[len(recent) - 1 : -1] if recent else [NONE, *rows[:-1]]
+            if final:
+                legal += rows[:-1]
+                del self.open[name]
+            else:
+                legal += rows[: -self.steps]
+                recent.extend(rows[len(recent) :])
+        placed = np.empty(len(order), np.int64)
+        placed[order] = before
+        return placed, np.array(legal, np.int64)
+
+    def _recent(self, name: Hashable, gone: int) -> deque[int]:
+        """The newest rows of a stream; none where the newest one is `gone` or older, for then it begins afresh."""
+        recent = self.open.get(name)
+        if recent is None or recent[-1] <= gone:
+            recent = self.open[name] = deque(maxlen=self.steps)
+        return recent
 
     def close(self, streams: Iterable[Hashable] | None = None) -> tuple[list[int], list[int]]:
         """Ends open episodes (all, or those named) at their newest rows; returns these and the rows made legal."""
@@ -82,3 +120,7 @@ class Writer:
         }
         ended = discount[newest % ring.capacity] == 0
         self.terminated = {name for name, end in zip(streams, ended.tolist()) if end}
+
+
+def _names(stream: np.ndarray, source: int | None) -> Sequence[Hashable]:
+    return stream.tolist() if source is None else list(zip(repeat(source), stream.tolist()))

@@ -1,7 +1,8 @@
 """Messages as frames: a magic word, a small msgpack header with a fixed set of keys, the columns' raw bytes.
 
-Columns that are small together share one frame, since a frame costs more than copying so little; else each has its own.
-What is encoded once and sent to many shares one as long as it fits.
+A frame costs more than copying a little, so word and header share the first one, with the columns where these are small
+together; else each column has its own. What is encoded once and sent to many is one frame as long as it fits. Only what
+is said before two peers know that they speak the same version has word, header and columns apart, in every version.
 
 What a buffer holds (dtype and shape) is never read from a message: both sides know it from the Kind. Nothing is
 pickled. Whatever is not exactly as expected is a BadMessage, which costs its sender the message and nobody anything
@@ -11,6 +12,7 @@ else.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,13 +23,15 @@ import msgpack
 import numpy as np
 
 MAGIC = b"SAC1"
-VERSION = 3
+VERSION = 4
 HEADER = 1024  # bytes of a header at most
 LEAD = 1 << 20  # the longest leading axis
 TOGETHER = 1 << 16  # bytes of columns that share a frame, at most
 LARGEST = 1 << 28  # bytes of a frame: whoever sends more is cut off
 INT64 = 1 << 63
+ALIGNED = 8  # bytes: where columns begin behind a header
 KIND = "kind"
+_LENGTH = struct.Struct("<4sI")  # the word, and the bytes of the header
 Columns = Mapping[str, tuple[tuple[int, ...], str]]  # name -> shape of one row, dtype
 TEXT: Columns = {"text": ((), "uint8")}
 
@@ -41,7 +45,7 @@ class Kind:
     """A kind of message: the header's keys with their types, and the columns that follow it.
 
     `lead` names those header keys that are the leading axes of every column. With `one_frame` these share one if it
-    can hold them.
+    can hold them. `apart`: in frames that every version understands.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Kind:
     lead: tuple[str, ...] = ()
     columns: Columns = field(default_factory=dict)
     one_frame: bool = False
+    apart: bool = False
 
     @cached_property
     def plan(self) -> list[tuple[str, tuple[int, ...], np.dtype, int]]:
@@ -108,10 +113,12 @@ class Codec:
             if array.shape != lead + shape:
                 raise ValueError(f"{kind}: column {name} has shape {array.shape}, not {lead} + {shape}")
             buffers.append(array.data if array.nbytes else b"")
-        header = {KIND: kind, **(values or {}), **dict(zip(known.lead, lead or ()))}
-        if known.together(*lead or ()):
-            buffers = [b"".join(buffers)]
-        return [MAGIC, msgpack.packb(header), *buffers]
+        header = msgpack.packb({KIND: kind, **(values or {}), **dict(zip(known.lead, lead or ()))})
+        together = known.together(*lead or ())
+        if known.apart:
+            return [MAGIC, header, *([b"".join(buffers)] if together else buffers)]
+        head = _LENGTH.pack(MAGIC, len(header)) + header + bytes(-len(header) % ALIGNED)
+        return [b"".join([head, *buffers])] if together else [head, *buffers]
 
     def say(self, kind: str, text: str, **values: Any) -> list:
         """Frames of a kind with the column `text`."""
@@ -119,11 +126,18 @@ class Codec:
 
     def decode(self, frames: Sequence[Any]) -> Message:
         """Frames (bytes, or flat views of them) as a message. Raises BadMessage."""
-        if len(frames) < 2 or bytes(memoryview(frames[0])[:8]) != MAGIC:
+        first, *others = map(memoryview, frames or [b""])
+        if first[: len(MAGIC)] != MAGIC:
             raise BadMessage("not of this protocol")
-        header = self._header(memoryview(frames[1]))
+        apart = first.nbytes == len(MAGIC)
+        if apart:
+            rest = first[len(MAGIC) :]
+            frame, *columns = others or [rest]
+        else:
+            (frame, rest), columns = _taken_apart(first), others
+        header = self._header(frame)
         kind = self.kinds.get(header.pop(KIND, None))
-        if kind is None:
+        if kind is None or kind.apart != apart:
             raise BadMessage("unknown kind")
         if header.keys() != kind.fields.keys() | set(kind.lead):
             raise BadMessage(f"{kind.name}: keys {list(header)}")
@@ -133,7 +147,9 @@ class Codec:
         lead = tuple(header[key] for key in kind.lead)
         if any(type(n) is not int or not 0 <= n <= LEAD for n in lead):
             raise BadMessage(f"{kind.name}: {kind.lead} = {lead}")
-        return Message(kind.name, header, dict(self._arrays(kind, lead, frames[2:])))
+        if rest.nbytes or (kind.together(*lead) and not apart):
+            columns = [rest, *columns]
+        return Message(kind.name, header, dict(self._arrays(kind, lead, columns)))
 
     @staticmethod
     def _header(frame: memoryview) -> dict:
@@ -149,10 +165,10 @@ class Codec:
 
     @staticmethod
     def _arrays(kind: Kind, lead: tuple[int, ...], frames: Sequence[Any]):
-        """Each column as a view of its frame, or of its part of the one that all share."""
+        """Each column as a view of its frame, or of its part of what all share."""
         rows, together, offset = math.prod(lead), kind.together(*lead), 0
         if len(frames) != (1 if together else len(kind.columns)):
-            raise BadMessage(f"{kind.name}: {len(frames)} frames of columns")
+            raise BadMessage(f"{kind.name}: {len(frames)} parts with columns")
         if together and len(frames[0]) != kind.bytes(*lead):
             raise BadMessage(f"{kind.name}: {len(frames[0])} bytes")
         for (name, shape, dtype, row), frame in zip(kind.plan, repeat(frames[0]) if together else frames):
@@ -165,3 +181,12 @@ class Codec:
             if together:
                 offset += size
             yield name, array.reshape(lead + shape)
+
+
+def _taken_apart(first: memoryview) -> tuple[memoryview, memoryview]:
+    """The header, and what comes behind it."""
+    size = _LENGTH.unpack_from(first)[1] if first.nbytes >= _LENGTH.size else HEADER
+    end = _LENGTH.size + size
+    if end > first.nbytes:
+        raise BadMessage("a header that does not end")
+    return first[_LENGTH.size : end], first[end + -size % ALIGNED :]

@@ -11,11 +11,12 @@ import numpy as np
 from sac.errors import UserError
 from sac.types import Step, joined
 from sac.wire.client import Client
-from sac.wire.kinds import step_arrays
+from sac.wire.kinds import NONE, step_arrays
 
 ROWS = 256  # of a chunk at most
 BYTES = 1 << 20  # ... and about so many
 PATIENCE = 0.02  # seconds that a row may wait for others
+NOTHING = {"id": NONE, "slot": NONE}  # is wanted by an actor
 RESEND = 2.0  # seconds without an ack, on a line that is up, after which chunks are sent again
 
 
@@ -98,7 +99,7 @@ class Inserter:
 
     def judge(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """|delta| [K, B] of stored rows `index` [K, B]; on a line that is down they are lost."""
-        self.client.send(self.client.codec.encode("update", None, {"index": index, "td_error": td_error}))
+        self.client.send(self.client.codec.encode("update", NOTHING, {"index": index, "td_error": td_error}))
 
     def pump(self, timeout: float = 0.0) -> None:
         """Hears the replay, and sends again what may have been lost."""

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from sac.replay import columns
 from sac.types import Batch, Noise, Sensor, Spec, Step
 from sac.wire.codec import TEXT, Codec, Columns, Kind
 from sac.wire.shared_memory import PLACE
 
+Lasting = partial(Kind, apart=True)  # what peers of two versions understand
 CONNECTION = (
     # client -> server
-    Kind("hello", {"version": int, "role": str, "uid": str, "life": int, "number": int, "session": int, "hash": str}),
-    Kind("describe", lead=("n",), columns=TEXT),  # the client's description, when it was asked for
-    Kind("ping", lead=("n",), columns=TEXT),  # its counters as JSON
-    Kind("bye"),  # it ends in order
+    Lasting(
+        "hello", {"version": int, "role": str, "uid": str, "life": int, "number": int, "session": int, "hash": str}
+    ),
+    Lasting("describe", lead=("n",), columns=TEXT),  # the client's description, when it was asked for
+    Lasting("ping", lead=("n",), columns=TEXT),  # its counters as JSON
+    Lasting("bye"),  # it ends in order
     # server -> client
-    Kind("welcome", {"life": int}, ("n",), TEXT),  # with the server's description
-    Kind("refused", {}, ("n",), TEXT),  # why
-    Kind("later"),  # the server waits for somebody else
-    Kind("describe_yourself"),
-    Kind("say_hello"),  # whoever you are
-    Kind("pong", lead=("n",), columns=TEXT),  # its counters
+    Lasting("welcome", {"life": int}, ("n",), TEXT),  # with the server's description
+    Lasting("refused", {}, ("n",), TEXT),  # why
+    Lasting("later"),  # the server waits for somebody else
+    Lasting("describe_yourself"),
+    Lasting("say_hello"),  # whoever you are
+    Lasting("pong", lead=("n",), columns=TEXT),  # its counters
     # both
-    Kind("end"),  # the run is over
+    Lasting("end"),  # the run is over
 )
 
 
@@ -39,18 +43,22 @@ def replay_codec(spec: Spec, state_size: int, steps: int, burn_in: int, moments:
         Kind("insert", {"seq": int, "after": int}, ("r",), {"stream": ((), "int64"), **columns(spec, state_size)}),
         Kind("ack", {"seq": int, "room": int, "first": int}),  # chunks <= seq are stored, `room` more may be sent
         Kind("rejected", {"seq": int}, ("n",), TEXT),  # a chunk that is none, and why
-        Kind("sample", {"id": int, "slot": int}),  # slot of the shared memory, -1 = send it
+        Kind("sample", WANTED),
         Kind("batch", BATCH, ("k", "b"), batch_columns(spec, state_size, steps, burn_in)),
         Kind("batch_written", {**BATCH, "slot": int}),
         Kind("memory", PLACE),  # where batches may be written
         Kind("memory_seen", {"seen": bool}),
-        Kind("update", {}, ("k", "b"), {"index": ((), "int64"), "td_error": ((), "float32")}),
+        # and what is wanted next: a message costs more than what it says
+        Kind("update", WANTED, ("k", "b"), {"index": ((), "int64"), "td_error": ((), "float32")}),
         Kind("refresh", {}, ("k", "b"), {"index": ((), "int64"), "state": ((state_size,), "float32")}),
         Kind("moments", {"count": int}, (), moment_columns(moments)),
         Kind("moments?"),
     ])  # fmt: skip
 
 
+# A batch: which (NONE = none), and the slot of the shared memory in which it shall lie (NONE = send it).
+WANTED: Mapping[str, type] = {"id": int, "slot": int}
+NONE = -1
 BATCH: Mapping[str, type] = {"id": int, "transitions": int}  # of the request; stored so far
 
 

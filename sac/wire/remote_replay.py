@@ -14,7 +14,7 @@ from sac.types import Batch
 from sac.wire import shared_memory
 from sac.wire.client import Client
 from sac.wire.codec import Message
-from sac.wire.kinds import as_batch
+from sac.wire.kinds import NONE, as_batch
 
 WAIT = 0.2  # seconds that one turn waits for a batch
 
@@ -36,7 +36,7 @@ class RemoteReplay:
         self._outstanding = outstanding
         self._ids, self._next = set(), 0
         self._here: deque[tuple[Batch, int]] = deque()  # batches that came, with their slots
-        self._in_use = -1  # slot of the batch that is being learnt from
+        self._in_use = NONE  # slot of the batch that is being learnt from
         self._session = 0
         self._turn_over = False
         made = shared_memory.make(client.codec.kinds["batch"], (updates_per_call, batch_size), outstanding + 1)
@@ -83,8 +83,13 @@ class RemoteReplay:
         return batch
 
     def update(self, index: np.ndarray, td_error: np.ndarray) -> None:
-        """|delta| [K, B] back; on a line that is down they are lost, and the rows keep their priorities."""
-        self.client.send(self.client.codec.encode("update", None, {"index": index, "td_error": td_error}))
+        """|delta| [K, B] back, and the question for the next batch with them.
+
+        On a line that is down they are lost, and the rows keep their priorities.
+        """
+        wanted = self._wanted()
+        if self.client.send(self.client.codec.encode("update", wanted, {"index": index, "td_error": td_error})):
+            self._asked_for(wanted)
 
     def refresh(self, index: np.ndarray, state: np.ndarray) -> None:
         self.client.send(self.client.codec.encode("refresh", None, {"index": index, "state": state}))
@@ -126,14 +131,21 @@ class RemoteReplay:
             self.client.say("memory", **asdict(self._place))
 
     def _ask(self) -> None:
-        if self._session != self.client.session:
-            return
-        while len(self._ids) + len(self._here) < self._outstanding and self.client.connected:
-            slot = self._free.pop() if self._free else -1
-            if not self.client.say("sample", id=self._next, slot=slot):
-                return
-            self._ids.add(self._next)
+        while (wanted := self._wanted())["id"] != NONE and self.client.say("sample", **wanted):
+            self._asked_for(wanted)
+
+    def _wanted(self) -> dict[str, int]:
+        """The next batch to ask for, as long as there is room for one."""
+        greeted = self.client.connected and self._session == self.client.session
+        room = greeted and len(self._ids) + len(self._here) < self._outstanding
+        return {"id": self._next if room else NONE, "slot": self._free[-1] if room and self._free else NONE}
+
+    def _asked_for(self, wanted: dict[str, int]) -> None:
+        if wanted["id"] != NONE:
+            self._ids.add(wanted["id"])
             self._next += 1
+        if wanted["slot"] != NONE:
+            self._free.pop()
 
     def _hear(self, message: Message) -> None:
         if message.kind == "moments":
@@ -144,6 +156,6 @@ class RemoteReplay:
         elif message.kind in ("batch", "batch_written") and message["id"] in self._ids:
             self._ids.remove(message["id"])
             self.transitions = message["transitions"]
-            slot = message.values.get("slot", -1)
+            slot = message.values.get("slot", NONE)
             arrays = message.arrays if slot < 0 else self._memory.slots[slot]
             self._here.append((as_batch(arrays), slot))

@@ -14,7 +14,7 @@ from sac.replay import Limiter
 from sac.types import Batch, Step
 from sac.wire import shared_memory
 from sac.wire.codec import Message
-from sac.wire.kinds import as_step, batch_arrays
+from sac.wire.kinds import NONE, as_step, batch_arrays
 from sac.wire.peer import Peer
 from sac.wire.server import Server
 from sac.wire.shared_memory import Place, SharedArrays
@@ -180,6 +180,8 @@ class ReplayService:
         error = message.arrays["td_error"]
         if np.isfinite(error).all():
             self.replay.update(message.arrays["index"], error)
+        if message["id"] != NONE:
+            self._sample(peer, message)
 
     def _refresh(self, peer: Peer, message: Message) -> None:
         state = message.arrays["state"]

@@ -10,22 +10,58 @@ import numpy as np
 import zmq
 from wire_kit import SPEC, WORLD, random_rows
 
-from sac.wire.codec import HEADER, VERSION
+from sac.wire.codec import HEADER, MAGIC, VERSION
 from sac.wire.kinds import step_arrays
+
+
+def parts(frames: list[bytes]) -> list[bytes]:
+    """The word, the header, and what holds columns."""
+    first, *others = frames
+    if first == MAGIC:
+        return frames
+    size = int.from_bytes(first[4:8], "little")
+    rest = first[8 + -(-size // 8) * 8 :]
+    columns = [*others] if others else [rest] if rest else []
+    return [first[:4], first[8 : 8 + size], *columns]
+
+
+def together(parts: list[bytes], like: list[bytes]) -> list[bytes]:
+    """The frames of parts, put together as those of `like` are."""
+    if like[0] == MAGIC or len(parts) < 2:
+        return parts
+    word, header, *columns = parts
+    first = word + len(header).to_bytes(4, "little") + header + bytes(-len(header) % 8)
+    joined = len(like) == 1 and len(columns) == 1
+    return [first + columns[0]] if joined else [first, *columns]
+
+
+def spoilt(change):
+    """`change` of the parts as a change of the frames."""
+    return lambda frames: together(change(parts(frames)), frames)
 
 
 def header_with(**changes):
     """The header with other values; without those that are None."""
 
-    def change(frames):
-        header = {**msgpack.unpackb(frames[1]), **changes}
-        return [frames[0], msgpack.packb({k: v for k, v in header.items() if v is not None}), *frames[2:]]
+    def change(parts):
+        header = {**msgpack.unpackb(parts[1]), **changes}
+        return [parts[0], msgpack.packb({k: v for k, v in header.items() if v is not None}), *parts[2:]]
 
-    return change
+    return spoilt(change)
+
+
+def exchanged(which: int, by: bytes):
+    """Another part in place of one."""
+    return spoilt(lambda parts: [*parts[:which], by, *parts[which + 1 :]])
 
 
 def header_is(data: bytes):
-    return lambda frames: [frames[0], data, *frames[2:]]
+    return spoilt(lambda parts: [parts[0], data, *parts[2:]])
+
+
+def otherwise(frames: list[bytes]) -> list[bytes]:
+    """What must be apart together, what must not be apart apart."""
+    return together(parts(frames), [b""]) if frames[0] == MAGIC else parts(frames)
 
 
 def deep(depth: int):
@@ -34,14 +70,14 @@ def deep(depth: int):
 
 WRONG = {
     "nothing": lambda frames: [],
-    "only the word": lambda frames: frames[:1],
-    "another word": lambda frames: [b"SAC2", *frames[1:]],
-    "a longer word": lambda frames: [b"SAC1SAC1SAC1", *frames[1:]],
-    "no word": lambda frames: frames[1:],
+    "only the word": lambda frames: parts(frames)[:1],
+    "another word": spoilt(lambda parts: [b"SAC2", *parts[1:]]),
+    "a longer word": spoilt(lambda parts: [b"SAC1SAC1SAC1", *parts[1:]]),
+    "no word": lambda frames: parts(frames)[1:],
     "a frame more": lambda frames: [*frames, b""],
     "many frames more": lambda frames: [*frames, *[b"x"] * 1000],
-    "truncated header": lambda frames: [frames[0], frames[1][:-1], *frames[2:]],
-    "longer header": lambda frames: [frames[0], frames[1] + b"x", *frames[2:]],
+    "truncated header": spoilt(lambda parts: [parts[0], parts[1][:-1], *parts[2:]]),
+    "longer header": spoilt(lambda parts: [parts[0], parts[1] + b"x", *parts[2:]]),
     "oversized header": header_with(more="x" * HEADER),
     "another key": header_with(more=1),
     "unknown kind": header_with(kind="hallo"),
@@ -61,6 +97,9 @@ WRONG = {
     "a huge string": header_is(b"\x81\xa4kind\xdb\xff\xff\xff\xff"),
     "an object": header_is(b"\x81\xa4kind\xc7\x04\x05abcd"),
     "a time": header_is(msgpack.packb({"kind": msgpack.Timestamp(1)})),
+    "half a head": lambda frames: [frames[0][:6]],
+    "a header that goes on for ever": lambda frames: [b"SAC1" + b"\xff" * 4 + frames[0][8:], *frames[1:]],
+    "put together otherwise": lambda frames: otherwise(frames),
     "noise": header_is(bytes(range(256))),
 }  # fmt: skip
 
@@ -82,32 +121,35 @@ def insert(seq: int = 1, after: int = 0, rows: int = 4, **changes) -> list[bytes
 def bad_messages() -> list[list[bytes]]:
     """Each is counted as one, whoever sends it."""
     good = [insert(), hello(), raw("sample", {"id": 1, "slot": -1}), WORLD.codec.say("ping", "{}")]
-    spoilt = [spoil(frames) for spoil in WRONG.values() for frames in good]
-    columns = range(2, len(good[0]))
-    short = [[*good[0][:i], good[0][i][:-1], *good[0][i + 1 :]] for i in columns if good[0][i]]
-    long = [[*good[0][:i], good[0][i] * 2 + b"\0", *good[0][i + 1 :]] for i in columns]
+    wrong = [spoil(frames) for spoil in WRONG.values() for frames in good]
+    columns = range(2, len(parts(good[0])))
+    cut = [(i, part[:-1]) for i, part in enumerate(parts(good[0])) if i in columns and part]
+    more = [(i, part * 2 + b"\0") for i, part in enumerate(parts(good[0])) if i in columns]
+    sizes = [exchanged(i, wrong)(good[0]) for i, wrong in cut + more]
     lead = [header_with(r=r)(good[0]) for r in (-1, 5, 2**40, 2**64 - 1, True, "4")]
     nan = [insert(seq=7, after=6, rows=2, reward=np.full(2, np.nan, np.float32)), insert(seq=7, after=6, rows=0)]
     old = [hello(version=0), hello(life=0), hello(life=-3)]
     apart = insert(rows=1024)  # each column in a frame of its own
-    short += [[*apart[:i], apart[i][:-1], *apart[i + 1 :]] for i in (2, len(apart) - 1)]
-    return [frames for frames in spoilt + short + long + lead + nan + old if frames]
+    sizes += [[*apart[:i], apart[i][:-1], *apart[i + 1 :]] for i in (1, len(apart) - 1)]
+    return [frames for frames in wrong + sizes + lead + nan + old if frames]
 
 
 def strange_messages() -> list[list[bytes]]:
     """Well-formed, and senseless: nothing may come of them."""
     empty, far = np.zeros((0, 0), np.int64), np.full((1, 3), 2**62)
     say = WORLD.codec.say
+    nothing, everything = {"id": -1, "slot": -1}, {"id": -(2**62), "slot": 2**62}
     place = {"process": -7, "handle": 2**62, "slots": 3, "token": -(2**62)}
     return [
         say("ping", "[" * 100_000), say("ping", "7"), say("ping", '{"a": 1e999}'), hello(hash="other"),
         say("describe", "[" * 100_000), hello(hash="other"), say("describe", '{"shared": {}, "told": {}}'),
         raw("memory", place), raw("memory", {**place, "slots": 2**40}),
         raw("memory", {**place, "process": 1, "slots": 0}),
-        raw("update", None, {"index": far, "td_error": np.full((1, 3), np.nan, np.float32)}),
-        raw("update", None, {"index": far, "td_error": np.ones((1, 3), np.float32)}),
-        raw("update", None, {"index": -far, "td_error": np.ones((1, 3), np.float32)}),
-        raw("update", None, {"index": empty, "td_error": empty}),
+        raw("update", nothing, {"index": far, "td_error": np.full((1, 3), np.nan, np.float32)}),
+        raw("update", nothing, {"index": far, "td_error": np.ones((1, 3), np.float32)}),
+        raw("update", nothing, {"index": -far, "td_error": np.ones((1, 3), np.float32)}),
+        raw("update", nothing, {"index": empty, "td_error": empty}),
+        raw("update", everything, {"index": far, "td_error": np.ones((1, 3), np.float32)}),
         raw("refresh", None, {"index": far, "state": np.zeros((1, 3, 0), np.float32)}),
         insert(seq=2**63 - 1), insert(seq=-5, after=-9), insert(seq=0, after=2**63 - 1),
         raw("welcome", {"life": 3}, {"text": np.zeros(1, np.uint8)}), raw("later"), raw("say_hello"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -223,6 +224,25 @@ def test_four_batches_under_way_at_once(tmp_path, monkeypatch, way):
         assert way in ways
         assert served.limiter.updates == remote.updates == 2 * (served.replay.transitions - 64)
         remote.client.close()
+
+
+def test_errors_bring_the_question_for_the_next_batch(tmp_path):
+    world, heard = World(batch=4), Counter()
+    with Served(world, tmp_path) as served, inserting(served.directory, world=world) as inserter:
+        answers = served.service._answers
+        served.service._answers = {
+            kind: lambda *message, kind=kind: (heard.update([kind]), answers[kind](*message)) for kind in answers
+        }
+        remote = learner(served.directory, world, outstanding=2)
+        inserter.add(random_rows(world.spec, 0, 60, np.random.default_rng(0)))
+        inserter.drain(10)
+        while remote.updates < 30:
+            if remote.take():
+                index = remote.sample(4, 1).index
+                remote.update(index, np.ones(index.shape, np.float32))
+        remote.client.close()
+        wait_for(lambda: heard["update"] == 30)
+    assert heard["sample"] == 2  # to begin with
 
 
 def test_requests_that_are_granted_together_get_what_each_would_get_alone(tmp_path):

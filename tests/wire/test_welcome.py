@@ -9,7 +9,9 @@ import sys
 import time
 from dataclasses import replace
 
+import msgpack
 import pytest
+import zmq
 from wire_kit import ROOT, SPEC, WORLD, Served, client, inserting, over_tcp, tagged, wait_for
 
 from sac.errors import UserError
@@ -74,6 +76,18 @@ def test_an_old_version_is_refused(tmp_path, monkeypatch):
         monkeypatch.setattr(client_module, "VERSION", 0)
         assert f"protocol version 0, the replay speaks version {VERSION}" in refusal(client(served.directory))
         assert "is no life" in refusal(client(served.directory, life=0))
+
+
+def test_an_old_version_understands_its_refusal(tmp_path):
+    """Byte for byte what version 3 says and reads."""
+    hello = {"kind": "hello", "version": 3, "role": "actor", "uid": "actor-1", "life": 5, "number": 1, "session": 1}
+    with Served(WORLD, tmp_path) as served, zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.connect(served.directory.find("replay"))
+        socket.send_multipart([b"SAC1", msgpack.packb({**hello, "hash": "0"})])
+        assert socket.poll(10_000)
+        word, header, text = socket.recv_multipart()
+        assert (word, msgpack.unpackb(header)) == (b"SAC1", {"kind": "refused", "n": len(text)})
+        assert text == f"protocol version 3, the replay speaks version {VERSION}".encode()
 
 
 def test_a_spec_survives_its_description():
