@@ -201,12 +201,12 @@ class Ending:
 
 def parts_of(
     job: Job, share: Share, roles: Sequence[str], actors: int, threads: Mapping[str, int], patience: float,
-    start: Callable[[Job, Share], Worker] = Worker,
+    start: Callable[[Job, Share], Worker] = Worker, learner: int = 1,
 ) -> list[Part]:  # fmt: skip
-    """The processes of a job's cell."""
+    """The processes of a job's cell, whose learner has this number."""
     found = []
     for role in ("replay", "learner", "actor"):
-        for number in range(1, actors + 1) if role == "actor" else (1,):
+        for number in range(1, actors + 1) if role == "actor" else (learner,):
             if role in roles:
                 mine = patience if role == "actor" else None  # a learner may compile, or evaluate, for long
                 own = _share(share, role, threads[role])

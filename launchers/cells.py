@@ -14,6 +14,7 @@ from launchers.cell import ORDER, Cell, parts_of
 from launchers.job import Job, Status
 from launchers.options import RoleOptions
 from launchers.pool import Pool
+from launchers.population import Population, evolves, population_of
 from launchers.processes import Processes
 from launchers.share import Share
 from launchers.table import Table
@@ -60,7 +61,7 @@ class Cells(Processes):
         if interruption.requested:
             raise SystemExit(interruption.exit_code)
 
-    def _start(self, job: Job, mine: Share) -> Cell:
+    def _start(self, job: Job, mine: Share) -> Cell | Population:
         options = self.options
         self.check(job)
         job.config.base.name = job.config.base.name if job.named else name_in_multirun(job.config, job.number)
@@ -68,13 +69,16 @@ class Cells(Processes):
         job.folder.mkdir(parents=True, exist_ok=True)
         # The learner is what a cell waits for: it may use every core, and actors hardly do while they wait for it.
         threads = {"replay": 1, "actor": options.actor_threads, "learner": options.learner_threads or mine.threads}
+        if options.learners > 1:
+            return population_of(job, mine, options.learners, options.actors, threads, options.actor_timeout)
         return Cell(job, mine, parts_of(job, mine, self._roles, options.actors, threads, options.actor_timeout))
 
     def check(self, job: Job) -> None:
         """Raises UserError where a job's config and the options contradict one another."""
         base, actors, patience = job.config.base, self.options.actors, self.options.actor_timeout
-        for key in ("env_type", "timeout", "max_actors_each_learner"):
+        for key in ("env_type", "timeout", "max_actors_each_learner", "evolver_enabled"):
             check_assignable(f"base.{key}", base[key])
+        self._check_population(job)
         if actors > base.max_actors_each_learner:
             raise UserError(
                 f"hydra.launcher.actors={actors}: a learner takes base.max_actors_each_learner="
@@ -84,4 +88,18 @@ class Cells(Processes):
             raise UserError(
                 f"hydra.launcher.actor_timeout={patience:g}: an actor may wait twice base.timeout={base.timeout:g} s "
                 "for its Unity environment and must not be started again meanwhile: set it higher"
+            )
+
+    def _check_population(self, job: Job) -> None:
+        if self.options.learners == 1:
+            return
+        many = f"hydra.launcher.learners={self.options.learners}"
+        if self._roles != ORDER:
+            raise UserError(f"{many}: a population has all roles, role=... has no place here")
+        if job.config.net.directory != "file":
+            raise UserError(f"{many}: its cells need net=default, not fixed addresses")
+        check_assignable("eval.per_step", job.config.eval.per_step)
+        if evolves(job.config) and job.config.eval.per_step < 1:
+            raise UserError(
+                f"{many}: learners are compared by their evaluations: set eval.per_step to a number of steps"
             )

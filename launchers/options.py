@@ -36,6 +36,7 @@ class RoleOptions:
     """hydra.launcher, see conf/hydra/launcher/roles.yaml."""
 
     actors: int = at_least(1)
+    learners: int = at_least(1)
     n_jobs: int = at_least(1)
     gpus: list[Any] | None = key()
     grace: float = at_least(0)

@@ -262,6 +262,19 @@ class Agent:
         owners = {name: layer for name, layer in layers.items() if judges or name in names} | self.extras.layers()
         return saving.variables(owners | ({"temperatures": self.temperatures} if judges else {}))
 
+    def evolving_variables(self) -> dict:
+        """What an evolver draws anew: networks, and temperatures that are learnt; not what observations look like."""
+        owners = {name: layer for name, layer in self.nets.parts().items() if name != "normalizer"}
+        if self.hyper.use_auto_alpha:
+            owners["temperatures"] = self.temperatures
+        found = saving.variables(owners)
+        return {name: v for name, v in found.items() if "float" in str(v.dtype)}
+
+    def begin_anew(self, other: Agent) -> None:
+        """Takes over all that `other` is, but the count of updates."""
+        arrays, _ = other.state()
+        saving.assign(self._variables(), arrays | {"updates": np.asarray(self.updates)})
+
     def _variables(self) -> dict:
         optimizers = {f"optimizer_{name}": optimizer for name, (optimizer, _) in self.trained.items()}
         owners = self.nets.parts() | self.extras.layers() | {"temperatures": self.temperatures} | optimizers

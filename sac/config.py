@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 from omegaconf import MISSING
 
 CELL = ("replay", "learner", "actor")  # roles that share a run
+EVOLVER = "evolver"  # what watches over the learners of many runs
 
 
 def key(allowed: str = "", check=None) -> Any:
@@ -80,6 +81,10 @@ class Base:
     evolver_cem_min_length: int = at_least(1)
     evolver_cem_time: float = positive()
     evolver_remove_worst: float = key("-1 (off) or above 0", lambda x: x == -1 or x > 0)
+    evolver_enabled: bool | None = key()
+    evolver_strategy: str = one_of("cem", "none")
+    evolver_keep_elites: bool = key()
+    evolver_min_std: float = at_least(0)
 
 
 @dataclass
@@ -165,6 +170,7 @@ class Net:
     bind: str = key()
     keys: str | None = key()
     number: int = at_least(1)
+    evolver_records: str | None = key()
     evolver_host: str = key()
     evolver_port: int = between(0, 65535)
     learner_host: str = key()
@@ -197,7 +203,7 @@ class Track:
 
 @dataclass
 class Config:
-    role: str = one_of("train", "play", *CELL)
+    role: str = one_of("train", "play", *CELL, EVOLVER)
     ckpt: Any = key("null | auto | latest | best | a step", lambda x: x in ("auto", "latest", "best") or type(x) is int)
     render: Any = key("false | true | window | video", lambda x: x in (False, True, "window", "video"))
     seed: int | None = between(0, 2**31 - 1)

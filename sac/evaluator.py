@@ -36,6 +36,7 @@ class Evaluator:
         self._env: Env | None = None
         self._next = per_step
         self._last = -1  # step of the last evaluation
+        self.latest: tuple[int, float] | None = None  # step and mean return of this process's last evaluation
 
     def due(self, steps: int) -> bool:
         return self.per_step > 0 and steps >= self._next
@@ -56,7 +57,9 @@ class Evaluator:
         if len(episodes) < self.episodes:
             return {}
         self._last = steps
-        return self.scores.add(episodes) | (outlook.metrics() if outlook else {})
+        found = self.scores.add(episodes)
+        self.latest = steps, found["eval/return"]
+        return found | (outlook.metrics() if outlook else {})
 
     def state(self):
         return {"returns": np.array(self.scores.returns, np.float64)}, {"next": self._next, "last": self._last}

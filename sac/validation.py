@@ -168,6 +168,10 @@ def _check_combinations(c: Config) -> None:
             )
         ),
         (
+            c.role != "learner" or not c.base.evolver_enabled or c.eval.per_step > 0,
+            "base.evolver_enabled=true: the evolver compares evaluations: set eval.per_step to a number of steps",
+        ),
+        (
             r.initial_priority == "largest" or c.base.update_policy_mode,
             "replay.initial_priority=td_error needs the networks in every actor: set base.update_policy_mode=true",
         ),

@@ -23,6 +23,7 @@ from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_direct
 from sac.rollout import Episode, Rollout
 from sac.run_folder import RunFolder, write_atomically
 from sac.run_log import run_log
+from sac.seeds import seed_of
 from sac.track.observer import Observer
 from sac.types import Choice, Env, Noise, Spec
 from sac.wire.client import Client
@@ -65,11 +66,6 @@ def actor(config: Config, make_env: Callable[..., Env] = assemble.make_env, obse
         observer.close(interruption.exit_code, interruption.name or "end", {"env_steps": steps})
     if interruption.requested:
         raise SystemExit(interruption.exit_code)
-
-
-def seed_of(*numbers: int) -> int:
-    """One seed of several numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0] % 2**31)
 
 
 def _starts(file: Path) -> int:

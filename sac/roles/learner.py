@@ -20,11 +20,13 @@ from sac.interruption import Interruption
 from sac.learner import Learner
 from sac.nets import saving
 from sac.progress import Progress
+from sac.roles.evolving import Evolved, Evolving, line_to_evolver
 from sac.roles.train import evaluation_env, run_to_begin
 from sac.roles.training import Training, finish, released_on_failure, say_farewell
 from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys, only_one
 from sac.run_folder import RunFolder
 from sac.run_log import run_log
+from sac.seeds import seed_of
 from sac.track.observer import Observer
 from sac.types import Choice, Env
 from sac.wire.client import Client
@@ -95,6 +97,10 @@ def _build(
     service = PolicyService(server, serving.act)
     stack.callback(service.close)
     experience = FromActors(remote, service, serving, learner, progress, config.base.update_sac_bak_per_step)
+    if config.base.evolver_enabled:
+        evolved = Evolved(agent, lambda n: assemble.make_agent(config, spec, networks, seed_of(seed, n)))
+        line = line_to_evolver(config, folder, spec, evolved, stack)
+        experience = Evolving(experience, line, lambda: training.evaluator)
     training = Training(
         config, folder, interruption, observer, agent=agent, learner=learner, experience=experience,
         progress=progress, clock=clock, evaluation_env=lambda: env,
@@ -156,7 +162,7 @@ class FromActors:
 
     def begin(self) -> None:
         """Actors can come."""
-        self._publish()
+        self.publish()
         self.service.begin()
 
     def advance(self) -> bool:
@@ -171,10 +177,11 @@ class FromActors:
             except queue.Empty:
                 break
         if self.learner.updates - self._published >= self._every:
-            self._publish()
+            self.publish()
         return False
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Actors get the networks as they are now."""
         self._published = self.learner.updates
         self.service.publish(self.serving.take(), self.progress.steps)
 

@@ -69,7 +69,18 @@ def make_directory(config: Config, folder: RunFolder) -> Directory:
         hosts = {"replay": (net.replay_host, net.replay_port), "learner": (net.learner_host, net.learner_port)}
         return Fixed(hosts | {"evolver": (net.evolver_host, net.evolver_port)})
     records = folder.path / "net" if net.records is None else Path(net.records)
-    return Records(records, "127.0.0.1" if net.bind == "0.0.0.0" else net.bind)
+    return _records(config, records)
+
+
+def _records(config: Config, folder: Path) -> Records:
+    return Records(folder, "127.0.0.1" if config.net.bind == "0.0.0.0" else config.net.bind)
+
+
+def evolver_directory(config: Config, folder: RunFolder) -> Directory:
+    """Where the evolver is found, or is to be found; `folder` is the run of who asks."""
+    if config.net.evolver_records is None:
+        return make_directory(config, folder)
+    return _records(config, Path(config.net.evolver_records))
 
 
 def make_keys(config: Config) -> Keys | None:

@@ -107,6 +107,21 @@ def learner_codec(spec: Spec, state_size: int, candidates: int, weights: Columns
     ])  # fmt: skip
 
 
+def evolver_codec(networks: Columns) -> Codec:
+    """The evolver's kinds; `networks` are the numbers that evolve. What a learner shall be is numbered: `assigned`."""
+    return Codec([
+        *CONNECTION,
+        Kind("evaluated", {"assigned": int, "step": int, "value": float}),  # a mean return
+        Kind("noted", {"step": int}),
+        Kind("what_am_i?", {"assigned": int}),  # what it is now; asked again and again
+        Kind("networks?", {"generation": int}),  # the learner's, to make that generation of
+        Kind("networks", {"generation": int, "assigned": int}, (), networks, one_frame=True),
+        Kind("become", {"assigned": int}, (), networks, one_frame=True),
+        Kind("begin_anew", {"assigned": int}),
+        Kind("over"),  # the learner's run has ended
+    ])  # fmt: skip
+
+
 def step_arrays(step: Step) -> dict:
     """The columns of a Step by the names of `insert`."""
     rest = {name: getattr(step, name) for name in Step._fields if name != "obs"}

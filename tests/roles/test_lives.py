@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from sac.roles.actor import _starts, seed_of
+from sac.roles.actor import _starts
 from sac.roles.learner import Serving
+from sac.seeds import seed_of
 
 
 def test_every_start_has_a_seed_of_its_own(tmp_path):

@@ -1,0 +1,211 @@
+"""The role `evolver`: lets a population of learners evolve, each of which is in a cell of its own. No TensorFlow."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from sac import assemble
+from sac.config import Config
+from sac.errors import UserError
+from sac.evolution import Descent, Evolution, Networks, Rules
+from sac.interruption import Interruption
+from sac.roles.wiring import cell_folder, evolver_directory, make_keys, only_one
+from sac.run_folder import write_atomically
+from sac.run_log import run_log
+from sac.track.observer import Observer
+from sac.wire.description import Description
+from sac.wire.evolver_service import EvolverService
+from sac.wire.kinds import control, evolver_codec
+from sac.wire.server import Server
+
+log = logging.getLogger(__name__)
+LOOKS = 0.5  # seconds between two looks at what is not a message
+FAREWELL = 2.0  # seconds in which learners that come back are waited for when all have ended
+MEAN, STD = "mean/", "std/"
+
+
+def evolver(config: Config, observer: Observer | None = None) -> None:
+    """Evolves until all learners have ended, or a signal comes (then it exits with its code).
+
+    The population lies in `<run>/evolver` and is there again after any kind of end; `<run>/lineage.csv` and
+    `lineage.png` say who descends from whom. Raises UserError when it cannot listen or what lies there is damaged.
+    """
+    observer, folder = observer or Observer(), cell_folder(config)
+    with ExitStack() as stack:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        observer.began(folder.path, config)
+        console = Console()
+        stack.enter_context(run_log(folder.role_log("evolver") if config.logger_in_file else None, console))
+        interruption = stack.enter_context(Interruption())
+        stack.enter_context(only_one(folder, "evolver"))
+        keeper = Keeper(config, folder.path)
+        stack.callback(keeper.close)
+        keeper.serve(interruption, observer, evolver_directory(config, folder))
+        console.print(keeper.shelf.words(keeper.evolution), soft_wrap=True)
+        observer.close(interruption.exit_code, interruption.name or "end", {})
+    if interruption.requested:
+        raise SystemExit(interruption.exit_code)
+
+
+def rules_of(config: Config) -> Rules:
+    b = config.base
+    return Rules(
+        length=b.evolver_cem_length, best=b.evolver_cem_best, min_length=b.evolver_cem_min_length,
+        seconds=60 * b.evolver_cem_time, remove_worst=b.evolver_remove_worst, keep_elites=b.evolver_keep_elites,
+        min_std=b.evolver_min_std, strategy=b.evolver_strategy,
+    )  # fmt: skip
+
+
+class Folder:
+    """The population on disk: a small file that counts, and the networks that it names."""
+
+    def __init__(self, run: Path):
+        self._run, self._path = run, run / "evolver"
+        self._state = self._path / "state.json"
+        self._path.mkdir(parents=True, exist_ok=True)
+
+    def load(self, evolution: Evolution) -> None:
+        """Raises UserError for files that cannot be read."""
+        if not self._state.exists():
+            return
+        try:
+            state = json.loads(self._state.read_text(encoding="utf8"))
+            evolution.restore(state, self._distribution(state["generation"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"the population in {self._path} cannot be read ({error}): remove that folder to begin with a new one"
+            ) from error
+        log.info("goes on with generation %d of %d learners", evolution.generation, len(evolution.members))
+
+    def save(self, evolution: Evolution, become: Mapping[str, Networks | None]) -> None:
+        """The state comes last: what it does not name does not count."""
+        for learner, networks in become.items():
+            if networks is not None:
+                self._write(self._networks(learner, evolution.members[learner].assigned), networks)
+        generation = evolution.generation
+        if generation and not self._generation(generation).exists():
+            mean, std = evolution.distribution
+            both = {MEAN + name: x for name, x in mean.items()} | {STD + name: x for name, x in std.items()}
+            self._write(self._generation(generation), both)
+        write_atomically(self._state, json.dumps(evolution.state()) + "\n")
+        if become:
+            write_atomically(self._run / "lineage.csv", _as_csv(evolution.lineage))
+            self._clear(evolution)
+
+    def networks(self, learner: str, assigned: int) -> Networks:
+        with np.load(self._networks(learner, assigned)) as arrays:
+            return dict(arrays)
+
+    def words(self, evolution: Evolution) -> str:
+        """How it ended; without the mean beside it the best of many would look like progress."""
+        returns = evolution.returns()
+        if not returns:
+            return f"{evolution.generation} generations; no learner was evaluated"
+        best, values = next(iter(returns)), list(returns.values())
+        return (
+            f"{evolution.generation} generations; the best of {len(values)} is {best} with a mean return of "
+            f"{values[0]:.4g}; their mean is {np.mean(values):.4g}, their median {np.median(values):.4g} (the best of "
+            f"several is above these by chance alone)\nlineage: {self._run / 'lineage.csv'}"
+        )
+
+    def _distribution(self, generation: int) -> tuple[Networks, Networks] | None:
+        if not generation:
+            return None
+        with np.load(self._generation(generation)) as arrays:
+            return tuple(
+                {name.removeprefix(part): arrays[name] for name in arrays.files if name.startswith(part)}
+                for part in (MEAN, STD)
+            )
+
+    def _networks(self, learner: str, assigned: int) -> Path:
+        return self._path / f"{learner}.{assigned}.npz"
+
+    def _generation(self, generation: int) -> Path:
+        return self._path / f"generation.{generation}.npz"
+
+    def _write(self, path: Path, arrays: Networks) -> None:
+        new = path.with_suffix(".new")
+        with new.open("wb") as file:
+            np.savez(file, **arrays)
+        new.replace(path)
+
+    def _clear(self, evolution: Evolution) -> None:
+        """What the state does not name any more."""
+        kept = {self._generation(evolution.generation)}
+        kept |= {self._networks(name, member.assigned) for name, member in evolution.members.items()}
+        for path in self._path.glob("*.npz"):
+            if path not in kept:
+                path.unlink()
+
+
+def _as_csv(lineage: list[Descent]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(Descent)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(line) for line in lineage)
+    return text.getvalue()
+
+
+class Keeper:
+    """The server and what it serves, which is known as soon as a learner has described it."""
+
+    def __init__(self, config: Config, run: Path):
+        self.config, self.shelf = config, Folder(run)
+        self.evolution = Evolution(rules_of(config), assemble.run_seed(config))
+        self.shelf.load(self.evolution)
+        self.server: Server | None = None
+        self.service: EvolverService | None = None
+        self._written = run / "evolver" / "description.json"
+
+    def serve(self, interruption: Interruption, observer: Observer, directory) -> None:
+        self.server = Server(
+            "evolver", control(), directory, None, host=self.config.net.bind, keys=make_keys(self.config),
+            arrived=self._arrived, described=self._described,
+        )  # fmt: skip
+        if self._written.exists():
+            self.server.description = Description.of(self._written.read_text(encoding="utf8"))
+            self._open(self.server.description)
+        looked, until = 0.0, float("inf")
+        while not interruption.requested and time.monotonic() < until:
+            requests = self.server.receive(0.1)
+            if self.service is not None:
+                self.service.answer(requests)
+                over = self.service.over
+                until = min(until, time.monotonic() + FAREWELL) if over else float("inf")
+            if time.monotonic() - looked > LOOKS:
+                looked = time.monotonic()
+                self._look(observer)
+
+    def close(self) -> None:
+        if self.server is not None:
+            self.server.close()
+
+    def _described(self, description: Description) -> None:
+        self._open(description)
+        write_atomically(self._written, description.text())
+
+    def _open(self, description: Description) -> None:
+        columns = {name: (tuple(shape), dtype) for name, (shape, dtype) in description.shared["networks"].items()}
+        self.server.codec = evolver_codec(columns)
+        self.service = EvolverService(self.server, self.evolution, self.shelf)
+
+    def _arrived(self, peer) -> None:
+        if self.service is not None:
+            self.service.arrived(peer)
+
+    def _look(self, observer: Observer) -> None:
+        evolution, best = self.evolution, next(iter(self.evolution.returns().items()), None)
+        observer.progress(evolution.generation, 0)
+        words = f"generation {evolution.generation}, {len(evolution.members)} learners"
+        observer.note(words + (f", best {best[0]}: {best[1]:.4g}" if best else ""))

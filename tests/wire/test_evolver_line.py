@@ -1,0 +1,246 @@
+"""Learners and their evolver over a real line, and what lies on the disk when one of them is killed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from wire_kit import wait_for
+
+from sac.errors import UserError
+from sac.evolution import Evolution, Rules
+from sac.roles import evolver as role
+from sac.roles.evolver import Folder
+from sac.wire import evolver_client, evolver_service
+from sac.wire.client import Client
+from sac.wire.description import Description
+from sac.wire.directory import Records
+from sac.wire.evolver_client import EvolverClient
+from sac.wire.evolver_service import EvolverService
+from sac.wire.kinds import evolver_codec
+from sac.wire.peer import Me
+from sac.wire.server import Server
+
+COLUMNS = {"w": ((4, 3), "float32"), "b": ((), "float32")}
+pytestmark = pytest.mark.timeout(60)
+SAME = Description({"networks": "these"}, {})
+RULES = Rules(
+    length=2, best=0.5, min_length=1, seconds=1e9, remove_worst=-1, keep_elites=True, min_std=0.01, strategy="cem"
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    monkeypatch.setattr(evolver_service, "SETTLED", 2.0)  # longer than it takes to find an evolver at its new place
+    monkeypatch.setattr(evolver_client, "AGAIN", 0.05)
+
+
+class Learner:
+    """Numbers in place of networks, and what became of them."""
+
+    def __init__(self, value: float):
+        self.now = {"w": np.full((4, 3), value, np.float32), "b": np.float32(value)}
+        self.taken: list[str] = []
+
+    def networks(self):
+        return self.now
+
+    def become(self, networks):
+        self.now = {name: np.array(x) for name, x in networks.items()}
+        self.taken.append("drawn")
+
+    def begin_anew(self, number):
+        self.now = {name: np.full_like(x, -number) for name, x in self.now.items()}
+        self.taken.append("fresh")
+
+
+class Lines:
+    """Learners with the values 1, 2, 3 ..., each on a line."""
+
+    def __init__(self, folder: Path, count: int):
+        self.learners = [Learner(1.0 + i) for i in range(count)]
+        codec, directory = evolver_codec(COLUMNS), Records(folder / "net", "127.0.0.1")
+        clients = (Client("evolver", codec, SAME, Me("learner", 1 + i), directory) for i in range(count))
+        self.lines = list(map(EvolverClient, clients, self.learners))
+        self.step = 0
+
+    def turn(self) -> None:
+        for line in self.lines:
+            line.turn()
+
+    def evaluate(self) -> None:
+        self.step += 100
+        for i, line in enumerate(self.lines):
+            line.evaluated(self.step, float(i))
+
+    def close(self) -> None:
+        for line in self.lines:
+            line.client.close()
+
+
+class Served:
+    """An evolver in a thread; what it does not put on the shelf dies with it."""
+
+    def __init__(self, folder: Path, rules: Rules = RULES):
+        self.evolution, self.shelf = Evolution(rules, 3), Folder(folder)
+        self.shelf.load(self.evolution)
+        self.server = Server("evolver", evolver_codec(COLUMNS), Records(folder / "net", "127.0.0.1"), SAME)
+        self.service = EvolverService(self.server, self.evolution, self.shelf)
+        self.server._arrived = self.service.arrived
+        self.failure, self._over = None, threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def _serve(self) -> None:
+        try:
+            while not self._over.is_set():
+                self.service.answer(self.server.receive(0.01))
+        except BaseException as error:
+            self.failure = error
+
+    def __enter__(self) -> Served:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._over.set()
+        self._thread.join(10)
+        self.server.close()
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.fixture
+def lines(tmp_path):
+    made = Lines(tmp_path, 4)
+    yield made
+    made.close()
+
+
+def generations(lines: Lines, served: Served, number: int) -> None:
+    """Evaluates until so many generations were made and everybody has become what it shall be."""
+
+    def settled() -> bool:
+        members, idle = served.evolution.members, not served.service._elites
+        same = all(members[line.client.me.uid].assigned == line.assigned for line in lines.lines)
+        return idle and same and not any(line._untold for line in lines.lines)
+
+    wait_for(lambda: len(served.evolution.members) == len(lines.lines), meanwhile=lines.turn)
+    while served.evolution.generation < number:
+        lines.evaluate()
+        wait_for(settled, meanwhile=lines.turn)
+        time.sleep(0.05)
+    wait_for(settled, meanwhile=lines.turn)
+
+
+def test_the_worse_half_becomes_like_the_better_one(tmp_path, lines):
+    with Served(tmp_path) as served:
+        generations(lines, served, 1)
+        assert [learner.taken for learner in lines.learners[2:]] == [[], []]
+        for learner in lines.learners[:2]:
+            assert set(learner.taken) == {"drawn"}
+            assert abs(learner.now["w"] - 3.5).max() < 3.5 and abs(learner.now["w"].mean() - 3.5) < 1.0
+        assert [line.client.connected for line in lines.lines] == [True] * 4
+    text = (tmp_path / "lineage.csv").read_text().splitlines()
+    assert text[0].startswith("generation,learner,assigned,what,parents,mean_return") and len(text) >= 5
+
+
+def test_an_evolver_that_dies_goes_on_and_nobody_is_changed_twice(tmp_path, lines):
+    """It is taken away again and again, wherever it is; its learners go on telling what it has not noted."""
+    for number in range(1, 7):
+        with Served(tmp_path) as served:
+            generations(lines, served, number)
+            assert served.evolution.generation == number
+        lines.evaluate()  # nobody hears it now
+    with Served(tmp_path) as served:
+        generations(lines, served, 7)
+        for line, learner in zip(lines.lines, lines.learners):
+            drawn = [d for d in served.evolution.lineage if d.learner == line.client.me.uid and d.what == "drawn"]
+            assert len(learner.taken) == line.assigned == len(drawn)
+            assert [d.assigned for d in drawn] == list(range(1, len(drawn) + 1))
+
+
+def test_a_decision_that_never_came_to_be_is_made_anew(tmp_path, lines, monkeypatch):
+    """It is killed between the networks and the file that names them."""
+    write = role.write_atomically
+    with pytest.raises(KeyboardInterrupt), Served(tmp_path) as served:
+
+        def dies(path: Path, text: str) -> None:
+            if path.name == "state.json" and served.evolution.generation:
+                raise KeyboardInterrupt
+            write(path, text)
+
+        monkeypatch.setattr(role, "write_atomically", dies)
+        while served.failure is None:
+            lines.evaluate()
+            for _ in range(10):
+                lines.turn()
+                time.sleep(0.01)
+    assert list((tmp_path / "evolver").glob("learner-*.npz")) and not any(x.taken for x in lines.learners)
+    monkeypatch.setattr(role, "write_atomically", write)
+    with Served(tmp_path) as served:
+        assert served.evolution.generation == 0
+        generations(lines, served, 1)
+        assert [bool(x.taken) for x in lines.learners] == [True, True, False, False]
+
+
+def test_a_learner_taken_back_to_its_checkpoint_is_told_again(tmp_path, lines):
+    with Served(tmp_path) as served:
+        generations(lines, served, 1)
+        line, learner = lines.lines[0], lines.learners[0]
+        shall = learner.now
+        line.restore({}, {"assigned": 0})
+        learner.now = Learner(9.0).now
+        wait_for(lambda: line.assigned > 0, meanwhile=lines.turn)
+        np.testing.assert_array_equal(learner.now["w"], shall["w"])
+
+
+def test_numbers_that_are_not_finite_stay_with_their_learner(tmp_path, lines):
+    with Served(tmp_path) as served:
+        wait_for(lambda: len(served.evolution.members) == 4, meanwhile=lines.turn)
+        lines.lines[0].evaluated(50, float("nan"))
+        wait_for(lambda: lines.learners[0].taken == ["fresh"], meanwhile=lines.turn)
+        lines.learners[3].now["w"][0, 0] = np.inf  # the best one
+        generations(lines, served, 1)
+        assert lines.learners[3].taken, "left out of the elites, it became something else"
+        assert all(np.isfinite(x.now["w"]).all() for x in lines.learners)
+        assert {d.parents for d in served.evolution.lineage if d.what == "drawn"} == {"learner-3"}
+
+
+def test_an_elite_that_is_gone_is_not_waited_for_for_ever(tmp_path, lines, monkeypatch):
+    monkeypatch.setattr(evolver_service, "PATIENCE", 0.5)
+    with Served(tmp_path) as served:
+        lines.lines[3]._learner = None  # it would raise if it were asked
+        wait_for(lambda: len(served.evolution.members) == 4, meanwhile=lines.turn)
+        for _ in range(2):
+            lines.evaluate()
+            wait_for(lambda: not any(line._untold for line in lines.lines), meanwhile=lambda: turn_three(lines, served))
+        wait_for(lambda: served.evolution.generation == 1, meanwhile=lambda: [x.turn() for x in lines.lines[:3]])
+        assert [d.learner for d in served.evolution.lineage if d.what == "kept"] == ["learner-3"]
+
+
+def turn_three(lines: Lines, served: Served) -> None:
+    """All as long as nobody is asked for networks."""
+    for line in lines.lines[: 3 if served.service._elites else 4]:
+        line.turn()
+    if served.service._elites:
+        lines.lines[3]._untold.clear()
+
+
+def test_it_is_over_when_all_have_ended(tmp_path, lines):
+    with Served(tmp_path) as served:
+        wait_for(lambda: len(served.evolution.members) == 4, meanwhile=lines.turn)
+        for line in lines.lines:
+            assert not served.service.over
+            line.finish()
+        wait_for(lambda: served.service.over)
+
+
+def test_a_damaged_population_is_told_in_words(tmp_path):
+    folder = Folder(tmp_path)
+    for text in ("{", '{"seed": 1}', '{"seed": 1, "generation": 2, "elapsed": 0, "members": {}, "lineage": []}'):
+        (tmp_path / "evolver" / "state.json").write_text(text)
+        with pytest.raises(UserError, match="remove that folder to begin with a new one"):
+            folder.load(Evolution(RULES, 3))
