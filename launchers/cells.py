@@ -14,7 +14,7 @@ from launchers.cell import ORDER, Cell, parts_of
 from launchers.job import Job, Status
 from launchers.options import RoleOptions
 from launchers.pool import Pool
-from launchers.population import Population, evolves, population_of
+from launchers.population import Population, draws_of, evolves, population_of
 from launchers.processes import Processes
 from launchers.share import Share
 from launchers.table import Table
@@ -93,6 +93,7 @@ class Cells(Processes):
     def _check_population(self, job: Job) -> None:
         if self.options.learners == 1:
             return
+        draws_of(job, self.options.learners)
         many = f"hydra.launcher.learners={self.options.learners}"
         if self._roles != ORDER:
             raise UserError(f"{many}: a population has all roles, role=... has no place here")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,6 +19,8 @@ from sac.config import EVOLVER
 from sac.run_folder import RunFolder
 from sac.seeds import seed_of
 
+Draw = Mapping[str, Any]  # key of the config -> value
+
 
 class Population:
     """Runs one job as several cells and an evolver; to a Pool it is what a Worker is.
@@ -24,8 +28,9 @@ class Population:
     It ends when all cells have. When one fails, or the evolver does, the others save and end.
     """
 
-    def __init__(self, job: Job, share: Share, cells: Sequence[Cell], evolver: Part | None):
+    def __init__(self, job: Job, share: Share, cells: Sequence[Cell], evolver: Part | None, draws: Sequence[Draw]):
         self.job, self.share, self._evolver = job, share, evolver
+        self._draws = [" ".join(f"{name}={_short(value)}" for name, value in draw.items()) for draw in draws]
         self._cells = dict(enumerate(cells, 1))
         self._results: dict[int, Status] = {}  # of the cells that have ended
         self._failure: Status | None = None
@@ -42,8 +47,11 @@ class Population:
 
     def parts(self) -> list[tuple[str, Status]]:
         own = [(self._evolver.words(), self._evolver.status())] if self._evolver is not None else []
-        cells = [(f"{k}: {name}", status) for k, cell in self._cells.items() for name, status in cell.parts()]
-        return own + cells
+        for number, cell in self._cells.items():
+            for name, status in cell.parts():
+                draw = f" {self._draws[number - 1]}" if name.startswith("learner") else ""
+                own.append((f"{number}: {name}{draw}".rstrip(), status))
+        return own
 
     def outcome(self) -> Status | None:
         """Looks after the processes; None as long as some are there."""
@@ -113,6 +121,10 @@ class Population:
         return replace(best, seconds=time.monotonic() - self._began)
 
 
+def _short(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
 def _objective(status: Status) -> float:
     value = status.result.get("objective")
     return -math.inf if value is None else float(value)
@@ -127,20 +139,31 @@ def population_of(
     job: Job, share: Share, learners: int, actors: int, threads: Mapping[str, int], patience: float
 ) -> Population:
     """The cells of a job, each with a run of its own beside the evolver's: <name>-1, <name>-2 ..."""
-    run = RunFolder.of(job.config).path.absolute()
-    cells = []
-    for number in range(1, learners + 1):
+    run, draws, cells = RunFolder.of(job.config).path.absolute(), draws_of(job, learners), []
+    for number, draw in enumerate(draws, 1):
         config = OmegaConf.create(OmegaConf.to_container(job.config))
         config.base.name = f"{job.config.base.name}-{number}"
         config.base.evolver_enabled = evolves(job.config)
         config.net.evolver_records = str(run / "net")
+        for name, value in draw.items():
+            OmegaConf.update(config, name, value, force_add=True)
         for holder in (config, config.sac):
             if holder.seed is not None:
                 holder.seed = seed_of(holder.seed, number)
         mine = replace(job, folder=job.folder / str(number), config=config, trial=None, env=dict(job.env))
         parts = parts_of(mine, share, ORDER, actors, threads, patience, learner=number)
         cells.append(Cell(mine, share, parts))
-    return Population(job, share, cells, _evolver_of(job, share) if evolves(job.config) else None)
+    return Population(job, share, cells, _evolver_of(job, share) if evolves(job.config) else None, draws)
+
+
+def draws_of(job: Job, learners: int) -> list[Draw]:
+    """What `random_params` gives each learner; in a search they are the search's. Raises UserError as a search does."""
+    if job.trial is not None or not job.config.random_params:
+        return [{} for _ in range(learners)]
+    from launchers.space import Space  # Optuna takes a second
+
+    seed = job.config.sac.seed if job.config.sac.seed is not None else int.from_bytes(os.urandom(3), "little")
+    return Space.of(job.config).spread(learners, seed)
 
 
 def _evolver_of(job: Job, share: Share) -> Part:

@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig, OmegaConf
@@ -56,6 +57,13 @@ class Space:
         """A value for each key. Optuna knows no normal distribution: there it searches for the quantile."""
         return {name: _suggest(trial, name, found) for name, found in self.distributions.items()}
 
+    def spread(self, n: int, seed: int) -> list[dict[str, Any]]:
+        """`n` draws, evenly spread over each key's distribution: a Latin hypercube."""
+        rng = np.random.default_rng(seed)
+        quantiles = {name: (rng.permutation(n) + rng.random(n)) / n for name in self.distributions}
+        quantiles = {name: np.clip(found, TAIL, 1 - TAIL).tolist() for name, found in quantiles.items()}
+        return [{name: d.at(quantiles[name][i]) for name, d in self.distributions.items()} for i in range(n)]
+
     def grid(self) -> list[dict[str, Any]]:
         """All combinations, as Optuna's parameters. Raises UserError for a key without a list of values."""
         for name, found in self.distributions.items():
@@ -81,7 +89,7 @@ def _distribution(name: str, form: Any, config: DictConfig) -> Distribution:
     if name in NOT_HERE:
         raise UserError(f"random_params.{name}: it cannot be searched; {NOT_HERE[name]}")
     known = field_of(name)
-    is_group = name in config.hydra.runtime.choices
+    is_group = name in (OmegaConf.select(config, "hydra.runtime.choices") or ())
     if known is None and not (is_group or is_free(name, None)):
         raise UserError(unknown_key(name))
     whole = known is not None and known.type.startswith("int")

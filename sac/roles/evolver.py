@@ -52,6 +52,7 @@ def evolver(config: Config, observer: Observer | None = None) -> None:
         keeper = Keeper(config, folder.path)
         stack.callback(keeper.close)
         keeper.serve(interruption, observer, evolver_directory(config, folder))
+        keeper.shelf.draw(keeper.evolution)
         console.print(keeper.shelf.words(keeper.evolution), soft_wrap=True)
         observer.close(interruption.exit_code, interruption.name or "end", {})
     if interruption.requested:
@@ -116,8 +117,19 @@ class Folder:
         return (
             f"{evolution.generation} generations; the best of {len(values)} is {best} with a mean return of "
             f"{values[0]:.4g}; their mean is {np.mean(values):.4g}, their median {np.median(values):.4g} (the best of "
-            f"several is above these by chance alone)\nlineage: {self._run / 'lineage.csv'}"
+            f"several is above these by chance alone)\nlineage: {self._run / 'lineage.csv'}, lineage.png"
         )
+
+    def draw(self, evolution: Evolution) -> None:
+        """The lineage as a picture, which a disk that refuses costs."""
+        if not evolution.lineage:
+            return
+        from sac.report import lineage  # Matplotlib takes a second
+
+        try:
+            lineage.draw(evolution.lineage, self._run / "lineage.png")
+        except OSError as error:
+            log.warning("the lineage could not be drawn: %s", error)
 
     def _distribution(self, generation: int) -> tuple[Networks, Networks] | None:
         if not generation:

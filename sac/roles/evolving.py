@@ -12,6 +12,7 @@ from sac.config import Config
 from sac.evaluator import Evaluator
 from sac.experience import Experience
 from sac.nets import saving
+from sac.random_params import keyed
 from sac.roles.wiring import describe, evolver_directory, make_keys
 from sac.run_folder import RunFolder
 from sac.types import Spec
@@ -87,8 +88,9 @@ class Evolving:
 
 def line_to_evolver(config: Config, folder: RunFolder, spec: Spec, learner: Evolved, stack: ExitStack) -> EvolverClient:
     """It is closed with the stack."""
-    columns = learner.schema
-    shared = describe(config, spec).shared | {"networks": {name: [list(s), d] for name, (s, d) in columns.items()}}
+    columns, drawn = learner.schema, keyed(config.random_params)  # learners may differ in what is drawn for them
+    shared = {name: value for name, value in describe(config, spec).shared.items() if name not in drawn}
+    shared |= {"networks": {name: [list(shape), dtype] for name, (shape, dtype) in columns.items()}}
     client = Client(
         "evolver", evolver_codec(columns), Description(shared, {}), Me("learner", config.net.number),
         evolver_directory(config, folder), make_keys(config),

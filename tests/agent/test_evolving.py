@@ -1,0 +1,51 @@
+"""What an evolver sees and changes of an agent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sac.nets import saving
+from sac.roles.evolving import Evolved
+from tests.agent.agent_kit import SPECS, make_agent, windows
+
+
+def learnt(seed=0, **options):
+    agent = make_agent(SPECS["hybrid"], seed=seed, use_auto_alpha=True, **options)
+    batch = windows(SPECS["hybrid"], 1, 8, steps=1, seed=seed)
+    for _ in range(3):
+        agent.update(batch)
+    return agent, batch
+
+
+@pytest.mark.parametrize("auto", [True, False])
+def test_temperatures_evolve_where_they_are_learnt(auto):
+    agent = make_agent(SPECS["continuous"], use_auto_alpha=auto)
+    names = {name.partition("/")[0] for name in agent.evolving_variables()}
+    assert {"policy", "critic_0", "critic_1", "target_critic_0"} <= names
+    assert ("temperatures" in names) == auto and "normalizer" not in names
+    assert not any(name.startswith("optimizer") for name in names)
+
+
+def test_one_becomes_what_the_other_is():
+    (one, batch), (other, _) = learnt(0), learnt(1)
+    evolved = Evolved(one, None)
+    assert evolved.schema.keys() == Evolved(other, None).networks().keys()
+    optimizers = {n: x.copy() for n, x in one.state()[0].items() if n.startswith("optimizer")}
+    evolved.become(Evolved(other, None).networks())
+    for name, array in evolved.networks().items():
+        np.testing.assert_array_equal(array, other.state()[0][name])
+    for name, array in optimizers.items():
+        np.testing.assert_array_equal(array, one.state()[0][name])
+    assert np.isfinite(one.update(batch)[1].td_error).all(), "it learns on"
+
+
+def test_a_new_beginning_keeps_the_count_of_updates_only():
+    agent, _ = learnt(0)
+    before = int(np.asarray(agent.updates))
+    Evolved(agent, lambda number: make_agent(SPECS["hybrid"], seed=number, use_auto_alpha=True)).begin_anew(5)
+    fresh = saving.arrays(make_agent(SPECS["hybrid"], seed=5, use_auto_alpha=True)._variables())
+    for name, array in agent.state()[0].items():
+        if name != "updates":
+            np.testing.assert_array_equal(array, fresh[name], err_msg=name)
+    assert int(np.asarray(agent.updates)) == before > 0

@@ -1,0 +1,129 @@
+"""How a population counts as ended, by processes that only say so; and what each of its learners is given."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+
+from launchers import population as populations
+from launchers.cell import Cell, Part
+from launchers.job import DONE, FAILED, INTERRUPTED, RUNNING, Job, Status
+from launchers.population import Population, draws_of
+from launchers.share import Share
+from sac.errors import UserError
+from tests.launchers.test_cell_ends import Told
+
+ROLES = ("replay", "learner", "actor")
+
+
+@pytest.fixture
+def population(tmp_path):
+    """A population of two, and its processes by number and role; that of the evolver by 0."""
+    config = OmegaConf.create({"net": {"number": 1}, "ckpt": None})
+    job, share = Job(0, tmp_path, config, [], {}), Share(0, 1)
+    told = {(number, role): Told() for number in (1, 2) for role in ROLES} | {0: Told()}
+
+    def part(role, key):
+        return Part(role, job, share, start=lambda *_: told[key])
+
+    cells = [Cell(job, share, [part(role, (number, role)) for role in ROLES]) for number in (1, 2)]
+    return Population(job, share, cells, part("evolver", 0), [{"sac.tau": 0.00512345}, {}]), told
+
+
+def end(population, told, number, **status) -> None:
+    for role in ("learner", "actor", "replay"):
+        told[number, role].now = Status(**status) if role == "learner" else Status(DONE)
+        population.outcome()
+
+
+def test_it_ends_with_its_best_when_all_have_ended_and_then_the_evolver(population):
+    population, told = population
+    end(population, told, 1, state=DONE, result={"objective": -3.0})
+    assert population.outcome() is None and not told[0].asked
+    end(population, told, 2, state=DONE, result={"objective": -7.0})
+    assert population.outcome() is None and told[0].asked
+    told[0].now = Status(DONE)
+    assert population.outcome().result == {"objective": -3.0} and population.outcome().state == DONE
+
+
+def test_who_fails_lets_the_others_save(population):
+    population, told = population
+    told[1, "learner"].now = Status(FAILED, error="ValueError: x", traceback="...")
+    for _ in range(5):
+        population.outcome()
+        told[1, "actor"].now = told[1, "replay"].now = Status(DONE)
+    assert told[2, "actor"].asked, "in the order of a cell"
+    end(population, told, 2, state=INTERRUPTED, result={})
+    population.outcome()
+    told[0].now = Status(DONE)
+    outcome = population.outcome()
+    assert (outcome.state, outcome.error, outcome.traceback) == (FAILED, "learner 1: learner: ValueError: x", "...")
+
+
+def test_an_evolver_that_is_killed_starts_again_and_a_bug_in_it_ends_all(population, monkeypatch):
+    population, told = population
+    told[0].now = Status(FAILED, error="killed by SIGKILL")
+    population.outcome()
+    assert not told[1, "actor"].asked and population._evolver.restarts.count == 1
+    told[0].now = Status(RUNNING)
+    population._evolver.next_start = 0.0
+    assert population.outcome() is None and population._evolver.alive
+    told[0].now = Status(FAILED, error="KeyError: 1", traceback="...")
+    population.outcome()
+    assert told[1, "actor"].asked and told[2, "actor"].asked
+    for number in (1, 2):
+        end(population, told, number, state=INTERRUPTED, result={})
+    assert population.outcome().error == "evolver: KeyError: 1"
+
+
+def test_an_interrupted_population_is_none_that_is_done(population):
+    population, told = population
+    population.ask_to_end()
+    for number, state in ((1, DONE), (2, INTERRUPTED)):
+        end(population, told, number, state=state, result={"objective": 9.0 * (number == 1)})
+    population.outcome()
+    told[0].now = Status(DONE)
+    assert population.outcome().state == INTERRUPTED
+
+
+def test_an_evolver_that_does_not_end_is_ended(population, monkeypatch):
+    population, told = population
+    for number in (1, 2):
+        end(population, told, number, state=DONE, result={})
+    assert population.outcome() is None
+    monkeypatch.setattr(populations, "SOON", -1.0)
+    assert population.outcome().state == DONE
+
+
+def test_the_table_shows_the_best_and_what_each_was_given(population):
+    population, told = population
+    told[1, "learner"].now, told[2, "learner"].now = Status(RUNNING, score=1.0, step=3), Status(RUNNING, score=2.0)
+    assert population.status().score == 2.0
+    names = [name for name, _ in population.parts()]
+    assert names[0] == "evolver" and names[2] == "1: learner sac.tau=0.005123" and names[5] == "2: learner"
+
+
+def job_with(random_params, trial=None) -> Job:
+    sac = {"seed": 3, "tau": 0.005, "gamma": 0.99}
+    config = OmegaConf.create({"sac": sac, "random_params": random_params})
+    return Job(0, None, config, [], {}, trial=trial)
+
+
+def test_draws_are_spread_over_the_whole_distribution_and_the_same_for_a_seed():
+    job = job_with({"sac": {"tau": {"truncated": [0.0, 1.0]}, "gamma": {"in": [0.9, 0.95, 0.99]}}})
+    draws = draws_of(job, 6)
+    assert [int(6 * value) for value in sorted(draw["sac.tau"] for draw in draws)] == list(range(6))
+    assert sorted(draw["sac.gamma"] for draw in draws) == [0.9, 0.9, 0.95, 0.95, 0.99, 0.99]
+    assert draws == draws_of(job, 6)
+    assert draws_of(job_with({}), 2) == [{}, {}]
+    assert draws_of(job_with({"sac.tau": {"in": [1]}}, trial={"number": 1}), 2) == [{}, {}], "the search has drawn"
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [({"sac.tao": {"in": [1]}}, "did you mean sac.tau"), ({"sac.tau": {"in": [9]}}, "allowed is"),
+     ({"env": {"in": ["roller"]}}, "unknown key env"), ({"seed": {"in": [1]}}, "cannot be searched")],
+)  # fmt: skip
+def test_draws_that_make_no_sense_are_refused(params, words):
+    with pytest.raises(UserError, match=words):
+        draws_of(job_with(params), 2)

@@ -1,0 +1,54 @@
+"""A whole population through the wire to the end of its runs, as a user starts it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+from tests.launchers.multiruns import Multirun
+from tests.runs.short_runs import RunFiles
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+    pytest.mark.timeout(300),
+]
+POPULATION = (
+    "hydra/launcher=roles", "hydra.launcher.learners=3", "hydra.launcher.actors=1", "base.name=pop", "seed=1",
+    "base.max_step=1000", "eval.per_step=100", "replay.limiter=ratio", "replay.max_lead=50",
+    "sac.updates_per_step=0.25", "replay.learning_starts=50", "base.evolver_cem_length=1", "base.evolver_cem_best=0.5",
+    "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}}",
+)  # fmt: skip
+
+
+def test_a_population_evolves_and_ends(tmp_path):
+    folder = tmp_path.resolve()
+    run = Multirun(folder, *POPULATION)
+    assert run.wait(240) == 0, run.said
+    assert run.children() == [], "no process is left"
+    scene = folder / "m" / "pendulum"
+    members = [RunFiles(scene / f"pop-0-{number}") for number in (1, 2, 3)]
+    for member in members:
+        assert member.result["reason"] == "max_step" and member.result["env_steps"] >= 1000
+    configs = [OmegaConf.load(member.path / "config.yaml") for member in members]
+    rates = [float(config.sac.learning_rate) for config in configs]
+    assert len(set(rates)) == 3 and all(1e-4 <= rate <= 1e-2 for rate in rates)
+    assert len({config.sac.seed for config in configs}) == 3
+
+    with (scene / "pop-0" / "lineage.csv").open() as file:
+        lineage = list(csv.DictReader(file))
+    generations = {int(line["generation"]) for line in lineage}
+    assert len(generations) >= 2 and all(
+        [line["what"] for line in lineage if int(line["generation"]) == g].count("kept") == 1 for g in generations
+    ), "one elite of three"
+    state = json.loads((scene / "pop-0" / "evolver" / "state.json").read_text())
+    assert all(member["ended"] for member in state["members"].values())
+    assert (scene / "pop-0" / "lineage.png").read_bytes().startswith(b"\x89PNG")
+
+    best = max(member.result["objective"] for member in members)
+    assert f"objective {best:.4g}" in run.said
+    screen = (run.results / "jobs" / "0" / "evolver" / "job.log").read_text()
+    assert "the best of 3 is learner-" in screen and "by chance alone" in screen
