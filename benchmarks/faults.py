@@ -24,7 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.report import RESULTS, ROOT, show, stamp, versions, write_csv, write_markdown
 from tests.figures import FIGURES
 
-TESTS = ("tests/faults/test_cell_faults.py", "tests/faults/test_actors_come_and_go.py", "tests/wire")
+TESTS = (
+    "tests/faults/test_cell_faults.py", "tests/faults/test_evolver_faults.py",
+    "tests/faults/test_actors_come_and_go.py", "tests/wire",
+)  # fmt: skip
 NIGHTLY = ("tests/faults/test_long_faults.py", "tests/launchers/test_ray_roles.py")
 
 

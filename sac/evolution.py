@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from zlib import crc32
@@ -157,20 +157,26 @@ class Evolution:
         return dict(sorted(found.items(), key=lambda one: -one[1]))
 
     def state(self) -> dict[str, Any]:
-        """Everything but the distribution, ready for JSON."""
+        """Everything but the distribution and the lineage, ready for JSON."""
         return {
             "seed": self.seed,
             "generation": self.generation,
             "elapsed": self._clock() - self._since,
             "members": {name: asdict(member) for name, member in self.members.items()},
-            "lineage": [asdict(line) for line in self.lineage],
         }
 
-    def restore(self, state: Mapping[str, Any], distribution: tuple[Networks, Networks] | None) -> None:
+    def restore(
+        self, state: Mapping[str, Any], distribution: tuple[Networks, Networks] | None, lineage: Iterable[Descent]
+    ) -> None:
+        """Goes on from there; a lineage that is longer is cut to what had come to be."""
         self.seed, self.generation = state["seed"], state["generation"]
         self._since = self._clock() - state["elapsed"]
         self.members = {name: Member(**told) for name, told in state["members"].items()}
-        self.lineage = [Descent(**line) for line in state["lineage"]]
+        known = {name: member.assigned for name, member in self.members.items()}
+        self.lineage = [
+            line for line in lineage
+            if line.generation <= self.generation and line.assigned <= known.get(line.learner, -1)
+        ]  # fmt: skip
         self.distribution = distribution
 
     def _worst(self, elites: Collection[str]) -> str | None:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from sac.evolution import Evolution, Rules, drawn, moments
+from sac.evolution import Descent, Evolution, Rules, drawn, moments
 
 RULES = {
     "length": 3, "best": 0.5, "min_length": 2, "seconds": 60.0, "remove_worst": -1, "keep_elites": True,
@@ -156,8 +156,10 @@ def test_what_was_saved_goes_on_alike():
     one.evolve({"b": networks(1.0)})
     clock.now = 40.0
     other = population(Clock(), members=())
-    other.restore(json.loads(json.dumps(one.state())), one.distribution)
-    assert other.state() == one.state()
+    later = [*one.lineage, Descent(2, "a", 1, "drawn", "b", 0.0, 1, 1), Descent(1, "a", 2, "drawn", "b", 0.0, 1, 1)]
+    later.append(Descent(1, "late", 1, "drawn", "", 0.0, 0, -1))
+    other.restore(json.loads(json.dumps(one.state())), one.distribution, later)
+    assert other.state() == one.state() and other.lineage == one.lineage
     for evolution in (one, other):
         evaluate(evolution, 2)
     assert not other.due(ALL)

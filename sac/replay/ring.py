@@ -31,6 +31,7 @@ class Ring:
             for name, (shape, dtype) in {**columns, **LINKS}.items()
         }
         self.next, self.prev = self.columns["next"], self.columns["prev"]
+        self._held = [(name, column) for name, column in self.columns.items() if column.size]  # not of width 0
 
     @staticmethod
     def bytes(columns: Columns, capacity: int) -> int:
@@ -64,10 +65,11 @@ class Ring:
         start = self.total % self.capacity
         fits = min(k, self.capacity - start)
         rows = {**rows, "next": np.where(final, numbers, NONE), "prev": prev}
-        for name, column in self.columns.items():
-            column[start : start + fits] = rows[name][:fits]
-            if fits < k:
-                column[: k - fits] = rows[name][fits:]
+        for name, column in self._held:
+            if fits == k:
+                column[start : start + k] = rows[name]
+            else:
+                column[start:], column[: k - fits] = rows[name][:fits], rows[name][fits:]
         self.total += k
         linked = prev >= self.oldest  # a row that these very rows have overwritten must not be touched
         self.next[prev[linked] % self.capacity] = numbers[linked]

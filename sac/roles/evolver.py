@@ -73,7 +73,7 @@ class Folder:
 
     def __init__(self, run: Path):
         self._run, self._path = run, run / "evolver"
-        self._state = self._path / "state.json"
+        self._state, self._lineage = self._path / "state.json", run / "lineage.csv"
         self._path.mkdir(parents=True, exist_ok=True)
 
     def load(self, evolution: Evolution) -> None:
@@ -82,7 +82,8 @@ class Folder:
             return
         try:
             state = json.loads(self._state.read_text(encoding="utf8"))
-            evolution.restore(state, self._distribution(state["generation"]))
+            lineage = _of_csv(self._lineage.read_text(encoding="utf8")) if self._lineage.exists() else []
+            evolution.restore(state, self._distribution(state["generation"]), lineage)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"the population in {self._path} cannot be read ({error}): remove that folder to begin with a new one"
@@ -99,9 +100,10 @@ class Folder:
             mean, std = evolution.distribution
             both = {MEAN + name: x for name, x in mean.items()} | {STD + name: x for name, x in std.items()}
             self._write(self._generation(generation), both)
+        if become:
+            write_atomically(self._lineage, _as_csv(evolution.lineage))
         write_atomically(self._state, json.dumps(evolution.state()) + "\n")
         if become:
-            write_atomically(self._run / "lineage.csv", _as_csv(evolution.lineage))
             self._clear(evolution)
 
     def networks(self, learner: str, assigned: int) -> Networks:
@@ -117,7 +119,7 @@ class Folder:
         return (
             f"{evolution.generation} generations; the best of {len(values)} is {best} with a mean return of "
             f"{values[0]:.4g}; their mean is {np.mean(values):.4g}, their median {np.median(values):.4g} (the best of "
-            f"several is above these by chance alone)\nlineage: {self._run / 'lineage.csv'}, lineage.png"
+            f"several is above these by chance alone)\nlineage: {self._lineage}, lineage.png"
         )
 
     def draw(self, evolution: Evolution) -> None:
@@ -167,6 +169,14 @@ def _as_csv(lineage: list[Descent]) -> str:
     writer.writeheader()
     writer.writerows(asdict(line) for line in lineage)
     return text.getvalue()
+
+
+def _of_csv(text: str) -> list[Descent]:
+    kinds = {field.name: {"int": int, "float": float, "str": str}[field.type] for field in fields(Descent)}
+    return [
+        Descent(**{name: kinds[name](value) for name, value in row.items()})
+        for row in csv.DictReader(io.StringIO(text))
+    ]
 
 
 class Keeper:

@@ -176,7 +176,7 @@ class Codec:
             if not together and len(frame) != size:
                 raise BadMessage(f"{kind.name}: {len(frame)} bytes of {name}")
             array = np.frombuffer(frame, dtype, size // dtype.itemsize, offset) if size else np.empty(0, dtype)
-            if dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
+            if dtype.kind == "b" and size and np.maximum.reduce(array.view(np.uint8)) > 1:
                 raise BadMessage(f"{kind.name}: {name} is neither true nor false")
             if together:
                 offset += size

@@ -41,15 +41,15 @@ class EvolverService:
         self._began = time.monotonic()
         self._elites: dict[str, Networks | None] = {}  # who was asked for networks, and what came
         self._asked = 0.0
+        self._one_ended = False  # since the start: those of an earlier one may be about to go on
         self._answers = {
             "evaluated": self._evaluated, "what_am_i?": self._tell, "networks": self._take, "over": self._over,
         }  # fmt: skip
 
     @property
     def over(self) -> bool:
-        """All learners that ever came have ended."""
-        members = self.evolution.members.values()
-        return bool(members) and all(member.ended for member in members)
+        """All learners that ever came have ended, the last of them just now."""
+        return self._one_ended and all(member.ended for member in self.evolution.members.values())
 
     def answer(self, requests: list[tuple[Peer, Message]]) -> None:
         """Does what was asked for, and makes a generation when it is time."""
@@ -108,7 +108,7 @@ class EvolverService:
             self._shelf.save(self.evolution, {peer.uid: self.evolution.diverged(peer.uid)})
 
     def _over(self, peer: Peer, message: Message) -> None:
-        self.evolution.members[peer.uid].ended = True
+        self.evolution.members[peer.uid].ended = self._one_ended = True
         self._shelf.save(self.evolution, {})
 
     def _go_on(self) -> None:

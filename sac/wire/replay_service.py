@@ -211,5 +211,5 @@ class ReplayService:
 def _check_finite(message: Message) -> None:
     """Raises ValueError for numbers that would poison what is learnt."""
     for name, x in message.arrays.items():
-        if x.size and x.dtype.kind == "f" and not np.isfinite(x).all():
+        if x.size and x.dtype.kind == "f" and not np.logical_and.reduce(np.isfinite(x), axis=None):
             raise ValueError(f"{name} is not finite")

@@ -236,11 +236,14 @@ def test_it_is_over_when_all_have_ended(tmp_path, lines):
             assert not served.service.over
             line.finish()
         wait_for(lambda: served.service.over)
+    with Served(tmp_path) as served:
+        wait_for(lambda: lines.lines[0].client.connected, meanwhile=lines.turn)
+        assert not served.service.over, "the same command goes on"
 
 
 def test_a_damaged_population_is_told_in_words(tmp_path):
     folder = Folder(tmp_path)
-    for text in ("{", '{"seed": 1}', '{"seed": 1, "generation": 2, "elapsed": 0, "members": {}, "lineage": []}'):
+    for text in ("{", '{"seed": 1}', '{"seed": 1, "generation": 2, "elapsed": 0, "members": {}}'):
         (tmp_path / "evolver" / "state.json").write_text(text)
         with pytest.raises(UserError, match="remove that folder to begin with a new one"):
             folder.load(Evolution(RULES, 3))
