@@ -129,7 +129,7 @@ class Folder:
         from sac.report import lineage  # Matplotlib takes a second
 
         try:
-            lineage.draw(evolution.lineage, self._run / "lineage.png")
+            lineage.draw(self._lineage, self._run / "lineage.png")
         except OSError as error:
             log.warning("the lineage could not be drawn: %s", error)
 
