@@ -13,7 +13,7 @@ LOST = "#ef4444"
 
 
 def draw(table: Path, path: Path) -> None:
-    """Writes a PNG of a lineage.csv: a lane for each learner, a point for what it was before a generation, its heirs."""
+    """A PNG of a lineage.csv: a lane for each learner, a point for what it was before a generation, lines to heirs."""
     with table.open(newline="", encoding="utf8") as file:
         lineage = [(int(row["generation"]), row) for row in csv.DictReader(file)]
     names = sorted({row["learner"] for _, row in lineage}, key=lambda name: (len(name), name))
@@ -36,7 +36,7 @@ def draw(table: Path, path: Path) -> None:
         axes.scatter(*zip(*fresh), s=120, facecolors="none", edgecolors=LOST, zorder=3)
         axes.set_title("red: began anew", fontsize="small", loc="left")
     axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
     axes.set_xlabel("generation")
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     axes.set_xlim(-0.5, max(last, 1) + 0.5)
