@@ -78,7 +78,7 @@ class Cells(Processes):
         base, actors, patience = job.config.base, self.options.actors, self.options.actor_timeout
         for key in ("env_type", "timeout", "max_actors_each_learner", "evolver_enabled"):
             check_assignable(f"base.{key}", base[key])
-        self._check_population(job)
+        self._check_learners(job)
         if actors > base.max_actors_each_learner:
             raise UserError(
                 f"hydra.launcher.actors={actors}: a learner takes base.max_actors_each_learner="
@@ -90,7 +90,8 @@ class Cells(Processes):
                 "for its Unity environment and must not be started again meanwhile: set it higher"
             )
 
-    def _check_population(self, job: Job) -> None:
+    def _check_learners(self, job: Job) -> None:
+        """Raises UserError for a population that cannot be."""
         if self.options.learners == 1:
             return
         draws_of(job, self.options.learners)

@@ -64,6 +64,9 @@ class RayCells(Cells):
         keys = make_keys() if self.options.address is not None else None
         return RayCell(job, share, self._roles, self.options, keys)
 
+    def _check_learners(self, job: Job) -> None:
+        """There is one in each cell."""
+
     @contextmanager
     def _connected(self, n_jobs: int) -> Iterator[None]:
         """A Ray of one's own never refuses for want of cores: there its bookkeeping bounds nothing but n_jobs."""
