@@ -9,7 +9,9 @@ import signal
 import pytest
 from omegaconf import OmegaConf
 
+from launchers.job import Job
 from launchers.options import RayOptions
+from launchers.ray_cells import RayCells
 from sac.errors import UserError
 from sac.validation import checked
 from tests.faults.test_cell_faults import BROKEN
@@ -46,6 +48,17 @@ def test_the_shipped_options_are_valid_and_reserve_a_gpu_for_the_learner_only():
 def test_wrong_options_are_named(change, told):
     with pytest.raises(UserError, match=told):
         options(change)
+
+
+def test_a_job_is_checked_by_the_options_that_there_are():
+    """Also where Ray is not installed: the check is that of the launcher `roles`."""
+    cells = object.__new__(RayCells)
+    cells.options, base = options("actors=3"), {"env_type": "GYM", "timeout": 60, "evolver_enabled": None}
+    job = Job(0, None, OmegaConf.create({"base": {**base, "max_actors_each_learner": 3}}), [], {})
+    cells.check(job)
+    job.config.base.max_actors_each_learner = 2
+    with pytest.raises(UserError, match=r"hydra\.launcher\.actors=3"):
+        cells.check(job)
 
 
 @pytest.mark.skipif(HAS_RAY, reason="Ray is installed")
