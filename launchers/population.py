@@ -150,7 +150,9 @@ def population_of(
         for holder in (config, config.sac):
             if holder.seed is not None:
                 holder.seed = seed_of(holder.seed, number)
-        mine = replace(job, folder=job.folder / str(number), config=config, trial=None, env=dict(job.env))
+        typed = {name: value for name, value in job.typed.items() if name not in draw}  # a draw outlives a restart
+        folder = job.folder / str(number)
+        mine = replace(job, folder=folder, config=config, typed=typed, trial=None, env=dict(job.env))
         parts = parts_of(mine, share, ORDER, actors, threads, patience, learner=number)
         cells.append(Cell(mine, share, parts))
     return Population(job, share, cells, _evolver_of(job, share) if evolves(job.config) else None, draws)

@@ -107,6 +107,11 @@ class Evolution:
         member.scores = [*member.scores, value][-self.rules.length :]
         return True
 
+    def ahead(self, name: str, assigned: int) -> None:
+        """The learner is something that this population knows nothing of: its numbers go on from there."""
+        member = self.members[name]
+        member.assigned, member.scores, member.step, member.fresh = assigned, [], -1, False
+
     def diverged(self, name: str) -> Networks | None:
         """The learner's numbers are not finite: it begins anew, and the others never hear of it."""
         return self._renew(name)
@@ -125,10 +130,13 @@ class Evolution:
         ranked = sorted(running, key=lambda name: -self.members[name].mean)
         return ranked[: max(1, math.floor(self.rules.best * len(ranked)))]
 
-    def evolve(self, elites: Mapping[str, Networks]) -> dict[str, Networks | None]:
+    def evolve(
+        self, elites: Mapping[str, Networks], present: Collection[str] | None = None
+    ) -> dict[str, Networks | None]:
         """The next generation from the networks of these: for each learner that changes, what it becomes.
 
-        None is a fresh beginning. Who stays as it is is not named.
+        None is a fresh beginning. Who stays as it is is not named: elites, and whoever has ended, is not `present`
+        (None: all are) or was not evaluated, and so was not compared.
         """
         self.generation += 1
         self._since = self._clock()
@@ -138,6 +146,10 @@ class Evolution:
         worst = self._worst(elites)
         become: dict[str, Networks | None] = {}
         for name, member in self.members.items():
+            if name not in elites and (
+                member.ended or not member.scores or (present is not None and name not in present)
+            ):
+                continue
             before = member.mean, len(member.scores), member.step
             what = "fresh" if name == worst else "kept" if self.rules.keep_elites and name in elites else "drawn"
             if what == "kept":
@@ -181,7 +193,8 @@ class Evolution:
 
     def _worst(self, elites: Collection[str]) -> str | None:
         """Who was selected so much less often than the mean that it begins anew."""
-        counts = {name: member.selected for name, member in self.members.items() if name not in elites}
+        members = self.members.items()
+        counts = {name: m.selected for name, m in members if name not in elites and not m.ended and m.scores}
         if self.rules.remove_worst < 0 or not counts:
             return None
         worst = min(counts, key=counts.get)
@@ -199,7 +212,7 @@ class Evolution:
 
     def _assign(self, name: str, fresh: bool) -> Networks | None:
         member = self.members[name]
-        member.assigned, member.scores, member.fresh = member.assigned + 1, [], fresh
+        member.assigned, member.scores, member.step, member.fresh = member.assigned + 1, [], -1, fresh
         if fresh:
             return None
         return drawn(*self.distribution, np.random.default_rng([self.seed, crc32(name.encode()), member.assigned]))

@@ -103,6 +103,16 @@ def test_elites_stay_and_the_others_are_drawn_about_them():
     assert (first.generation, first.mean_return, first.evaluations, first.step) == (1, 1.0, 3, 2)
 
 
+def test_who_was_not_compared_stays_as_it_is():
+    evolution = population(members=(*ALL, "new", "away", "ended"))
+    evaluate(evolution, 3)
+    for name in ("away", "ended"):
+        evolution.evaluated(name, 0, 1, -9.0)
+    evolution.members["ended"].ended = True
+    assert evolution.evolve({"b": networks(1.0)}, {*ALL, "new", "ended"}).keys() == {"a", "c", "d"}
+    assert {line.learner for line in evolution.lineage} == set(ALL)
+
+
 def test_without_keeping_all_are_drawn():
     evolution = population(keep_elites=False)
     evaluate(evolution, 3)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from rich.console import Console
@@ -75,6 +76,7 @@ class Folder:
         self._run, self._path = run, run / "evolver"
         self._state, self._lineage = self._path / "state.json", run / "lineage.csv"
         self._path.mkdir(parents=True, exist_ok=True)
+        self._saved = 0  # the newest generation on the disk
 
     def load(self, evolution: Evolution) -> None:
         """Raises UserError for files that cannot be read."""
@@ -84,10 +86,11 @@ class Folder:
             state = json.loads(self._state.read_text(encoding="utf8"))
             lineage = _of_csv(self._lineage.read_text(encoding="utf8")) if self._lineage.exists() else []
             evolution.restore(state, self._distribution(state["generation"]), lineage)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"the population in {self._path} cannot be read ({error}): remove that folder to begin with a new one"
             ) from error
+        self._saved = evolution.generation
         log.info("goes on with generation %d of %d learners", evolution.generation, len(evolution.members))
 
     def save(self, evolution: Evolution, become: Mapping[str, Networks | None]) -> None:
@@ -96,14 +99,16 @@ class Folder:
             if networks is not None:
                 self._write(self._networks(learner, evolution.members[learner].assigned), networks)
         generation = evolution.generation
-        if generation and not self._generation(generation).exists():
+        changed = bool(become) or generation != self._saved
+        if generation != self._saved:  # a file of that name may be of a generation that never came to be
             mean, std = evolution.distribution
             both = {MEAN + name: x for name, x in mean.items()} | {STD + name: x for name, x in std.items()}
             self._write(self._generation(generation), both)
-        if become:
+        if changed:
             write_atomically(self._lineage, _as_csv(evolution.lineage))
         write_atomically(self._state, json.dumps(evolution.state()) + "\n")
-        if become:
+        self._saved = generation
+        if changed:
             self._clear(evolution)
 
     def networks(self, learner: str, assigned: int) -> Networks:

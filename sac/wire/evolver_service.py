@@ -16,7 +16,7 @@ from sac.wire.server import Server
 
 log = logging.getLogger(__name__)
 SETTLED = 5.0  # seconds after the start in which learners come (back) before a generation is made
-PATIENCE = 30.0  # seconds for the elites to send their networks
+PATIENCE = 60.0  # seconds for the elites to send their networks
 
 
 class Shelf(Protocol):
@@ -55,7 +55,7 @@ class EvolverService:
         """Does what was asked for, and makes a generation when it is time."""
         for peer, message in requests:
             answer = self._answers.get(message.kind)
-            if answer is not None and peer.role == "learner":
+            if answer is not None and peer.role == "learner" and message.values.get("assigned", 0) >= 0:
                 answer(peer, message)
         if self._elites:
             self._go_on()
@@ -65,14 +65,14 @@ class EvolverService:
 
     def arrived(self, peer: Peer) -> None:
         if peer.role == "learner":
-            become = self.evolution.join(peer.uid)
-            self._shelf.save(self.evolution, {} if become is None else {peer.uid: become})
+            become = self.evolution.join(_name(peer))
+            self._shelf.save(self.evolution, {} if become is None else {_name(peer): become})
 
     def _present(self) -> set[str]:
-        return {peer.uid for peer in self.server.peers.values()}
+        return {_name(peer) for peer in self.server.peers.values()}
 
     def _evaluated(self, peer: Peer, message: Message) -> None:
-        evolution, name = self.evolution, peer.uid
+        evolution, name = self.evolution, _name(peer)
         told = message["assigned"], message["step"], message["value"]
         if np.isfinite(message["value"]):
             if evolution.evaluated(name, *told):
@@ -83,32 +83,37 @@ class EvolverService:
         self.server.say(peer, "noted", step=message["step"])
 
     def _tell(self, peer: Peer, message: Message) -> None:
-        member = self.evolution.members[peer.uid]
+        name = _name(peer)
+        member = self.evolution.members[name]
         member.ended = False
-        if message["assigned"] < member.assigned:
+        if message["assigned"] > member.assigned:  # of a population that was removed
+            self.evolution.ahead(name, message["assigned"])
+            self._shelf.save(self.evolution, {})
+        elif message["assigned"] < member.assigned:
             told = {"assigned": member.assigned}
             if member.fresh:
                 self.server.say(peer, "begin_anew", **told)
             else:
-                networks = self._shelf.networks(peer.uid, member.assigned)
+                networks = self._shelf.networks(name, member.assigned)
                 self.server.send(peer, self.server.codec.encode("become", told, networks))
-        elif peer.uid in self._elites and self._elites[peer.uid] is None:
+        elif name in self._elites and self._elites[name] is None:
             self.server.say(peer, "networks?", generation=self.evolution.generation + 1)
 
     def _take(self, peer: Peer, message: Message) -> None:
+        name = _name(peer)
         now = message["generation"] == self.evolution.generation + 1
-        same = message["assigned"] == self.evolution.members[peer.uid].assigned
-        if not (now and same and peer.uid in self._elites):
+        same = message["assigned"] == self.evolution.members[name].assigned
+        if not (now and same and name in self._elites):
             return
         if all(np.isfinite(x).all() for x in message.arrays.values()):
-            self._elites[peer.uid] = {name: np.array(x) for name, x in message.arrays.items()}
+            self._elites[name] = {name: np.array(x) for name, x in message.arrays.items()}
         else:
-            log.warning("the networks of %s are not finite: it is left out and begins anew", peer.uid)
-            del self._elites[peer.uid]
-            self._shelf.save(self.evolution, {peer.uid: self.evolution.diverged(peer.uid)})
+            log.warning("the networks of %s are not finite: it is left out and begins anew", name)
+            del self._elites[name]
+            self._shelf.save(self.evolution, {name: self.evolution.diverged(name)})
 
     def _over(self, peer: Peer, message: Message) -> None:
-        self.evolution.members[peer.uid].ended = self._one_ended = True
+        self.evolution.members[_name(peer)].ended = self._one_ended = True
         self._shelf.save(self.evolution, {})
 
     def _go_on(self) -> None:
@@ -119,7 +124,12 @@ class EvolverService:
         came = {name: networks for name, networks in self._elites.items() if networks is not None}
         self._elites = {}
         if waiting:
-            log.warning("no networks came from %s", ", ".join(waiting))
+            log.warning("no networks came from %s: it stays as it is", ", ".join(waiting))
         if came:
-            self._shelf.save(self.evolution, self.evolution.evolve(came))
+            self._shelf.save(self.evolution, self.evolution.evolve(came, self._present() - set(waiting)))
             log.info("generation %d: of %s", self.evolution.generation, ", ".join(came))
+
+
+def _name(peer: Peer) -> str:
+    """A learner's, which files are named by: of its number, not of what it calls itself."""
+    return f"learner-{peer.number}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -117,6 +119,17 @@ def test_draws_are_spread_over_the_whole_distribution_and_the_same_for_a_seed():
     assert draws == draws_of(job, 6)
     assert draws_of(job_with({}), 2) == [{}, {}]
     assert draws_of(job_with({"sac.tau": {"in": [1]}}, trial={"number": 1}), 2) == [{}, {}], "the search has drawn"
+
+
+def test_what_was_drawn_outlives_a_restart_though_it_was_typed(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(populations, "parts_of", lambda job, *_, **__: given.append(job) or [])
+    config = {"base": {"models": "m", "scene": "s", "name": "n", "evolver_enabled": False}, "net": {}, "seed": 3}
+    job = job_with({"sac.tau": {"std": 0.001}})
+    job = replace(job, folder=tmp_path, config=OmegaConf.merge(job.config, config), typed={"sac.tau": 0.005, "seed": 3})
+    populations.population_of(job, Share(0, 1), 2, 1, {}, 10.0)
+    assert [mine.typed for mine in given] == [{"seed": 3}] * 2
+    assert len({mine.config.sac.tau for mine in given}) == 2
 
 
 @pytest.mark.parametrize(

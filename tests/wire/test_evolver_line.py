@@ -183,6 +183,9 @@ def test_a_decision_that_never_came_to_be_is_made_anew(tmp_path, lines, monkeypa
     with Served(tmp_path) as served:
         assert served.evolution.generation == 0
         generations(lines, served, 1)
+        (file,) = (tmp_path / "evolver").glob("generation.*.npz")
+        with np.load(file) as saved:
+            np.testing.assert_array_equal(saved["mean/w"], served.evolution.distribution[0]["w"])
         assert [bool(x.taken) for x in lines.learners] == [True, True, False, False]
 
 
@@ -218,7 +221,9 @@ def test_an_elite_that_is_gone_is_not_waited_for_for_ever(tmp_path, lines, monke
             lines.evaluate()
             wait_for(lambda: not any(line._untold for line in lines.lines), meanwhile=lambda: turn_three(lines, served))
         wait_for(lambda: served.evolution.generation == 1, meanwhile=lambda: [x.turn() for x in lines.lines[:3]])
-        assert [d.learner for d in served.evolution.lineage if d.what == "kept"] == ["learner-3"]
+        assert {d.learner: d.what for d in served.evolution.lineage} == {
+            "learner-1": "drawn", "learner-2": "drawn", "learner-3": "kept"
+        }, "who did not answer stays as it is"  # fmt: skip
 
 
 def turn_three(lines: Lines, served: Served) -> None:
@@ -227,6 +232,14 @@ def turn_three(lines: Lines, served: Served) -> None:
         line.turn()
     if served.service._elites:
         lines.lines[3]._untold.clear()
+
+
+def test_learners_of_a_population_that_was_removed_begin_another(tmp_path, lines):
+    for line in lines.lines:
+        line.restore({}, {"assigned": 5})
+    with Served(tmp_path) as served:
+        generations(lines, served, 1)
+        assert [line.assigned for line in lines.lines] == [6, 6, 5, 5]
 
 
 def test_it_is_over_when_all_have_ended(tmp_path, lines):
