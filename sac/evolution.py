@@ -143,12 +143,12 @@ class Evolution:
         self.distribution = moments(list(elites.values()), self.rules.min_std)
         for name in elites:
             self.members[name].selected += 1
-        worst = self._worst(elites)
+        there = self.members if present is None else present
+        compared = {name: m for name, m in self.members.items() if m.scores and not m.ended and name in there}
+        worst = self._worst(compared.keys() - elites.keys())
         become: dict[str, Networks | None] = {}
         for name, member in self.members.items():
-            if name not in elites and (
-                member.ended or not member.scores or (present is not None and name not in present)
-            ):
+            if name not in elites and name not in compared:
                 continue
             before = member.mean, len(member.scores), member.step
             what = "fresh" if name == worst else "kept" if self.rules.keep_elites and name in elites else "drawn"
@@ -191,15 +191,13 @@ class Evolution:
         ]  # fmt: skip
         self.distribution = distribution
 
-    def _worst(self, elites: Collection[str]) -> str | None:
-        """Who was selected so much less often than the mean that it begins anew."""
-        members = self.members.items()
-        counts = {name: m.selected for name, m in members if name not in elites and not m.ended and m.scores}
-        if self.rules.remove_worst < 0 or not counts:
+    def _worst(self, losers: Collection[str]) -> str | None:
+        """Who of these was selected so much less often than the mean that it begins anew."""
+        if self.rules.remove_worst < 0 or not losers:
             return None
-        worst = min(counts, key=counts.get)
+        worst = min(sorted(losers), key=lambda name: self.members[name].selected)
         mean = float(np.mean([member.selected for member in self.members.values()]))
-        return worst if mean - counts[worst] >= self.rules.remove_worst else None
+        return worst if mean - self.members[worst].selected >= self.rules.remove_worst else None
 
     def _renew(self, name: str) -> Networks | None:
         """Between two generations."""

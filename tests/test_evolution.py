@@ -159,6 +159,15 @@ def test_who_is_selected_too_seldom_begins_anew_once():
     assert evolution.members["a"].fresh and evolution.lineage[-4].what == "fresh"
 
 
+def test_who_is_away_is_not_the_one_that_begins_anew():
+    evolution = population(remove_worst=2, best=0.5)
+    for name, selected in zip(ALL, (0, 9, 9, 0)):
+        evolution.members[name].selected = selected
+    evaluate(evolution, 3)
+    become = evolution.evolve({"b": networks(1.0), "c": networks(1.0)}, {"b", "c", "d"})
+    assert become == {"d": None} and evolution.members["a"].assigned == 0
+
+
 def test_what_was_saved_goes_on_alike():
     clock = Clock()
     one = population(clock)

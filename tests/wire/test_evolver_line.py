@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from wire_kit import wait_for
+from wire_kit import InThread, wait_for
 
 from sac.errors import UserError
 from sac.evolution import Evolution, Rules
@@ -81,35 +80,22 @@ class Lines:
             line.client.close()
 
 
-class Served:
+class Served(InThread):
     """An evolver in a thread; what it does not put on the shelf dies with it."""
 
     def __init__(self, folder: Path, rules: Rules = RULES):
+        super().__init__()
         self.evolution, self.shelf = Evolution(rules, 3), Folder(folder)
         self.shelf.load(self.evolution)
         self.server = Server("evolver", evolver_codec(COLUMNS), Records(folder / "net", "127.0.0.1"), SAME)
         self.service = EvolverService(self.server, self.evolution, self.shelf)
         self.server._arrived = self.service.arrived
-        self.failure, self._over = None, threading.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
 
-    def _serve(self) -> None:
-        try:
-            while not self._over.is_set():
-                self.service.answer(self.server.receive(0.01))
-        except BaseException as error:
-            self.failure = error
+    def turn(self) -> None:
+        self.service.answer(self.server.receive(0.01))
 
-    def __enter__(self) -> Served:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._over.set()
-        self._thread.join(10)
+    def close(self) -> None:
         self.server.close()
-        if self.failure is not None:
-            raise self.failure
 
 
 @pytest.fixture

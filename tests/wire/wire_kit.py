@@ -74,25 +74,15 @@ class World:
 WORLD = World()
 
 
-class Served:
-    """A replay and its server, and the thread that serves; a failure in it is raised when it is closed."""
+class InThread:
+    """`turn` again and again in a thread, as long as the block lasts; a failure in it is raised at its end."""
 
-    def __init__(
-        self, world: World, folder: Path, directory=None, *, host="127.0.0.1", keys: Keys | None = None, **limits
-    ):  # fmt: skip
-        self.replay, self.limiter, self.moments = world.replay(folder), world.limiter(), Moments(world.spec.sensors[:1])
-        self.directory = directory or Records(folder / "net", host)
-        self.server = Server(
-            "replay", world.codec, self.directory, world.description, host=host, keys=keys,
-            arrived=lambda peer: self.service.arrived(peer), left=lambda peer: self.service.left(peer),
-        )  # fmt: skip
-        self.service = ReplayService(self.server, self.replay, self.limiter, self.moments, world.batch, **limits)
-        self.handled, self.failure, self._over = 0, None, threading.Event()
+    def __init__(self):
+        self.failure, self._over = None, threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
-    def turn(self) -> None:
-        self.service.turn(0.02)
-        self.server.counters = {name: float(x) for name, x in self.service.metrics().items()}
+    def turn(self) -> None: ...
+    def close(self) -> None: ...
 
     def _serve(self) -> None:
         try:
@@ -101,7 +91,7 @@ class Served:
         except BaseException as error:
             self.failure = error
 
-    def __enter__(self) -> Served:
+    def __enter__(self):
         self._thread.start()
         return self
 
@@ -111,6 +101,26 @@ class Served:
         self.close()
         if self.failure is not None:
             raise self.failure
+
+
+class Served(InThread):
+    """A replay and its server."""
+
+    def __init__(
+        self, world: World, folder: Path, directory=None, *, host="127.0.0.1", keys: Keys | None = None, **limits
+    ):  # fmt: skip
+        super().__init__()
+        self.replay, self.limiter, self.moments = world.replay(folder), world.limiter(), Moments(world.spec.sensors[:1])
+        self.directory = directory or Records(folder / "net", host)
+        self.server = Server(
+            "replay", world.codec, self.directory, world.description, host=host, keys=keys,
+            arrived=lambda peer: self.service.arrived(peer), left=lambda peer: self.service.left(peer),
+        )  # fmt: skip
+        self.service = ReplayService(self.server, self.replay, self.limiter, self.moments, world.batch, **limits)
+
+    def turn(self) -> None:
+        self.service.turn(0.02)
+        self.server.counters = {name: float(x) for name, x in self.service.metrics().items()}
 
     def close(self) -> None:
         self.server.close()
