@@ -15,6 +15,7 @@ from sac.roles import evolver as role
 from sac.roles.evolver import Folder
 from sac.wire import evolver_client, evolver_service
 from sac.wire.client import Client
+from sac.wire.codec import Message
 from sac.wire.description import Description
 from sac.wire.directory import Records
 from sac.wire.evolver_client import EvolverClient
@@ -166,6 +167,8 @@ def test_a_decision_that_never_came_to_be_is_made_anew(tmp_path, lines, monkeypa
                 time.sleep(0.01)
     assert list((tmp_path / "evolver").glob("learner-*.npz")) and not any(x.taken for x in lines.learners)
     monkeypatch.setattr(role, "write_atomically", write)
+    for learner in lines.learners:
+        learner.now["w"] += 50.0  # it has trained on: what lies there is of another decision
     with Served(tmp_path) as served:
         assert served.evolution.generation == 0
         generations(lines, served, 1)
@@ -173,6 +176,13 @@ def test_a_decision_that_never_came_to_be_is_made_anew(tmp_path, lines, monkeypa
         with np.load(file) as saved:
             np.testing.assert_array_equal(saved["mean/w"], served.evolution.distribution[0]["w"])
         assert [bool(x.taken) for x in lines.learners] == [True, True, False, False]
+
+
+def test_what_comes_twice_is_taken_once(lines):
+    line, learner = lines.lines[0], lines.learners[0]
+    for _ in range(2):
+        line._hear(Message("become", {"assigned": 1}, {"w": np.zeros((4, 3), np.float32), "b": np.float32(0)}))
+    assert learner.taken == ["drawn"] and line.assigned == 1
 
 
 def test_a_learner_taken_back_to_its_checkpoint_is_told_again(tmp_path, lines):
