@@ -6,7 +6,8 @@
   floats and 6 actions), in chunks of 1, 32 and 256.
 * sample: batches/s of 256 windows of one step, uniform, updates' errors going back, with the learner doing nothing
   else: one batch under way (lock-step), four as a learner has it, or eight, as frames or through shared memory;
-  observations of 17 floats or 84x84x3 pictures.
+  observations of 17 floats or 84x84x3 pictures. `4 a call`: with sac.updates_per_call=4, as seven environments have it
+  (three more have 8 or 16); what is under way is four batches each.
 * weights: milliseconds from one question until all 4 actors can read the answer (every one asks, all in one process),
   for a version that was fetched before; through shared memory, as frames with --tcp.
 
@@ -29,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -83,8 +85,8 @@ class Hollow:
 
     ready, transitions = True, 1
 
-    def __init__(self, replay: DurableReplay):
-        self._batch = replay.sample(BATCH, 1)
+    def __init__(self, replay: DurableReplay, per_call: int):
+        self._batch = replay.sample(BATCH, per_call)
         self._arrays = batch_arrays(self._batch)
         self._acked = 0
 
@@ -99,8 +101,9 @@ class Hollow:
         return 0
 
     def draw(self, batch_size: int, batches: int) -> tuple[np.ndarray, np.ndarray]:
-        shape = batches, batch_size
-        return np.broadcast_to(self._batch.index, shape), np.broadcast_to(self._batch.weight, shape)
+        once = self._batch.index, self._batch.weight
+        together = batches // len(self._batch.index), *self._batch.index.shape
+        return tuple(np.broadcast_to(x, together).reshape(batches, batch_size) for x in once)
 
     def windows(self, index: np.ndarray, weight: np.ndarray, out: Mapping | None = None) -> Batch:
         for name, array in (out or {}).items():
@@ -111,14 +114,14 @@ class Hollow:
 
 
 def serve_replay(folder: Path, which: str) -> None:
-    name, _, hollow = which.partition(" ")
+    name, per_call, *hollow = which.split()
     spec: Spec = SPECS[name]
     replay = DurableReplay(spec, 0, Uniform(CAPACITY[name]), folder, steps=1)
     for _ in range(8):
         replay.add(rows(spec, 64, 16))
-    replay = Hollow(replay) if hollow else replay
+    replay = Hollow(replay, int(per_call)) if hollow else replay
     server = Server("replay", codec(name), Records(folder, "127.0.0.1"), SAME)
-    limiter = Free(1.0, 1)
+    limiter = Free(1.0, 1, int(per_call))
     limiter.steps = 1
     service = ReplayService(server, replay, limiter, Moments(), BATCH)
     server._arrived, server._left = service.arrived, service.left
@@ -184,7 +187,7 @@ HOLLOW = " hollow"
 @contextmanager
 def inserted(chunk: int, behind: str = "") -> Measured:
     """One call is a chunk."""
-    with served("replay", "vector" + behind) as (directory, process):
+    with served("replay", "vector 1" + behind) as (directory, process):
         line = Client("replay", codec("vector"), SAME, Me("actor"), directory)
         inserter, step = Inserter(line), rows(VECTOR, 1, chunk)
         inserting.ROWS = chunk
@@ -193,19 +196,19 @@ def inserted(chunk: int, behind: str = "") -> Measured:
 
 
 @contextmanager
-def sampled(name: str, outstanding: int, shared: bool, behind: str = "") -> Measured:
-    """One call is a batch and its errors."""
-    with served("replay", name + behind) as (directory, process):
+def sampled(name: str, outstanding: int, shared: bool, per_call: int, behind: str = "") -> Measured:
+    """One call is `per_call` batches and their errors."""
+    with served("replay", f"{name} {per_call}{behind}") as (directory, process):
         line = Client("replay", codec(name), SAME, Me("learner"), directory)
-        remote = RemoteReplay(line, BATCH, 1, Moments(), outstanding)
+        remote = RemoteReplay(line, BATCH, per_call, Moments(), outstanding)
         if not shared:
             remote._place = None
-        error = np.ones((1, BATCH), np.float32)
+        error = np.ones((per_call, BATCH), np.float32)
 
         def once() -> None:
             while not remote.take():  # it ends a turn every other time
                 pass
-            remote.update(remote.sample(BATCH, 1).index, error)
+            remote.update(remote.sample(BATCH, per_call).index, error)
 
         yield once, process
         assert (remote._in_use >= 0) == shared
@@ -265,42 +268,52 @@ def batch_bytes(name: str) -> int:
 
 
 ERRORS = 12 * BATCH
-INSERTS = {n: codec("vector").kinds["insert"].bytes(n) for n in (1, 32, 256)}
-WAYS = (
-    ("lock-step", 1, False),
-    ("4 under way", 4, False),
-    ("4 under way, shared memory", 4, True),
-    ("8 under way, shared memory", 8, True),
-)
-# name -> ours, with nothing behind, the same bytes alone; and what was measured when the roles were designed
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured: ours, the same with nothing behind, the same bytes by pyzmq alone."""
+
+    unit: str
+    per_call: int  # of what is counted
+    floor: str  # what was measured when the roles were designed
+    ours: Callable[[], Measured]
+    hollow: Callable[[], Measured] | None
+    bare: Callable[[], Measured]
+
+
+def insert_case(chunk: int, floor: str) -> Case:
+    size = codec("vector").kinds["insert"].bytes(chunk)
+    bytes_alone = partial(bare, size, 20, WINDOW)
+    return Case("steps/s", chunk, floor, partial(inserted, chunk), partial(inserted, chunk, HOLLOW), bytes_alone)
+
+
+def sample_case(name: str, under_way: int, shared: bool, per_call: int, floor: str) -> Case:
+    ours = partial(sampled, name, under_way, shared, per_call)
+    bytes_alone = partial(bare, per_call * ERRORS, 20 if shared else per_call * batch_bytes(name), under_way)
+    return Case("batches/s", per_call, floor, ours, partial(ours, HOLLOW), bytes_alone)
+
+
+def weights_case(megabytes: float, floor: str) -> Case:
+    return Case("ms", 1, floor, partial(fetched, megabytes), None, partial(bare, 20, int(megabytes * 1e6), 1, 4))
+
+
 CASES = {
-    **{
-        f"insert, chunk {n}": (
-            (partial(inserted, n), partial(inserted, n, HOLLOW), partial(bare, size, 20, WINDOW)),
-            floor,
-        )
-        for (n, size), floor in zip(INSERTS.items(), ("8000", "288000", "1760000"))
-    },
-    **{
-        f"sample {what}, {way}": (
-            (
-                partial(sampled, name, under_way, shared),
-                partial(sampled, name, under_way, shared, HOLLOW),
-                partial(bare, ERRORS, 20 if shared else batch_bytes(name), under_way),
-            ),
-            floor,
-        )
-        for what, name, floors in (
-            ("17 floats", "vector", ("2200", "2200-4900", "10000-15000", "10000-15000")),
-            ("84x84x3", "image", ("", "200-228", "950-1120", "950-1120")),
-        )
-        for (way, under_way, shared), floor in zip(WAYS, floors)
-    },
-    **{
-        f"weights, {size} MB": ((partial(fetched, size), None, partial(bare, 20, int(size * 1e6), 1, 4)), floor)
-        for size, floor in ((0.3, "1.4"), (6.8, "4.5"))
-    },
-}  # fmt: skip
+    "insert, chunk 1": insert_case(1, "8000"),
+    "insert, chunk 32": insert_case(32, "288000"),
+    "insert, chunk 256": insert_case(256, "1760000"),
+    "sample 17 floats, lock-step": sample_case("vector", 1, False, 1, "2200"),
+    "sample 17 floats, 4 under way": sample_case("vector", 4, False, 1, "2200-4900"),
+    "sample 17 floats, 4 under way, shared memory": sample_case("vector", 4, True, 1, "10000-15000"),
+    "sample 17 floats, 8 under way, shared memory": sample_case("vector", 8, True, 1, "10000-15000"),
+    "sample 17 floats, 4 under way, shared memory, 4 a call": sample_case("vector", 4, True, 4, "10000-15000"),
+    "sample 84x84x3, lock-step": sample_case("image", 1, False, 1, ""),
+    "sample 84x84x3, 4 under way": sample_case("image", 4, False, 1, "200-228"),
+    "sample 84x84x3, 4 under way, shared memory": sample_case("image", 4, True, 1, "950-1120"),
+    "sample 84x84x3, 8 under way, shared memory": sample_case("image", 8, True, 1, "950-1120"),
+    "weights, 0.3 MB": weights_case(0.3, "1.4"),
+    "weights, 6.8 MB": weights_case(6.8, "4.5"),
+}
 
 
 def cpu_seconds(process: int) -> float:
@@ -324,22 +337,17 @@ def measure(make: Callable[[], Measured], seconds: float) -> dict[str, float]:
         return {"rate": calls / took, "cpu_ms": 1e3 * (own + servers) / calls, "others": disturbed}
 
 
-def row(name: str, runs: list[list[dict[str, float]]]) -> list:
+def row(name: str, case: Case, runs: list[list[dict[str, float]]]) -> list:
     """A line of the table from the runs of ours, hollow and bare."""
 
     def middle(which: int, key: str) -> float:
         return median(run[key] for run in runs[which]) if runs[which] else float("nan")
 
-    what, unit, one, rates = name.split(",")[0], "batches/s", 1, [middle(i, "rate") for i in range(3)]
-    ratio = rates[0] / rates[2]
-    if what == "insert":
-        unit, one = "steps/s", int(name.rsplit(" ", 1)[1])
-        rates = [rate * one for rate in rates]
-    elif what == "weights":
-        unit, rates = "ms", [1e3 / rate for rate in rates]
-    ours, hollow, bare_rate = rates
+    calls = [middle(i, "rate") for i in range(3)]
+    ours, hollow, bare_rate = [1e3 / rate if case.unit == "ms" else rate * case.per_call for rate in calls]
     cpu = [middle(i, "cpu_ms") for i in (0, 2)]
-    return [name, unit, ours, hollow if runs[1] else "", CASES[name][1], bare_rate, ratio, *cpu, middle(0, "others")]
+    ratio, others = calls[0] / calls[2], middle(0, "others")
+    return [name, case.unit, ours, hollow if runs[1] else "", case.floor, bare_rate, ratio, *cpu, others]
 
 
 HEADER = ["what", "unit", "ours", "hollow", "floor", "bare", "ours/bare", "CPU-ms", "bare CPU-ms", "others"]
@@ -361,18 +369,18 @@ def main() -> None:
         return
     global seen
     seen, name = (Far, "wire-tcp") if options.tcp else (Records, "wire")
-    cases = {case: what for case, what in CASES.items() if options.only in case}
+    cases = {what: case for what, case in CASES.items() if options.only in what}
     if options.tcp:
-        cases = {case: what for case, what in cases.items() if "shared memory" not in case}
-    found: dict[str, list[list]] = {case: [[], [], []] for case in cases}
+        cases = {what: case for what, case in cases.items() if "shared memory" not in what}
+    found: dict[str, list[list]] = {what: [[], [], []] for what in cases}
     for _ in range(options.repeats):
-        for case, (makes, _) in cases.items():
-            for make, runs in zip(makes, found[case]):
+        for what, case in cases.items():
+            for make, runs in zip((case.ours, case.hollow, case.bare), found[what]):
                 if make is not None:
                     quiet.wait(options.patience)
                     runs.append(measure(make, options.seconds))
-            print(row(case, found[case]), file=sys.stderr, flush=True)
-    table = [HEADER, *(row(case, runs) for case, runs in found.items())]
+            print(row(what, case, found[what]), file=sys.stderr, flush=True)
+    table = [HEADER, *(row(what, cases[what], runs) for what, runs in found.items())]
     show(table)
     if options.only:
         return

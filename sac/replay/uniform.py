@@ -37,7 +37,9 @@ class Uniform:
 
     def draw(self, batch_size: int, generators: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
         """Places [K, B] and weights [K, B], all one; a batch for each generator."""
-        places = np.stack([self._batch(batch_size, generator) for generator in generators])
+        places = np.empty((len(generators), batch_size), np.int64)
+        for k, generator in enumerate(generators):
+            places[k] = self._batch(batch_size, generator)
         return places, np.ones(places.shape, np.float32)
 
     def _batch(self, batch_size: int, generator: np.random.Generator) -> np.ndarray:

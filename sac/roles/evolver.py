@@ -7,9 +7,10 @@ import io
 import json
 import logging
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
+from itertools import count
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -25,13 +26,15 @@ from sac.roles.wiring import cell_folder, evolver_directory, make_keys, only_one
 from sac.run_folder import write_atomically
 from sac.run_log import run_log
 from sac.track.observer import Observer
+from sac.wire.codec import Columns
 from sac.wire.description import Description
 from sac.wire.evolver_service import EvolverService
 from sac.wire.kinds import control, evolver_codec
 from sac.wire.server import Server
 
 log = logging.getLogger(__name__)
-LOOKS = 0.5  # seconds between two looks at what is not a message
+LOOKS = 0.5  # seconds between two looks at what is not a message, and at a disk that refuses
+COMPLAINS = 20  # looks at such a disk until that is said once more
 FAREWELL = 2.0  # seconds in which learners that come back are waited for when all have ended
 MEAN, STD = "mean/", "std/"
 
@@ -75,25 +78,63 @@ class Folder:
     def __init__(self, run: Path):
         self._run, self._path = run, run / "evolver"
         self._state, self._lineage = self._path / "state.json", run / "lineage.csv"
+        self._description = self._path / "description.json"
         self._path.mkdir(parents=True, exist_ok=True)
         self._saved = 0  # the newest generation on the disk
+        self.given_up: Callable[[], bool] = lambda: False  # a disk that refuses is waited for until then
 
     def load(self, evolution: Evolution) -> None:
         """Raises UserError for files that cannot be read."""
         if not self._state.exists():
             return
-        try:
+        with self._in_words():
             state = json.loads(self._state.read_text(encoding="utf8"))
             lineage = _of_csv(self._lineage.read_text(encoding="utf8")) if self._lineage.exists() else []
             evolution.restore(state, self._distribution(state["generation"]), lineage)
-        except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"the population in {self._path} cannot be read ({error}): remove that folder to begin with a new one"
-            ) from error
         self._saved = evolution.generation
         log.info("goes on with generation %d of %d learners", evolution.generation, len(evolution.members))
 
+    def description(self) -> tuple[Description, Columns] | None:
+        """What the learners are, and the networks they have. Raises UserError for a file that cannot be read."""
+        if not self._description.exists():
+            return None
+        with self._in_words():
+            description = Description.of(self._description.read_text(encoding="utf8"))
+            return description, columns_of(description)
+
+    def describe(self, description: Description) -> None:
+        self._patiently(lambda: write_atomically(self._description, description.text()))
+
     def save(self, evolution: Evolution, become: Mapping[str, Networks | None]) -> None:
+        """Raises UserError where the disk still refuses when it is `given_up`."""
+        self._patiently(lambda: self._save(evolution, become))
+
+    def _patiently(self, write: Callable[[], None]) -> None:
+        """Learners train on meanwhile, and hear of nothing that is not saved."""
+        for tried in count():
+            try:
+                write()
+                if tried:
+                    log.warning("the population is saved again")
+                return
+            except OSError as error:
+                words = f"the population cannot be saved in {self._path}: {error}"
+                if self.given_up():
+                    raise UserError(f"{words}; what was decided last is not there") from error
+                if tried % COMPLAINS == 0:
+                    log.warning("%s; nothing is decided until it can", words)
+                time.sleep(LOOKS)
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"the population in {self._path} cannot be read ({error}): remove that folder to begin with a new one"
+            ) from error
+
+    def _save(self, evolution: Evolution, become: Mapping[str, Networks | None]) -> None:
         """The state comes last: what it does not name does not count."""
         for learner, networks in become.items():
             if networks is not None:
@@ -168,6 +209,15 @@ class Folder:
                 path.unlink()
 
 
+def columns_of(description: Description) -> Columns:
+    """Raises ValueError, KeyError, TypeError or AttributeError where none are described."""
+    networks = description.shared["networks"].items()
+    columns = {str(name): (tuple(map(int, shape)), str(np.dtype(dtype))) for name, (shape, dtype) in networks}
+    if not columns:
+        raise ValueError("no networks")
+    return columns
+
+
 def _as_csv(lineage: list[Descent]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Descent)], lineterminator="\n")
@@ -193,16 +243,16 @@ class Keeper:
         self.shelf.load(self.evolution)
         self.server: Server | None = None
         self.service: EvolverService | None = None
-        self._written = run / "evolver" / "description.json"
 
     def serve(self, interruption: Interruption, observer: Observer, directory) -> None:
         self.server = Server(
             "evolver", control(), directory, None, host=self.config.net.bind, keys=make_keys(self.config),
             arrived=self._arrived, described=self._described,
         )  # fmt: skip
-        if self._written.exists():
-            self.server.description = Description.of(self._written.read_text(encoding="utf8"))
-            self._open(self.server.description)
+        self.shelf.given_up = lambda: interruption.requested
+        if (known := self.shelf.description()) is not None:
+            self.server.description = known[0]
+            self._open(known[1])
         looked, until = 0.0, float("inf")
         while not interruption.requested and time.monotonic() < until:
             requests = self.server.receive(0.1)
@@ -219,11 +269,10 @@ class Keeper:
             self.server.close()
 
     def _described(self, description: Description) -> None:
-        self._open(description)
-        write_atomically(self._written, description.text())
+        self._open(columns_of(description))
+        self.shelf.describe(description)
 
-    def _open(self, description: Description) -> None:
-        columns = {name: (tuple(shape), dtype) for name, (shape, dtype) in description.shared["networks"].items()}
+    def _open(self, columns: Columns) -> None:
         self.server.codec = evolver_codec(columns)
         self.service = EvolverService(self.server, self.evolution, self.shelf)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
@@ -11,6 +12,7 @@ import numpy as np
 from sac.config import Config
 from sac.evaluator import Evaluator
 from sac.experience import Experience
+from sac.learner import Diverged
 from sac.nets import saving
 from sac.random_params import keyed
 from sac.roles.wiring import describe, evolver_directory, make_keys
@@ -56,6 +58,7 @@ class Evolving:
     def __init__(self, inner: Experience, line: EvolverClient, evaluator: Callable[[], Evaluator]):
         self._inner, self._line, self._evaluator = inner, line, evaluator
         self._told: tuple[int, float] | None = None
+        self._diverged = False  # as what it is now
         line.changed = self._changed
 
     def __getattr__(self, name: str):
@@ -67,7 +70,11 @@ class Evolving:
             self._told = latest
             self._line.evaluated(*latest)
         self._line.turn()
-        return self._inner.advance()
+        try:
+            return self._inner.advance()
+        except Diverged as error:
+            self._told_to_have_diverged(error)
+            return False
 
     def parts(self) -> dict:
         return self._inner.parts() | {"evolving": self._line}
@@ -79,8 +86,16 @@ class Evolving:
         self._line.finish()
         self._inner.finish()
 
+    def _told_to_have_diverged(self, error: Diverged) -> None:
+        """It has learnt nothing from what was not finite, and goes on until the evolver makes something else of it."""
+        if not self._diverged:
+            self._diverged = True
+            log.warning("%s; the evolver is asked for other networks", error)
+            self._line.evaluated(self._inner.progress.steps, math.nan)
+
     def _changed(self) -> None:
         """Whatever its evaluations said is over; actors shall act as it is now."""
+        self._diverged = False
         log.info("became number %d of what the evolver made of it", self._line.assigned)
         self._evaluator().scores.returns.clear()
         self._inner.publish()

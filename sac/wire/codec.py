@@ -23,7 +23,7 @@ import msgpack
 import numpy as np
 
 MAGIC = b"SAC1"
-VERSION = 4
+VERSION = 5
 HEADER = 1024  # bytes of a header at most
 LEAD = 1 << 20  # the longest leading axis
 TOGETHER = 1 << 16  # bytes of columns that share a frame, at most
@@ -32,6 +32,7 @@ INT64 = 1 << 63
 ALIGNED = 8  # bytes: where columns begin behind a header
 KIND = "kind"
 _LENGTH = struct.Struct("<4sI")  # the word, and the bytes of the header
+FRONT = _LENGTH.size + HEADER + ALIGNED  # bytes before the columns of a frame, at most
 Columns = Mapping[str, tuple[tuple[int, ...], str]]  # name -> shape of one row, dtype
 TEXT: Columns = {"text": ((), "uint8")}
 
@@ -75,7 +76,7 @@ class Kind:
 
     def together(self, *lead: int) -> bool:
         """Whether the columns share one frame."""
-        return bool(self.plan) and self.bytes(*lead) <= (LARGEST if self.one_frame else TOGETHER)
+        return bool(self.plan) and self.bytes(*lead) <= (LARGEST - FRONT if self.one_frame else TOGETHER)
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ class Inserter:
         """Hears the replay, and sends again what may have been lost."""
         for message in self.client.pump(timeout):
             if message.kind == "ack":
-                self._acknowledged(message["seq"], message["room"], message["first"])
+                self._acknowledged(**message.values)
             elif message.kind == "rejected":
                 raise UserError(f"the replay refuses chunk {message['seq']}: {message.text}")
         now = time.monotonic()
@@ -117,11 +117,15 @@ class Inserter:
             for chunk in self._sent:
                 self.client.send(chunk.frames)
 
-    def _acknowledged(self, seq: int, room: int, first: int) -> None:
+    def _acknowledged(self, seq: int, room: int, since: int, first: int) -> None:
         """A replay that holds none of our rows any more says 0: what it once had it will not get again."""
         self._heard = time.monotonic()
         self._acked = max(self._acked, seq)
         self._upto = self._acked + room
         while self._sent and self._sent[0].seq <= seq:
             chunk = self._sent.popleft()
-            self.stored(chunk.step, first if chunk.seq == seq else -1)
+            if chunk.seq < since:
+                self.stored(chunk.step, NONE)
+            else:
+                self.stored(chunk.step, first)
+                first += len(chunk.step.stream)

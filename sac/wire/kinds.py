@@ -41,7 +41,8 @@ def replay_codec(spec: Spec, state_size: int, steps: int, burn_in: int, moments:
     return Codec([
         *CONNECTION,
         Kind("insert", {"seq": int, "after": int}, ("r",), {"stream": ((), "int64"), **columns(spec, state_size)}),
-        Kind("ack", {"seq": int, "room": int, "first": int}),  # chunks <= seq are stored, `room` more may be sent
+        # chunks <= seq are stored, `room` more may be sent; those from `since` on lie from arrival number `first` on
+        Kind("ack", {"seq": int, "room": int, "since": int, "first": int}),
         Kind("rejected", {"seq": int}, ("n",), TEXT),  # a chunk that is none, and why
         Kind("sample", WANTED),
         Kind("batch", BATCH, ("k", "b"), batch_columns(spec, state_size, steps, burn_in)),

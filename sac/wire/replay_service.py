@@ -11,10 +11,10 @@ import numpy as np
 
 from sac.moments import Moments
 from sac.replay import Limiter
-from sac.types import Batch, Step
+from sac.types import Batch, Step, joined
 from sac.wire import shared_memory
-from sac.wire.codec import Message
-from sac.wire.kinds import NONE, as_step, batch_arrays
+from sac.wire.codec import TOGETHER, Message
+from sac.wire.kinds import NONE, as_step, batch_arrays, step_arrays
 from sac.wire.peer import Peer
 from sac.wire.server import Server
 from sac.wire.shared_memory import Place, SharedArrays
@@ -55,9 +55,10 @@ class ReplayService:
         self.blocked: dict[bytes, Peer] = {}  # actors that wait
         self._asked: deque[tuple[Peer, Message]] = deque()  # samples that are not granted yet
         self._memory: dict[bytes, SharedArrays] = {}
+        self._few = TOGETHER // server.codec.kinds["insert"].bytes(1)  # rows that are worth a copy
         self._answers = {
-            "insert": self._insert, "sample": self._sample, "update": self._update, "refresh": self._refresh,
-            "memory": self._take_memory, "moments?": self._tell_moments, "end": self._end,
+            "sample": self._sample, "update": self._update, "refresh": self._refresh, "memory": self._take_memory,
+            "moments?": self._tell_moments, "end": self._end,
         }  # fmt: skip
 
     def turn(self, timeout: float) -> None:
@@ -66,21 +67,23 @@ class ReplayService:
 
     def answer(self, requests: list[tuple[Peer, Message]]) -> None:
         """Does what was asked for, and what had to wait until now."""
-        for peer, message in requests:
-            answer = self._answers.get(message.kind)
-            if answer is not None:
-                answer(peer, message)
+        for peer, messages in _gathered(requests, self._few):
+            answer = self._answers.get(messages[0].kind)
+            if messages[0].kind == "insert":
+                self._insert(peer, messages)
+            elif answer is not None:
+                answer(peer, messages[0])
         self._grant()
         if self.blocked and not self._ahead:
             waiting, self.blocked = self.blocked, {}
             for peer in waiting.values():
-                self._acknowledge(peer, self.replay.acked(peer.life), -1)
+                self._acknowledge(peer, self.replay.acked(peer.life))
 
     def arrived(self, peer: Peer) -> None:
         """A client is welcome (again): what it had asked for before it will ask for anew."""
         self._drop(peer)
         if peer.role == "actor":
-            self._acknowledge(peer, self.replay.acked(peer.life), -1)
+            self._acknowledge(peer, self.replay.acked(peer.life))
 
     def left(self, peer: Peer) -> None:
         self._drop(peer)
@@ -108,24 +111,36 @@ class ReplayService:
 
     # --- answers
 
-    def _insert(self, peer: Peer, message: Message) -> None:
-        seq = message["seq"]
-        acked = max(self.replay.acked(peer.life), min(message["after"], seq - 1))
-        if seq > acked + 1:  # something before it was lost with a line: it comes again
-            self._acknowledge(peer, acked, -1)
-            return
-        step = as_step(message.arrays)
-        try:
-            _check_finite(message)
-            first = self.replay.add_from(peer.life, seq, step)
-        except ValueError as error:
-            self.server.complain(f"chunk {seq} of {peer.uid}: {error}")
-            self.server.send(peer, self.server.codec.say("rejected", str(error), seq=seq))
-            return
-        if first is not None:
+    def _insert(self, peer: Peer, chunks: list[Message]) -> None:
+        """Chunks that came together are stored together, and acknowledged by one message."""
+        acked, fresh = self.replay.acked(peer.life), []
+        for chunk in chunks:
+            acked = max(acked, min(chunk["after"], chunk["seq"] - 1))
+            if chunk["seq"] == acked + 1:  # else it is here, or one before it was lost with a line: they come again
+                acked = chunk["seq"]
+                fresh.append(chunk)
+        first = NONE
+        if fresh:
+            step = joined([as_step(chunk.arrays) for chunk in fresh])
+            try:
+                _check_finite(step)
+                first = self.replay.add_from(peer.life, acked, step)
+            except ValueError as error:
+                self._refuse(peer, fresh, error)
+                return
             self.moments.add(step)
             self._earn(len(step.stream) - int(np.count_nonzero(step.last)))
-        self._acknowledge(peer, max(acked, seq), -1 if first is None else first)
+        self._acknowledge(peer, acked, fresh[0]["seq"] if fresh else None, first)
+
+    def _refuse(self, peer: Peer, chunks: list[Message], error: ValueError) -> None:
+        """Of several chunks those before the one that is refused are stored."""
+        if len(chunks) > 1:
+            for chunk in chunks:
+                self._insert(peer, [chunk])
+            return
+        seq = chunks[0]["seq"]
+        self.server.complain(f"chunk {seq} of {peer.uid}: {error}")
+        self.server.send(peer, self.server.codec.say("rejected", str(error), seq=seq))
 
     def _earn(self, transitions: int) -> None:
         if self.max_step > 0:  # what was under way when the last one came
@@ -143,12 +158,16 @@ class ReplayService:
             self.max_lead * limiter.target, limiter.updates_per_call
         )
 
-    def _acknowledge(self, peer: Peer, seq: int, first: int) -> None:
-        """After the rows are stored: what is acknowledged survives a kill."""
+    def _acknowledge(self, peer: Peer, seq: int, since: int | None = None, first: int = NONE) -> None:
+        """After the rows are stored: what is acknowledged survives a kill.
+
+        The chunks from `since` on, which is none as long as it is not given, lie from the arrival number `first` on.
+        """
         ahead = self._ahead
         if ahead:
             self.blocked[peer.identity] = peer
-        self.server.say(peer, "ack", seq=seq, room=0 if ahead else WINDOW, first=first)
+        told = {"seq": seq, "since": seq + 1 if since is None else since, "first": first}
+        self.server.say(peer, "ack", room=0 if ahead else WINDOW, **told)
 
     def _sample(self, peer: Peer, message: Message) -> None:
         if peer.role == "learner":
@@ -208,8 +227,26 @@ class ReplayService:
         self.blocked.pop(peer.identity, None)
 
 
-def _check_finite(message: Message) -> None:
+def _gathered(requests: list[tuple[Peer, Message]], rows: int) -> list[tuple[Peer, list[Message]]]:
+    """Requests one by one, but neighbouring chunks of an actor together, up to so many rows.
+
+    To store a few rows costs more than what is in them; many would only be copied once more.
+    """
+    gathered: list[tuple[Peer, list[Message]]] = []
+    room = -1
+    for peer, message in requests:
+        needed = message["r"] if message.kind == "insert" else room + 1
+        if needed <= room and peer is gathered[-1][0]:
+            gathered[-1][1].append(message)
+            room -= needed
+        else:
+            gathered.append((peer, [message]))
+            room = rows - needed if message.kind == "insert" else -1
+    return gathered
+
+
+def _check_finite(step: Step) -> None:
     """Raises ValueError for numbers that would poison what is learnt."""
-    for name, x in message.arrays.items():
+    for name, x in step_arrays(step).items():
         if x.size and x.dtype.kind == "f" and not np.logical_and.reduce(np.isfinite(x), axis=None):
             raise ValueError(f"{name} is not finite")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from saving_for_ever import parts
 
 from sac.checkpoint import ASIDE, KEEP, Checkpoints, check_disk
 from sac.errors import UserError
+from tests.full_disk import small_files
 
 
 def saved(folder, steps, evaluations=None) -> Checkpoints:
@@ -180,15 +179,8 @@ def test_the_manifest_names_every_file(tmp_path):
 
 def test_a_disk_that_fills_leaves_the_one_before_and_nothing_else(tmp_path):
     checkpoints = saved(tmp_path, [1])
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-        with pytest.raises(OSError):
-            checkpoints.save(parts(2.0), 2, None)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
+    with small_files(100_000), pytest.raises(OSError):
+        checkpoints.save(parts(2.0), 2, None)
     assert [path.name for path in tmp_path.iterdir()] == ["step_000000000001"]
     assert loaded(checkpoints) == (1, 1.0, 1.0)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -19,6 +18,8 @@ import stuck_run
 import toys
 from faulty_envs import factory, send
 from short_runs import PENDULUM, Runner
+
+from tests.full_disk import small_files
 
 NO_UPDATES = "sac.updates_per_step=0"
 AGAIN = ("env=gym/pendulum", "base.models=m", "base.name=a")
@@ -39,19 +40,6 @@ def at(monkeypatch):
         monkeypatch.setattr("sac.roles.run", lambda config: train(config, factory(moments)))
 
     return patch
-
-
-@contextlib.contextmanager
-def small_files(size):
-    """No file can grow beyond `size` bytes: a full disk for those that are larger."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 # signals

@@ -153,7 +153,7 @@ def strange_messages() -> list[list[bytes]]:
         raw("refresh", None, {"index": far, "state": np.zeros((1, 3, 0), np.float32)}),
         insert(seq=2**63 - 1), insert(seq=-5, after=-9), insert(seq=0, after=2**63 - 1),
         raw("welcome", {"life": 3}, {"text": np.zeros(1, np.uint8)}), raw("later"), raw("say_hello"),
-        raw("ack", {"seq": 2**60, "room": 8, "first": 0}), raw("memory_seen", {"seen": True}),
+        raw("ack", {"seq": 2**60, "room": 8, "since": 0, "first": 0}), raw("memory_seen", {"seen": True}),
     ]  # fmt: skip
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from wire_kit import InThread, wait_for
 
 from sac.errors import UserError
 from sac.evolution import Evolution, Rules
+from sac.learner import diverged
 from sac.roles import evolver as role
 from sac.roles.evolver import Folder
+from sac.roles.evolving import Evolving
 from sac.wire import evolver_client, evolver_service
 from sac.wire.client import Client
 from sac.wire.codec import Message
@@ -23,6 +27,7 @@ from sac.wire.evolver_service import EvolverService
 from sac.wire.kinds import evolver_codec
 from sac.wire.peer import Me
 from sac.wire.server import Server
+from tests.full_disk import small_files
 
 COLUMNS = {"w": ((4, 3), "float32"), "b": ((), "float32")}
 pytestmark = pytest.mark.timeout(60)
@@ -208,6 +213,64 @@ def test_numbers_that_are_not_finite_stay_with_their_learner(tmp_path, lines):
         assert {d.parents for d in served.evolution.lineage if d.what == "drawn"} == {"learner-3"}
 
 
+class Diverging:
+    """Experience of a learner that comes to numbers that are not finite as what it is first."""
+
+    def __init__(self, learner: Learner):
+        self.learner, self.published, self.refused = learner, 0, 0
+        self.progress = SimpleNamespace(steps=700)
+
+    def advance(self) -> bool:
+        if not self.learner.taken:
+            self.refused += 1
+            raise diverged(10, "the TD error")
+        return False
+
+    def publish(self) -> None:
+        self.published += 1
+
+
+def test_a_learner_that_diverges_is_made_anew_by_the_evolver(tmp_path, lines):
+    """Instead of ending the population; before there is an evolver it goes on as it is."""
+    inner = Diverging(lines.learners[3])
+    evaluator = SimpleNamespace(latest=None, scores=SimpleNamespace(returns=[1.0]))
+    experience = Evolving(inner, lines.lines[3], lambda: evaluator)
+    for _ in range(5):
+        assert experience.advance() is False
+    assert inner.refused == 5 and lines.lines[3]._untold.keys() == {700}
+    with Served(tmp_path) as served:
+        wait_for(lambda: inner.published, meanwhile=lambda: (lines.turn(), experience.advance()))
+        assert lines.learners[3].taken == ["fresh"]
+        assert evaluator.scores.returns == []
+        generations(lines, served, 1)
+        assert [line.what for line in served.evolution.lineage if line.learner == "learner-4"] == ["fresh", "kept"]
+
+
+def test_a_disk_that_refuses_is_waited_for(tmp_path, lines, monkeypatch):
+    """Nobody is told what is not saved; when there is room again everything goes on."""
+    monkeypatch.setattr(role, "LOOKS", 0.05)
+    with Served(tmp_path) as served:
+        generations(lines, served, 1)
+        before = [line.assigned for line in lines.lines]
+        with small_files(100):
+            for _ in range(20):
+                lines.evaluate()
+                lines.turn()
+                time.sleep(0.05)
+            assert [line.assigned for line in lines.lines] == before
+            assert json.loads((tmp_path / "evolver" / "state.json").read_text())["generation"] == 1
+        generations(lines, served, 2)
+        assert json.loads((tmp_path / "evolver" / "state.json").read_text())["generation"] == 2
+    assert not list((tmp_path / "evolver").glob("*.new"))
+
+
+def test_a_disk_that_refuses_to_the_end_is_told_in_words(tmp_path):
+    folder = Folder(tmp_path)
+    folder.given_up = lambda: True
+    with small_files(10), pytest.raises(UserError, match="the population cannot be saved"):
+        folder.save(Evolution(RULES, 3), {})
+
+
 def test_an_elite_that_is_gone_is_not_waited_for_for_ever(tmp_path, lines, monkeypatch):
     monkeypatch.setattr(evolver_service, "PATIENCE", 0.5)
     with Served(tmp_path) as served:
@@ -256,3 +319,7 @@ def test_a_damaged_population_is_told_in_words(tmp_path):
         (tmp_path / "evolver" / "state.json").write_text(text)
         with pytest.raises(UserError, match="remove that folder to begin with a new one"):
             folder.load(Evolution(RULES, 3))
+    for text in ("{", '{"shared": {}, "told": {}}', '{"shared": {"networks": {"w": [[2], "what"]}}, "told": {}}'):
+        (tmp_path / "evolver" / "description.json").write_text(text)
+        with pytest.raises(UserError, match="remove that folder to begin with a new one"):
+            folder.description()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,21 +184,111 @@ def test_an_actor_whose_rows_are_all_overwritten_can_go_on(tmp_path):
             assert tags(served.replay, 1) == list(range(300, 314))
 
 
-def test_a_chunk_that_comes_before_its_time_waits_for_the_others(tmp_path):
+@contextlib.contextmanager
+def held(served: Served) -> Iterator[None]:
+    """Its turns stop; what is sent meanwhile comes together."""
+    turn, stopped = served.turn, threading.Event()
+    served.turn = lambda: (stopped.set(), time.sleep(0.01))
+    assert stopped.wait(5)
+    yield
+    time.sleep(0.1)  # until all is there
+    served.turn = turn
+
+
+def say_chunks(line, *numbers: int, ruined: int = 0) -> None:
+    """Ten rows each, one of which is no number in the chunk `ruined`."""
+    for seq in numbers:
+        step = tagged(1, 10 * seq, 10)
+        step.reward[4] = np.nan if seq == ruined else 0
+        line.send(line.codec.encode("insert", {"seq": seq, "after": 0}, step_arrays(step)))
+
+
+class Answers:
+    """What a replay said: where chunks of ten rows are, and how it said so."""
+
+    def __init__(self, line):
+        self.line, self.acks, self.rejected, self.where = line, [], [], {}
+
+    def hear(self) -> None:
+        for message in self.line.pump(0.01):
+            if message.kind == "rejected":
+                self.rejected.append((message["seq"], message.text))
+                continue
+            seq, since, first = (message[name] for name in ("seq", "since", "first"))
+            self.acks.append((seq, since))
+            self.where |= {n: first + 10 * (n - since) for n in range(since, seq + 1)}
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_chunk_that_comes_before_its_time_waits_for_the_others(tmp_path, together):
     """As after a line that was made anew: the first of three was lost with the old one."""
     with Served(WORLD, tmp_path) as served:
-        line, acks = client(served.directory), []
+        line = client(served.directory)
+        heard = Answers(line)
+        wait_for(lambda: heard.acks, meanwhile=heard.hear)
+        order = (2, 3, 1, 3, 2, 3, 1)
+        if together:
+            with held(served):
+                say_chunks(line, *order)
+        else:
+            for n, seq in enumerate(order, len(heard.acks) + 1):
+                say_chunks(line, seq)
+                wait_for(lambda: len(heard.acks) == n, meanwhile=heard.hear)  # noqa: B023
+        wait_for(lambda: heard.acks[-1][0] == 3, meanwhile=heard.hear)
+        say_chunks(line, 4)
+        wait_for(lambda: heard.acks[-1][0] == 4, meanwhile=heard.hear)
+        assert heard.where == {1: 0, 2: 10, 3: 20, 4: 30}
+        if together:
+            assert heard.acks == [(0, 1), (3, 1), (4, 4)], "one answer to all seven"
+        assert tags(served.replay, 1) == list(range(10, 50))
+        line.close()
 
-        def hear():
-            acks.extend((m["seq"], m["first"]) for m in line.pump(0.01))
 
-        wait_for(lambda: acks, meanwhile=hear)
-        for seq in (2, 3, 1, 3, 2, 3, 1):
-            step = tagged(1, 10 * seq, 10)
-            line.send(line.codec.encode("insert", {"seq": seq, "after": 0}, step_arrays(step)))
-        wait_for(lambda: len(acks) == 8, meanwhile=hear)
-        assert acks == [(0, -1), (0, -1), (0, -1), (1, 0), (1, -1), (2, 10), (3, 20), (3, -1)]
-        assert tags(served.replay, 1) == list(range(10, 40))
+def test_chunks_that_come_together_are_one_commit_and_one_answer(tmp_path):
+    """Of one actor as long as nobody else comes between; `stored` learns of each chunk where it is."""
+    with Served(WORLD, tmp_path) as served, inserting(served.directory) as one, inserting(
+        served.directory, number=2
+    ) as two:  # fmt: skip
+        where: dict[int, list] = {1: [], 2: []}
+        for inserter in (one, two):
+            number = inserter.client.me.number
+            insert(inserter, 5, actor=number)
+            inserter.stored = lambda step, first, n=number: where[n].append((int(step.obs["tag"][0, 1]), first))
+        commits, commit = [], served.replay.add_from
+        served.replay.add_from = lambda source, seq, step: commits.append(len(step.stream)) or commit(source, seq, step)
+        with held(served):
+            for first in (5, 11, 17):
+                one.add(tagged(1, first, 6))
+                one.flush()
+            two.add(tagged(2, 5, 4))
+            two.flush()
+            one.add(tagged(1, 23, 2))
+            one.flush()
+        assert one.drain(10) and two.drain(10)
+        assert commits in ([18, 4, 2], [20, 4], [4, 20]), "two lines: either may be read first"
+        newest = served.replay.total
+        assert newest == 5 + 5 + 20 + 4
+        rows = np.concatenate([step.obs["tag"] for step in served.replay.arrived()])
+        for number, found in where.items():
+            assert [tag for tag, _ in found] == {1: [5, 11, 17, 23], 2: [5]}[number]
+            assert all(rows[first].tolist()[:2] == [number, tag] for tag, first in found)
+
+
+def test_a_bad_chunk_does_not_take_its_neighbours_with_it(tmp_path):
+    """Those before it are stored, it is refused in words, and those behind it wait for it."""
+    with Served(WORLD, tmp_path) as served:
+        line = client(served.directory)
+        heard = Answers(line)
+        wait_for(lambda: heard.acks, meanwhile=heard.hear)
+        with held(served):
+            say_chunks(line, 1, 2, 3, 4, ruined=3)
+        wait_for(lambda: heard.acks[-1][0] == 2 and heard.rejected, meanwhile=heard.hear)
+        assert heard.rejected == [(3, "reward is not finite")]
+        assert served.server.bad == 1
+        say_chunks(line, 3, 4)
+        wait_for(lambda: heard.acks[-1][0] == 4, meanwhile=heard.hear)
+        assert heard.where == {1: 0, 2: 10, 3: 20, 4: 30}
+        assert tags(served.replay, 1) == list(range(10, 50))
         line.close()
 
 
