@@ -4,10 +4,11 @@
 
 * insert: steps/s of one actor that the replay acknowledges after it has committed them to its files (steps of 17
   floats and 6 actions), in chunks of 1, 32 and 256.
-* sample: batches/s of 256 windows of one step, uniform, updates' errors going back, with the learner doing nothing
-  else: one batch under way (lock-step), four as a learner has it, or eight, as frames or through shared memory;
-  observations of 17 floats or 84x84x3 pictures. `4 a call`: with sac.updates_per_call=4, as seven environments have it
-  (three more have 8 or 16); what is under way is four batches each.
+* sample: batches/s of 256 windows of one step, with the learner doing nothing else: one batch under way (lock-step),
+  four as a learner has it, or eight, as frames or through shared memory; observations of 17 floats or 84x84x3 pictures.
+  Uniform, but for `prioritized`, where the errors of each batch go back (without priorities nobody needs them). `4 a
+  call`: with sac.updates_per_call=4, as seven environments have it (three more have 8 or 16); what is under way is four
+  batches each.
 * weights: milliseconds from one question until all 4 actors can read the answer (every one asks, all in one process),
   for a version that was fetched before; through shared memory, as frames with --tcp.
 
@@ -44,7 +45,7 @@ from benchmarks import quiet
 from benchmarks.replay import IMAGE, VECTOR, rows
 from benchmarks.report import RESULTS, ROOT, show, stamp, versions, write_csv, write_markdown
 from sac.moments import Moments
-from sac.replay import DurableReplay, Free, Uniform
+from sac.replay import DurableReplay, Free, Prioritized, Uniform
 from sac.types import Batch, Spec, Step
 from sac.wire import inserting
 from sac.wire.client import Client
@@ -62,6 +63,12 @@ from sac.wire.server import Server
 BATCH = 256
 CAPACITY = {"vector": 1 << 19, "image": 1 << 13}
 SPECS = {"vector": VECTOR, "image": IMAGE}
+SAMPLERS = {
+    "uniform": Uniform,
+    "prioritized": partial(
+        Prioritized, alpha=0.9, beta=0.4, beta_increment_per_sampling=1e-3, td_error_min=0.01, td_error_max=1.0
+    ),
+}
 SAME = Description({}, {})
 seen: type[Records] = Records  # how the clients see the servers
 
@@ -114,9 +121,9 @@ class Hollow:
 
 
 def serve_replay(folder: Path, which: str) -> None:
-    name, per_call, *hollow = which.split()
+    name, per_call, sampler, *hollow = which.split()
     spec: Spec = SPECS[name]
-    replay = DurableReplay(spec, 0, Uniform(CAPACITY[name]), folder, steps=1)
+    replay = DurableReplay(spec, 0, SAMPLERS[sampler](CAPACITY[name]), folder, steps=1)
     for _ in range(8):
         replay.add(rows(spec, 64, 16))
     replay = Hollow(replay, int(per_call)) if hollow else replay
@@ -187,7 +194,7 @@ HOLLOW = " hollow"
 @contextmanager
 def inserted(chunk: int, behind: str = "") -> Measured:
     """One call is a chunk."""
-    with served("replay", "vector 1" + behind) as (directory, process):
+    with served("replay", "vector 1 uniform" + behind) as (directory, process):
         line = Client("replay", codec("vector"), SAME, Me("actor"), directory)
         inserter, step = Inserter(line), rows(VECTOR, 1, chunk)
         inserting.ROWS = chunk
@@ -196,11 +203,12 @@ def inserted(chunk: int, behind: str = "") -> Measured:
 
 
 @contextmanager
-def sampled(name: str, outstanding: int, shared: bool, per_call: int, behind: str = "") -> Measured:
-    """One call is `per_call` batches and their errors."""
-    with served("replay", f"{name} {per_call}{behind}") as (directory, process):
+def sampled(name: str, outstanding: int, shared: bool, per_call: int, sampler: str, behind: str = "") -> Measured:
+    """One call is `per_call` batches."""
+    with served("replay", f"{name} {per_call} {sampler}{behind}") as (directory, process):
         line = Client("replay", codec(name), SAME, Me("learner"), directory)
-        remote = RemoteReplay(line, BATCH, per_call, Moments(), outstanding)
+        errors_back = sampler == "prioritized"
+        remote = RemoteReplay(line, BATCH, per_call, Moments(), outstanding, prioritized=errors_back)
         if not shared:
             remote._place = None
         error = np.ones((per_call, BATCH), np.float32)
@@ -267,7 +275,8 @@ def batch_bytes(name: str) -> int:
     return codec(name).kinds["batch"].bytes(1, BATCH)
 
 
-ERRORS = 12 * BATCH
+ERRORS = 12 * BATCH  # bytes
+SHORT = 40  # bytes of a message without columns
 
 
 @dataclass(frozen=True)
@@ -284,33 +293,42 @@ class Case:
 
 def insert_case(chunk: int, floor: str) -> Case:
     size = codec("vector").kinds["insert"].bytes(chunk)
-    bytes_alone = partial(bare, size, 20, WINDOW)
+    bytes_alone = partial(bare, size, SHORT, WINDOW)
     return Case("steps/s", chunk, floor, partial(inserted, chunk), partial(inserted, chunk, HOLLOW), bytes_alone)
 
 
-def sample_case(name: str, under_way: int, shared: bool, per_call: int, floor: str) -> Case:
-    ours = partial(sampled, name, under_way, shared, per_call)
-    bytes_alone = partial(bare, per_call * ERRORS, 20 if shared else per_call * batch_bytes(name), under_way)
+def sample_case(
+    name: str, under_way: int, shared: bool, floor: str, per_call: int = 1, sampler: str = "uniform"
+) -> Case:
+    ours = partial(sampled, name, under_way, shared, per_call, sampler)
+    there = per_call * ERRORS if sampler == "prioritized" else SHORT
+    bytes_alone = partial(bare, there, SHORT if shared else per_call * batch_bytes(name), under_way)
     return Case("batches/s", per_call, floor, ours, partial(ours, HOLLOW), bytes_alone)
 
 
 def weights_case(megabytes: float, floor: str) -> Case:
-    return Case("ms", 1, floor, partial(fetched, megabytes), None, partial(bare, 20, int(megabytes * 1e6), 1, 4))
+    return Case("ms", 1, floor, partial(fetched, megabytes), None, partial(bare, SHORT, int(megabytes * 1e6), 1, 4))
 
 
 CASES = {
     "insert, chunk 1": insert_case(1, "8000"),
     "insert, chunk 32": insert_case(32, "288000"),
     "insert, chunk 256": insert_case(256, "1760000"),
-    "sample 17 floats, lock-step": sample_case("vector", 1, False, 1, "2200"),
-    "sample 17 floats, 4 under way": sample_case("vector", 4, False, 1, "2200-4900"),
-    "sample 17 floats, 4 under way, shared memory": sample_case("vector", 4, True, 1, "10000-15000"),
-    "sample 17 floats, 8 under way, shared memory": sample_case("vector", 8, True, 1, "10000-15000"),
-    "sample 17 floats, 4 under way, shared memory, 4 a call": sample_case("vector", 4, True, 4, "10000-15000"),
-    "sample 84x84x3, lock-step": sample_case("image", 1, False, 1, ""),
-    "sample 84x84x3, 4 under way": sample_case("image", 4, False, 1, "200-228"),
-    "sample 84x84x3, 4 under way, shared memory": sample_case("image", 4, True, 1, "950-1120"),
-    "sample 84x84x3, 8 under way, shared memory": sample_case("image", 8, True, 1, "950-1120"),
+    "sample 17 floats, lock-step": sample_case("vector", 1, False, "2200"),
+    "sample 17 floats, 4 under way": sample_case("vector", 4, False, "2200-4900"),
+    "sample 17 floats, 4 under way, shared memory": sample_case("vector", 4, True, "10000-15000"),
+    "sample 17 floats, 8 under way, shared memory": sample_case("vector", 8, True, "10000-15000"),
+    "sample 17 floats, 4 under way, shared memory, 4 a call": sample_case("vector", 4, True, "10000-15000", 4),
+    "sample 17 floats, 4 under way, shared memory, prioritized": sample_case(
+        "vector", 4, True, "", sampler="prioritized"
+    ),
+    "sample 17 floats, 4 under way, shared memory, 4 a call, prioritized": sample_case(
+        "vector", 4, True, "", 4, "prioritized"
+    ),
+    "sample 84x84x3, lock-step": sample_case("image", 1, False, ""),
+    "sample 84x84x3, 4 under way": sample_case("image", 4, False, "200-228"),
+    "sample 84x84x3, 4 under way, shared memory": sample_case("image", 4, True, "950-1120"),
+    "sample 84x84x3, 8 under way, shared memory": sample_case("image", 8, True, "950-1120"),
     "weights, 0.3 MB": weights_case(0.3, "1.4"),
     "weights, 6.8 MB": weights_case(6.8, "4.5"),
 }

@@ -203,15 +203,20 @@ def window(config: Config) -> tuple[int, int]:
 
 def judges(config: Config) -> bool:
     """Whether actors work out the TD errors of what they send."""
-    return config.replay.initial_priority == "td_error" and config.sac.use_priority and config.replay.alpha > 0
+    return config.replay.initial_priority == "td_error" and prioritized(config)
+
+
+def prioritized(config: Config) -> bool:
+    """Whether windows are drawn by their TD errors."""
+    return config.sac.use_priority and config.replay.alpha > 0
 
 
 def make_sampler(config: Config, n_agents: int) -> Sampler:
     """Raises UserError when capacity does not suffice for `n_agents` streams."""
-    r, s = config.replay, config.sac
+    r = config.replay
     steps, burn_in = window(config)
     check_capacity(r.capacity, n_agents, steps, burn_in)
-    if s.use_priority and r.alpha > 0:
+    if prioritized(config):
         return Prioritized(
             r.capacity, alpha=r.alpha, beta=r.beta, beta_increment_per_sampling=r.beta_increment_per_sampling,
             td_error_min=r.td_error_min, td_error_max=r.td_error_max,

@@ -166,12 +166,14 @@ class Replay:
     def windows(self, index: np.ndarray, weight: np.ndarray, out: Mapping[str, np.ndarray] | None = None) -> Batch:
         """The windows of `draw`, as `sample` returns them; they are written into `out`, columns by name, if given."""
         ring, into = self._ring, out or {}
-        numbers = ring.forward(index, self.steps)
-        before, real = ring.backward(index, self.burn_in)
-        rows = np.concatenate([before, numbers], axis=-1) % self.capacity
+        rows = ring.forward(index, self.steps)
+        if self.burn_in:
+            before, real = ring.backward(index, self.burn_in)
+            rows = np.concatenate([before % self.capacity, rows], axis=-1)
         acts = rows[..., :-1]
         valid = ~ring.gather("last", acts)
-        valid[..., : self.burn_in] &= real
+        if self.burn_in:
+            valid[..., : self.burn_in] &= real
 
         def column(name: str, places: np.ndarray) -> np.ndarray:
             return ring.gather(name, places, into.get(name))

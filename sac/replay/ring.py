@@ -81,11 +81,11 @@ class Ring:
         return newest - (newest - places) % self.capacity
 
     def forward(self, numbers: np.ndarray, steps: int) -> np.ndarray:
-        """Windows [..., steps + 1] along `next` from legal starts [...]; final rows repeat themselves."""
+        """Places [..., steps + 1] along `next` from legal starts `numbers` [...]; final rows repeat themselves."""
         windows = np.empty((*numbers.shape, steps + 1), np.int64)
-        windows[..., 0] = numbers
+        windows[..., 0] = places = numbers % self.capacity
         for t in range(steps):
-            windows[..., t + 1] = self.next[windows[..., t] % self.capacity]
+            windows[..., t + 1] = places = self.next[places] % self.capacity
         return windows
 
     def backward(self, numbers: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:

@@ -51,7 +51,8 @@ class Uniform:
         return chosen[:batch_size]
 
     def _some(self, batch_size: int, generator: np.random.Generator) -> np.ndarray:
-        places = generator.integers(0, self._end, batch_size + batch_size // 8 + 8)
+        uniforms = generator.random(batch_size + batch_size // 8 + 8)  # half the time of integers
+        places = (uniforms * self._end).astype(np.int64)
         return places[self._legal[places]]
 
     def update(self, places: np.ndarray, td_error: np.ndarray) -> None:

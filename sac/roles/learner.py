@@ -85,7 +85,9 @@ def _build(
     )  # fmt: skip
     stack.callback(client.close)
     moments = assemble.make_moments(config, spec)
-    remote = RemoteReplay(client, config.replay.batch_size, config.sac.updates_per_call, moments)
+    remote = RemoteReplay(
+        client, config.replay.batch_size, config.sac.updates_per_call, moments, prioritized=assemble.prioritized(config)
+    )
     learner = Learner(
         agent, remote, remote, config.replay.batch_size, clock, moments=moments, refresh_state=config.sac.refresh_state
     )

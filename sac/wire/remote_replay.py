@@ -27,13 +27,16 @@ class RemoteReplay:
     of updates.
     """
 
-    def __init__(self, client: Client, batch_size: int, updates_per_call: int, moments: Moments, outstanding: int = 4):
+    def __init__(
+        self, client: Client, batch_size: int, updates_per_call: int, moments: Moments, outstanding: int = 4, *,
+        prioritized: bool = True,
+    ):  # fmt: skip
         self.client, self.batch_size, self.updates_per_call = client, batch_size, updates_per_call
         self.moments = moments  # kept up to date
         self.updates = 0
         self.transitions = 0  # stored in the replay, as it last said
         self.waited = 0.0  # seconds without a batch
-        self._outstanding = outstanding
+        self._outstanding, self._prioritized = outstanding, prioritized
         self._ids, self._next = set(), 0
         self._here: deque[tuple[Batch, int]] = deque()  # batches that came, with their slots
         self._in_use = NONE  # slot of the batch that is being learnt from
@@ -83,10 +86,13 @@ class RemoteReplay:
         return batch
 
     def update(self, index: np.ndarray, td_error: np.ndarray) -> None:
-        """|delta| [K, B] back, and the question for the next batch with them.
+        """|delta| [K, B] back, where priorities are made of them, and the question for the next batch with them.
 
         On a line that is down they are lost, and the rows keep their priorities.
         """
+        if not self._prioritized:
+            self._ask()
+            return
         wanted = self._wanted()
         if self.client.send(self.client.codec.encode("update", wanted, {"index": index, "td_error": td_error})):
             self._asked_for(wanted)

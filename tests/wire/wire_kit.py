@@ -175,7 +175,8 @@ def client(directory, *, world: World = WORLD, role="actor", number=1, keys: Key
 
 def learner(directory, world: World = WORLD, outstanding: int = 4, **options) -> RemoteReplay:
     line = client(directory, world=world, role="learner", **options)
-    return RemoteReplay(line, world.batch, world.calls, Moments(world.spec.sensors[:1]), outstanding)
+    moments = Moments(world.spec.sensors[:1])
+    return RemoteReplay(line, world.batch, world.calls, moments, outstanding, prioritized=not world.uniform)
 
 
 @contextlib.contextmanager
