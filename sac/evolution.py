@@ -113,8 +113,12 @@ class Evolution:
         member.assigned, member.scores, member.step, member.fresh = assigned, [], -1, False
 
     def diverged(self, name: str) -> Networks | None:
-        """The learner's numbers are not finite: it begins anew, and the others never hear of it."""
-        return self._renew(name)
+        """The learner's numbers are not finite: it is drawn anew, and the others never hear of it.
+
+        Where that does not help, as this is before it could be evaluated, it begins anew with all that belongs to it.
+        """
+        member = self.members[name]
+        return self._renew(name, fresh=member.assigned > 0 and member.step < 0)
 
     def due(self, present: Collection[str]) -> bool:
         """Whether everyone who is there has been evaluated often enough."""
@@ -199,9 +203,9 @@ class Evolution:
         mean = float(np.mean([member.selected for member in self.members.values()]))
         return worst if mean - self.members[worst].selected >= self.rules.remove_worst else None
 
-    def _renew(self, name: str) -> Networks | None:
+    def _renew(self, name: str, fresh: bool = False) -> Networks | None:
         """Between two generations."""
-        member, fresh = self.members[name], self.distribution is None
+        member, fresh = self.members[name], fresh or self.distribution is None
         before = member.mean, len(member.scores), member.step
         become = self._assign(name, fresh)
         what = "fresh" if fresh else "drawn"

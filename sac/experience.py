@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from sac.learner import Learner
+from sac.learner import Diverged, Learner
 from sac.moments import Moments
 from sac.progress import Progress
 from sac.replay import Replay
@@ -22,6 +22,9 @@ class Experience(Protocol):
 
     def exhausted(self, max_step: int) -> bool:
         """Whether `max_step` transitions have come and what they earned was learnt."""
+
+    def rescued(self, error: Diverged) -> bool:
+        """Whether somebody makes something else of a learner that has diverged; else it goes back to a checkpoint."""
 
     def parts(self) -> dict: ...
 
@@ -59,6 +62,9 @@ class Own:
         self.learner.limiter.earn(earned, self.replay.ready and self.progress.steps > self._fill_until)
         self.learner.work()
         return turn.iteration_ended
+
+    def rescued(self, error: Diverged) -> bool:
+        return False
 
     def exhausted(self, max_step: int) -> bool:
         return self.progress.steps >= max_step

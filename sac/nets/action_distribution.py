@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sac.backend import tf, tfb, tfd
+import math
+
+from sac.backend import tf, tfd
 from sac.errors import UserError
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
@@ -29,7 +31,9 @@ class TanhNormal:
 
     def log_probs(self, raw):
         """Log-density of each squashed action, from the raw ones: no arctanh near the bounds. [..., A] -> [..., A]."""
-        return self.normal.log_prob(raw) - tfb.Tanh().forward_log_det_jacobian(raw)
+        # As tfp.bijectors.Tanh has it, whose cache never lets go of a compiled function that called it.
+        log_slope = 2 * (math.log(2) - raw - tf.math.softplus(-2 * raw))
+        return self.normal.log_prob(raw) - log_slope
 
     def widened(self, std):
         """The distribution of raw actions with independent Gaussian noise of `std` [..., 1] added to them."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import math
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sac.config import Config
 from sac.evaluator import Evaluator
-from sac.experience import Experience
 from sac.learner import Diverged
 from sac.nets import saving
 from sac.random_params import keyed
@@ -24,7 +24,13 @@ from sac.wire.evolver_client import EvolverClient
 from sac.wire.kinds import evolver_codec
 from sac.wire.peer import Me
 
+if TYPE_CHECKING:
+    from sac.roles.learner import FromActors
+
 log = logging.getLogger(__name__)
+PATIENCE = 60.0  # seconds until an evolver must have answered a learner that has diverged
+LONGEST = 60.0  # seconds that such a learner waits at most before it says so once more
+PAUSE = 0.05  # seconds between two looks then
 
 
 class Evolved:
@@ -50,15 +56,13 @@ class Evolved:
 
 
 class Evolving:
-    """An Experience whose learner is evaluated for an evolver, and becomes what that one says.
+    """An Experience of actors whose learner is evaluated for an evolver, and becomes what that one says."""
 
-    `changed()` is called when it has.
-    """
-
-    def __init__(self, inner: Experience, line: EvolverClient, evaluator: Callable[[], Evaluator]):
+    def __init__(self, inner: FromActors, line: EvolverClient, evaluator: Callable[[], Evaluator]):
         self._inner, self._line, self._evaluator = inner, line, evaluator
         self._told: tuple[int, float] | None = None
-        self._diverged = False  # as what it is now
+        self._lost: Diverged | None = None  # what nobody has made anything of yet
+        self._since, self._in_a_row = 0.0, 0  # when that was; how often, without an evaluation between
         line.changed = self._changed
 
     def __getattr__(self, name: str):
@@ -68,13 +72,26 @@ class Evolving:
         latest = self._evaluator().latest
         if latest is not None and latest != self._told:
             self._told = latest
-            self._line.evaluated(*latest)
+            if self._lost is None:
+                self._in_a_row = 0
+                self._line.evaluated(*latest)
         self._line.turn()
-        try:
+        if self._lost is None:
             return self._inner.advance()
-        except Diverged as error:
-            self._told_to_have_diverged(error)
+        self._wait()
+        return False
+
+    def rescued(self, error: Diverged) -> bool:
+        """The evolver makes something else of it; what a learner has to do for itself, it does where nobody answers."""
+        if error is self._lost:  # raised again, as nobody did
+            self._lost = None
+            self._line.taken_back()
             return False
+        if self._lost is None:
+            log.warning("%s; the evolver is asked for other networks", error)
+            self._lost, self._since = error, time.monotonic()
+            self._in_a_row += 1
+        return True
 
     def parts(self) -> dict:
         return self._inner.parts() | {"evolving": self._line}
@@ -86,16 +103,18 @@ class Evolving:
         self._line.finish()
         self._inner.finish()
 
-    def _told_to_have_diverged(self, error: Diverged) -> None:
-        """It has learnt nothing from what was not finite, and goes on until the evolver makes something else of it."""
-        if not self._diverged:
-            self._diverged = True
-            log.warning("%s; the evolver is asked for other networks", error)
-            self._line.evaluated(self._inner.progress.steps, math.nan)
+    def _wait(self) -> None:
+        """Learns nothing, for it would be passed over; the more often that has happened the longer, as it may again."""
+        waited = time.monotonic() - self._since - min(LONGEST, 2.0 ** (self._in_a_row - 1) - 1)
+        if waited > PATIENCE:
+            raise self._lost
+        if waited >= 0:
+            self._line.lost(self._inner.progress.steps)
+        self._inner.remote.pump(PAUSE)
 
     def _changed(self) -> None:
         """Whatever its evaluations said is over; actors shall act as it is now."""
-        self._diverged = False
+        self._lost = None
         log.info("became number %d of what the evolver made of it", self._line.assigned)
         self._evaluator().scores.returns.clear()
         self._inner.publish()

@@ -17,7 +17,7 @@ from sac import assemble
 from sac.clock import Clock
 from sac.config import Config
 from sac.interruption import Interruption
-from sac.learner import Learner
+from sac.learner import Diverged, Learner
 from sac.nets import saving
 from sac.progress import Progress
 from sac.roles.evolving import Evolved, Evolving, line_to_evolver
@@ -186,6 +186,9 @@ class FromActors:
         """Actors get the networks as they are now."""
         self._published = self.learner.updates
         self.service.publish(self.serving.take(), self.progress.steps)
+
+    def rescued(self, error: Diverged) -> bool:
+        return False
 
     def exhausted(self, max_step: int) -> bool:
         return self.remote.spent(max_step)

@@ -94,6 +94,8 @@ class Training:
         try:
             return self.experience.advance()
         except Diverged as error:
+            if self.experience.rescued(error):
+                return False
             if self._rolled_back == ROLL_BACKS or not self.checkpoints.all():
                 self._keep(error.batches)
                 raise
@@ -181,6 +183,9 @@ class Training:
             self._save()
         except OSError as error:
             log.warning("this checkpoint could not be written (%s); training goes on, earlier ones stay", error)
+        except Diverged as error:
+            if not self.experience.rescued(error):
+                raise
         self._last_save, self._saved_updates = time.monotonic(), self.learner.updates
 
     def _save_last(self) -> None:

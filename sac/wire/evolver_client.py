@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -36,12 +37,24 @@ class EvolverClient:
         self.assigned = 0
         self.changed: Callable[[], None] = lambda: None  # called when the learner has become something else
         self._untold: dict[int, float] = {}  # step -> mean return, of what the learner is now
+        self._lost: int | None = None  # the step at which its numbers were not finite any more, as what it is now
         self._asked = float("-inf")
 
     def evaluated(self, step: int, value: float) -> None:
         """The learner, as it is now, has this mean return."""
         self._untold[step] = value
         self._tell()
+
+    def lost(self, step: int) -> None:
+        """The learner's numbers are not finite: that is told, and nothing else, until it has become something else."""
+        if self._lost is None:
+            self._lost = step
+            self._tell()
+
+    def taken_back(self) -> None:
+        """Nobody made anything of what was lost, and the learner is what it was at a time of which it does not know."""
+        self.assigned = 0
+        self._become_other()
 
     def turn(self) -> None:
         """Hears the evolver. Raises UserError when it refuses this learner."""
@@ -63,9 +76,12 @@ class EvolverClient:
 
     def restore(self, arrays: Mapping, scalars: Mapping) -> None:
         self.assigned = scalars["assigned"]
-        self._untold.clear()
+        self._become_other()
 
     def _tell(self) -> None:
+        if self._lost is not None:
+            self.client.say("evaluated", assigned=self.assigned, step=self._lost, value=math.nan)
+            return
         for step, value in self._untold.items():
             self.client.say("evaluated", assigned=self.assigned, step=step, value=float(value))
 
@@ -81,5 +97,10 @@ class EvolverClient:
             else:
                 self._learner.begin_anew(message["assigned"])
             self.assigned = message["assigned"]
-            self._untold.clear()  # they were of what it is no more
+            self._become_other()
             self.changed()
+
+    def _become_other(self) -> None:
+        """What was to be told was of what it is no more."""
+        self._untold.clear()
+        self._lost = None

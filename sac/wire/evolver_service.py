@@ -78,7 +78,8 @@ class EvolverService:
             if evolution.evaluated(name, *told):
                 self._shelf.save(evolution, {})
         elif message["assigned"] == evolution.members[name].assigned:
-            log.warning("%s has a return of %s: it begins anew", name, message["value"])
+            log.warning("%s has a return of %s: it is left out and begins anew", name, message["value"])
+            self._elites.pop(name, None)
             self._shelf.save(evolution, {name: evolution.diverged(name)})
         self.server.say(peer, "noted", step=message["step"])
 

@@ -24,7 +24,6 @@ RESEND = 2.0  # seconds without an ack, on a line that is up, after which chunks
 class Chunk:
     seq: int
     step: Step
-    frames: list
 
 
 class Inserter:
@@ -77,12 +76,11 @@ class Inserter:
                 return
             self.pump(0.05)
         self.waited += time.monotonic() - began
-        step = joined(self._rows)
-        frames = self.client.codec.encode("insert", {"seq": self._next, "after": self._acked}, step_arrays(step))
-        self._sent.append(Chunk(self._next, step, frames))
+        chunk = Chunk(self._next, joined(self._rows))
+        self._sent.append(chunk)
         self._rows, self._count, self._bytes = [], 0, 0
         self._next += 1
-        self.client.send(frames)
+        self._send(chunk)
         if len(self._sent) == 1:
             self._heard = time.monotonic()
 
@@ -115,7 +113,11 @@ class Inserter:
         if anew or (self._sent and self.client.connected and now - self._heard > RESEND):
             self._heard = now
             for chunk in self._sent:
-                self.client.send(chunk.frames)
+                self._send(chunk)
+
+    def _send(self, chunk: Chunk) -> None:
+        told = {"seq": chunk.seq, "after": self._acked}  # as of now: the replay may have come back without any of it
+        self.client.send(self.client.codec.encode("insert", told, step_arrays(chunk.step)))
 
     def _acknowledged(self, seq: int, room: int, since: int, first: int) -> None:
         """A replay that holds none of our rows any more says 0: what it once had it will not get again."""

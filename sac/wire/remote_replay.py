@@ -37,7 +37,8 @@ class RemoteReplay:
         self.transitions = 0  # stored in the replay, as it last said
         self.waited = 0.0  # seconds without a batch
         self._outstanding, self._prioritized = outstanding, prioritized
-        self._ids, self._next = set(), 0
+        self._ids: dict[int, int] = {}  # batches that were asked for, with the slots for them
+        self._next = 0
         self._here: deque[tuple[Batch, int]] = deque()  # batches that came, with their slots
         self._in_use = NONE  # slot of the batch that is being learnt from
         self._session = 0
@@ -148,7 +149,7 @@ class RemoteReplay:
 
     def _asked_for(self, wanted: dict[str, int]) -> None:
         if wanted["id"] != NONE:
-            self._ids.add(wanted["id"])
+            self._ids[wanted["id"]] = wanted["slot"]
             self._next += 1
         if wanted["slot"] != NONE:
             self._free.pop()
@@ -157,10 +158,10 @@ class RemoteReplay:
         if message.kind == "moments":
             self.moments.restore(message.arrays, {"count": message["count"]})
         elif message.kind == "memory_seen":
-            taken = {self._in_use} | {slot for _, slot in self._here}
+            taken = {self._in_use, *self._ids.values()} | {slot for _, slot in self._here}
             self._free = [s for s in range(self._place.slots) if s not in taken] if message["seen"] else []
         elif message.kind in ("batch", "batch_written") and message["id"] in self._ids:
-            self._ids.remove(message["id"])
+            del self._ids[message["id"]]
             self.transitions = message["transitions"]
             slot = message.values.get("slot", NONE)
             arrays = message.arrays if slot < 0 else self._memory.slots[slot]

@@ -14,6 +14,7 @@ from sac.replay import Limiter
 from sac.types import Batch, Step, joined
 from sac.wire import shared_memory
 from sac.wire.codec import TOGETHER, Message
+from sac.wire.inserting import ROWS
 from sac.wire.kinds import NONE, as_step, batch_arrays, step_arrays
 from sac.wire.peer import Peer
 from sac.wire.server import Server
@@ -55,7 +56,7 @@ class ReplayService:
         self.blocked: dict[bytes, Peer] = {}  # actors that wait
         self._asked: deque[tuple[Peer, Message]] = deque()  # samples that are not granted yet
         self._memory: dict[bytes, SharedArrays] = {}
-        self._few = TOGETHER // server.codec.kinds["insert"].bytes(1)  # rows that are worth a copy
+        self._few = min(ROWS, TOGETHER // server.codec.kinds["insert"].bytes(1))  # rows that are worth a copy
         self._answers = {
             "sample": self._sample, "update": self._update, "refresh": self._refresh, "memory": self._take_memory,
             "moments?": self._tell_moments, "end": self._end,
@@ -114,7 +115,11 @@ class ReplayService:
     def _insert(self, peer: Peer, chunks: list[Message]) -> None:
         """Chunks that came together are stored together, and acknowledged by one message."""
         acked, fresh = self.replay.acked(peer.life), []
-        for chunk in chunks:
+        for i, chunk in enumerate(chunks):
+            if fresh and chunk["after"] > acked:  # it knows of more than is here: not one behind the other
+                self._insert(peer, chunks[:i])
+                self._insert(peer, chunks[i:])
+                return
             acked = max(acked, min(chunk["after"], chunk["seq"] - 1))
             if chunk["seq"] == acked + 1:  # else it is here, or one before it was lost with a line: they come again
                 acked = chunk["seq"]

@@ -13,8 +13,9 @@ from wire_kit import InThread, wait_for
 
 from sac.errors import UserError
 from sac.evolution import Evolution, Rules
-from sac.learner import diverged
+from sac.learner import Diverged, diverged
 from sac.roles import evolver as role
+from sac.roles import evolving
 from sac.roles.evolver import Folder
 from sac.roles.evolving import Evolving
 from sac.wire import evolver_client, evolver_service
@@ -214,36 +215,83 @@ def test_numbers_that_are_not_finite_stay_with_their_learner(tmp_path, lines):
 
 
 class Diverging:
-    """Experience of a learner that comes to numbers that are not finite as what it is first."""
+    """Experience of a learner that comes to numbers that are not finite as what it is."""
 
-    def __init__(self, learner: Learner):
-        self.learner, self.published, self.refused = learner, 0, 0
-        self.progress = SimpleNamespace(steps=700)
+    def __init__(self, learner: Learner, line: EvolverClient, times: int):
+        self.learner, self.times, self.published, self.error = learner, times, 0, None
+        self.progress, self.remote = SimpleNamespace(steps=700), SimpleNamespace(pump=time.sleep)
+        evaluator = SimpleNamespace(latest=None, scores=SimpleNamespace(returns=[1.0]))
+        self.evaluator, self.taken_back = evaluator, 0
+        self.whole = Evolving(self, line, lambda: evaluator)
 
     def advance(self) -> bool:
-        if not self.learner.taken:
-            self.refused += 1
-            raise diverged(10, "the TD error")
+        if len(self.learner.taken) < self.times:
+            self.error = diverged(10, "the TD error")
+            raise self.error
         return False
 
     def publish(self) -> None:
         self.published += 1
 
+    def turn(self) -> None:
+        """As in a training."""
+        try:
+            self.whole.advance()
+        except Diverged as error:
+            self.taken_back += not self.whole.rescued(error)
+
 
 def test_a_learner_that_diverges_is_made_anew_by_the_evolver(tmp_path, lines):
-    """Instead of ending the population; before there is an evolver it goes on as it is."""
-    inner = Diverging(lines.learners[3])
-    evaluator = SimpleNamespace(latest=None, scores=SimpleNamespace(returns=[1.0]))
-    experience = Evolving(inner, lines.lines[3], lambda: evaluator)
-    for _ in range(5):
-        assert experience.advance() is False
-    assert inner.refused == 5 and lines.lines[3]._untold.keys() == {700}
+    """Also after an evaluation of the same step; the second time everything of it is new."""
+    one, line = Diverging(lines.learners[3], lines.lines[3], times=2), lines.lines[3]
+    one.turn()
+    one.evaluator.latest = 700, 9.0
+    one.turn()
+    assert line._lost == 700 and not line._untold, "what is not finite must not be hidden by an evaluation"
     with Served(tmp_path) as served:
-        wait_for(lambda: inner.published, meanwhile=lambda: (lines.turn(), experience.advance()))
-        assert lines.learners[3].taken == ["fresh"]
-        assert evaluator.scores.returns == []
+        wait_for(lambda: one.published == 2, meanwhile=lambda: (lines.turn(), one.turn()))
+        assert lines.learners[3].taken == ["fresh", "fresh"] and one.taken_back == 0
+        assert one.evaluator.scores.returns == []
         generations(lines, served, 1)
-        assert [line.what for line in served.evolution.lineage if line.learner == "learner-4"] == ["fresh", "kept"]
+        mine = [line for line in served.evolution.lineage if line.learner == "learner-4"]
+        assert [line.what for line in mine] == ["fresh", "fresh", "kept"] and mine[-1].mean_return == 3.0
+        one.evaluator.latest = 10_000, 9.0
+        one.turn()
+        one.times = 4
+        wait_for(lambda: one.published == 4, meanwhile=lambda: (lines.turn(), one.turn()))
+        assert lines.learners[3].taken[2:] == ["drawn", "fresh"]
+
+
+def test_a_learner_that_diverges_while_nobody_answers_helps_itself(tmp_path, lines, monkeypatch, caplog):
+    """It waits quietly, goes back to its checkpoint, and is told what it shall be when the evolver is there again."""
+    monkeypatch.setattr(evolving, "PATIENCE", 0.3)
+    monkeypatch.setattr(evolving, "PAUSE", 0.01)
+    with Served(tmp_path) as served:
+        generations(lines, served, 1)
+    shall = [x.assigned for x in lines.lines].index(1)
+    one = Diverging(lines.learners[shall], lines.lines[shall], times=99)
+    wait_for(lambda: one.taken_back == 1, meanwhile=one.turn)
+    one.times = 0
+    one.turn()
+    assert sum("diverged" in record.message for record in caplog.records) == 1
+    assert lines.lines[shall].assigned == 0
+    lines.learners[shall].now["w"][:] = 77
+    with Served(tmp_path):
+        wait_for(lambda: lines.lines[shall].assigned == 1, meanwhile=lambda: (lines.turn(), one.turn()))
+    assert lines.learners[shall].now["w"][0, 0] != 77
+
+
+def test_who_diverges_while_it_is_asked_for_its_networks_is_no_parent(tmp_path, lines):
+    with Served(tmp_path) as served:
+        best = lines.lines[3]
+        wait_for(lambda: len(served.evolution.members) == 4, meanwhile=lines.turn)
+        for _ in range(2):
+            lines.evaluate()
+            wait_for(lambda: not any(line._untold for line in lines.lines), meanwhile=lambda: turn_three(lines, served))
+        wait_for(lambda: served.service._elites, meanwhile=lambda: turn_three(lines, served))
+        best.lost(800)
+        wait_for(lambda: served.evolution.generation == 1, meanwhile=lines.turn)
+        assert {line.parents for line in served.evolution.lineage if line.what == "drawn"} == {"learner-3"}
 
 
 def test_a_disk_that_refuses_is_waited_for(tmp_path, lines, monkeypatch):
