@@ -161,8 +161,10 @@ class RemoteReplay:
             taken = {self._in_use, *self._ids.values()} | {slot for _, slot in self._here}
             self._free = [s for s in range(self._place.slots) if s not in taken] if message["seen"] else []
         elif message.kind in ("batch", "batch_written") and message["id"] in self._ids:
-            del self._ids[message["id"]]
+            asked_for = self._ids.pop(message["id"])
             self.transitions = message["transitions"]
             slot = message.values.get("slot", NONE)
+            if slot == NONE != asked_for:  # it came as frames
+                self._free.append(asked_for)
             arrays = message.arrays if slot < 0 else self._memory.slots[slot]
             self._here.append((as_batch(arrays), slot))
