@@ -11,7 +11,17 @@ TIMED = {"faults", "launchers", "roles", "wire"}  # folders: what their processe
 
 
 def pytest_collection_modifyitems(config, items):
-    """With `-n` a file stays whole, and one worker has all that starts cells of processes."""
+    """Marks what wants the machine for itself, and leaves it out where several workers share that (`-n`)."""
+    alone = [item for item in items if item.path.parent.name in TIMED and not _marked(item, "learning", "nightly")]
+    for item in alone:
+        item.add_marker(pytest.mark.cells)
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
-            item.add_marker(pytest.mark.xdist_group("cells" if item.path.parent.name in TIMED else str(item.path)))
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))  # a file stays whole
+        if hasattr(config, "workerinput"):
+            left_out = {id(item) for item in alone}
+            items[:] = [item for item in items if id(item) not in left_out]
+
+
+def _marked(item, *names: str) -> bool:
+    return any(item.get_closest_marker(name) for name in names)

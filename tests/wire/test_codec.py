@@ -113,10 +113,11 @@ def test_what_many_get_is_one_frame(monkeypatch):
     arrays = {name: np.full(TOGETHER, i, np.uint8) for i, name in enumerate(columns)}
     codec, values = learner_codec(SPEC, 0, 1, columns), {"version": 1, "transitions": 2}
     assert len(Codec([Kind("once", {}, (), columns)]).encode("once", {}, arrays)) == 3
-    for largest, frames in ((2 * TOGETHER, 1), (2 * TOGETHER - 1, 3)):
+    for largest, frames in ((2 * TOGETHER + wire_codec.FRONT, 1), (2 * TOGETHER + wire_codec.FRONT - 1, 3)):
         monkeypatch.setattr(wire_codec, "LARGEST", largest)
         sent = codec.encode("weights", values, arrays)
         assert len(sent) == frames
+        assert max(memoryview(frame).nbytes for frame in sent) <= largest, "or it would be cut off"
         for name, array in codec.decode(sent).arrays.items():
             np.testing.assert_array_equal(array, arrays[name])
 
