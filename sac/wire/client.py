@@ -104,7 +104,7 @@ class Client:
 
     def _keep(self) -> None:
         now = time.monotonic()
-        if now - self._kept > PING:  # it was us who were away: what came meanwhile waits to be read
+        if now - self._kept > PING and not self._unanswered():  # it was us who were away
             self._heard = max(self._heard, now - PING)
         self._kept = now
         if self._welcome and now - self._heard > LOST:
@@ -130,6 +130,10 @@ class Client:
                 self.send(self.codec.say("ping", json.dumps(self.counters)))
         else:
             self._greet(now)
+
+    def _unanswered(self) -> bool:
+        """Whether the server has not answered what it was told before this; an answer may wait to be read."""
+        return max(self._pinged, self._said) > self._heard and not (self._socket and readable(self._socket))
 
     def _greet(self, now: float) -> None:
         self._waiting_since = now if self._waiting_since is None else self._waiting_since

@@ -12,7 +12,7 @@ from dataclasses import replace
 import msgpack
 import pytest
 import zmq
-from wire_kit import ROOT, SPEC, WORLD, Served, client, inserting, over_tcp, tagged, wait_for
+from wire_kit import ROOT, SPEC, WORLD, Process, Served, client, inserting, over_tcp, tagged, wait_for
 
 from sac.errors import UserError
 from sac.types import Sensor
@@ -25,7 +25,7 @@ from sac.wire.description import Description, spec_of
 from sac.wire.directory import Fixed, Records
 from sac.wire.keys import Keys, check_bind
 from sac.wire.kinds import control
-from sac.wire.peer import Me, counters_of
+from sac.wire.peer import PING, Me, counters_of
 from sac.wire.server import Server
 
 
@@ -322,3 +322,25 @@ def test_keys_are_made_once_and_kept_from_others(tmp_path):
     assert len(secrets) == 2 and all(secret.stat().st_mode & 0o077 == 0 for secret in secrets)
     with pytest.raises(UserError, match=r"net.keys=.*server.key_secret cannot be read .*python -m sac.wire.keys"):
         Server("replay", control(), Records(tmp_path, ""), None, keys=Keys(tmp_path / "nothing"))
+
+
+def test_who_seldom_looks_up_finds_a_server_that_has_moved(tmp_path):
+    """As a learner whose turns take longer than the time between two pings. It does not leave one that is there either."""
+    directory = Records(tmp_path / "net", "127.0.0.1")
+    with Process(tmp_path) as process:
+        line = client(directory, role="learner")
+        wait_for(lambda: line.connected, meanwhile=line.pump)
+        for _ in range(4):
+            time.sleep(1.5 * PING)
+            line.pump()
+        assert line.connected and line.session == 1, "its answers wait to be read"
+        before = line._address
+        process.kill()
+    with Process(tmp_path):
+        for _ in range(6):
+            time.sleep(1.5 * PING)
+            line.pump(0.05)
+            if line.connected and line._address != before:
+                break
+        assert line.connected and line._address != before
+    line.close()
