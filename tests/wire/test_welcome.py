@@ -325,7 +325,7 @@ def test_keys_are_made_once_and_kept_from_others(tmp_path):
 
 
 def test_who_seldom_looks_up_finds_a_server_that_has_moved(tmp_path):
-    """As a learner whose turns take longer than the time between two pings. It does not leave one that is there either."""
+    """As a learner whose turns take longer than the time between two pings; it does not leave one that is there."""
     directory = Records(tmp_path / "net", "127.0.0.1")
     with Process(tmp_path) as process:
         line = client(directory, role="learner")
