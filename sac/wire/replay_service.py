@@ -131,7 +131,7 @@ class ReplayService:
                 _check_finite(step)
                 first = self.replay.add_from(peer.life, acked, step)
             except ValueError as error:
-                self._refuse(peer, fresh, error)
+                self._refuse(peer, chunks, error)
                 return
             self.moments.add(step)
             self._earn(len(step.stream) - int(np.count_nonzero(step.last)))
@@ -240,13 +240,14 @@ def _gathered(requests: list[tuple[Peer, Message]], rows: int) -> list[tuple[Pee
     gathered: list[tuple[Peer, list[Message]]] = []
     room = -1
     for peer, message in requests:
-        needed = message["r"] if message.kind == "insert" else room + 1
+        joins = message.kind == "insert" and message["r"] > 0
+        needed = message["r"] if joins else room + 1
         if needed <= room and peer is gathered[-1][0]:
             gathered[-1][1].append(message)
             room -= needed
         else:
             gathered.append((peer, [message]))
-            room = rows - needed if message.kind == "insert" else -1
+            room = rows - needed if joins else -1
     return gathered
 
 

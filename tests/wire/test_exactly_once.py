@@ -319,6 +319,13 @@ def test_a_bad_chunk_does_not_take_its_neighbours_with_it(tmp_path):
         wait_for(lambda: heard.acks[-1][0] == 2 and heard.rejected, meanwhile=heard.hear)
         assert heard.rejected == [(3, "reward is not finite")]
         assert served.server.bad == 1
+        with held(served):
+            say_chunks(line, 3, 3, 4, ruined=3)
+            empty = step_arrays(tagged(1, 0, 0))
+            line.send(line.codec.encode("insert", {"seq": 3, "after": 0}, empty))
+        wait_for(lambda: served.server.bad == 4, meanwhile=heard.hear)
+        wait_for(lambda: len(heard.rejected) == 4, meanwhile=heard.hear)
+        assert "without rows" in heard.rejected[-1][1], "each for itself"
         say_chunks(line, 3, 4)
         wait_for(lambda: heard.acks[-1][0] == 4, meanwhile=heard.hear)
         assert heard.where == {1: 0, 2: 10, 3: 20, 4: 30}
