@@ -84,7 +84,7 @@ class Compiled:
         try:
             if key not in self._of_shape:
                 self._of_shape[key] = self._function.get_concrete_function(*inputs)
-                weakref.finalize(self, self._of_shape[key].graph.Dismantle).atexit = False  # nobody else ever does
+                weakref.finalize(self, self._of_shape[key].graph.Dismantle).atexit = False  # left to whoever asks
             return self._of_shape[key](*inputs)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if self.jit and ("XLA" in str(error) or "compile" in str(error)):

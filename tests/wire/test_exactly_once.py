@@ -166,6 +166,20 @@ def test_the_learner_s_line_breaks_and_batches_go_on(tmp_path):
         remote.client.close()
 
 
+@pytest.mark.parametrize("uniform", [True, False])
+def test_errors_go_back_only_where_priorities_are_made_of_them(tmp_path, uniform):
+    world = replace(WORLD, uniform=uniform, rate=1000.0)
+    with Served(world, tmp_path) as served:
+        with inserting(served.directory, world=world) as inserter:
+            insert(inserter, 300)
+        came, update = [], served.service._answers["update"]
+        served.service._answers["update"] = lambda peer, message: (came.append(message), update(peer, message))
+        remote = learner(served.directory, world)
+        updates_follow(remote, 10)
+        assert bool(came) != uniform
+        remote.client.close()
+
+
 def test_a_slot_holds_one_batch_at_a_time_and_none_is_lost(tmp_path):
     """Also when batches of an earlier line are learnt from before the replay has said that it has the memory."""
     with Served(replace(WORLD, rate=1000.0), tmp_path) as served:
