@@ -47,6 +47,7 @@ class Server:
         self._arrived, self._left, self._described = arrived, left, described
         self._places = places or {}
         self._asked: dict[bytes, Message] = {}  # hellos of those who shall describe themselves
+        self._replaced: set[int] = set()  # lives whose place another has taken: two that live would take turns for ever
         self._looked = time.monotonic()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
@@ -149,6 +150,8 @@ class Server:
             self._refuse(identity, f"{hello['life']} is no life")
         elif hello["version"] != VERSION:
             self._refuse(identity, f"protocol version {hello['version']}, the {self.role} speaks version {VERSION}")
+        elif hello["life"] in self._replaced:
+            self._refuse(identity, f"another {hello['uid']} has come since: each needs a net.number of its own")
         elif (self.description is None and hello["role"] != "learner") or self._full(hello):
             self._reply(identity, "later")
         elif self.description is None or hello["hash"] != self.description.hash:
@@ -187,6 +190,7 @@ class Server:
         peer = Peer(identity, *(hello[key] for key in ("role", "uid", "life", "number", "session")))
         for other in list(self.peers.values()):
             if other.uid == peer.uid and other.life != peer.life:
+                self._replaced.add(other.life)
                 self._forget(other)
         known = self.peers.get(identity)
         self._reply(identity, "welcome", self.description.text(), life=self.life)
