@@ -1,4 +1,4 @@
-"""The one exception whose message is meant for the user."""
+"""Exceptions whose message is meant for the user."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The text names the key or file, the value found, what is allowed and what to do.
     """
+
+
+class Refused(UserError):  # noqa: N818 - what happened
+    """Another process of the run does not let us in, or not any more: what was learnt until then is worth saving."""

@@ -16,7 +16,7 @@ from sac import assemble
 from sac.checkpoint import Checkpoints, check_disk
 from sac.clock import Clock
 from sac.config import Config
-from sac.errors import UserError
+from sac.errors import Refused, UserError
 from sac.evaluator import Evaluator
 from sac.experience import Experience
 from sac.farewell import farewell
@@ -67,8 +67,16 @@ class Training:
     def run(self, tracker: Tracker) -> str:
         """Trains to the end and returns why it ended; the last state is saved whatever the reason.
 
-        Raises UserError when training has diverged or the last state could not be saved.
+        Raises UserError when training has diverged, the last state could not be saved, or another role refuses us.
         """
+        try:
+            return self._run(tracker)
+        except Refused:  # since it was let in, if anything was learnt: another process has taken its place
+            if self.learner.updates > self._saved_updates:
+                self._save_last()
+            raise
+
+    def _run(self, tracker: Tracker) -> str:
         reason = self._limit_reached()
         while not reason:
             iteration_ended = self._advance()

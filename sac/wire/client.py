@@ -12,7 +12,7 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from sac.errors import UserError
+from sac.errors import Refused
 from sac.wire.codec import LARGEST, VERSION, BadMessage, Codec, Message
 from sac.wire.description import Description
 from sac.wire.directory import Directory
@@ -33,7 +33,7 @@ class Client:
     """Says hello until it is welcome, pings, and begins anew when the server was silent for too long or has moved.
 
     Read `session`: it counts welcomes, and after each whatever was not answered has to be sent again. `ended` says
-    that the run is over. To be used from one thread. `pump` raises UserError when the server refuses us.
+    that the run is over. To be used from one thread. `pump` raises Refused when the server refuses us.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class Client:
     def _watch(self) -> None:
         """A line that broke is made anew by itself, but without what was on it: that is a new session.
 
-        Raises UserError when the server does not let us in.
+        Raises Refused when the server does not let us in.
         """
         while readable(self._monitor):
             event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
@@ -191,7 +191,7 @@ class Client:
                 self._cut_off += 1 if event == CUT_OFF else TRIES
             if self._cut_off >= TRIES:
                 ours = f"ours are in net.keys={self._keys.folder}" if self._keys else "we have none (net.keys=null)"
-                raise UserError(
+                raise Refused(
                     f"the {self.server} at {self._address} refuses our keys: {ours}; "
                     "all roles need copies of the same folder"
                 )
@@ -208,7 +208,7 @@ class Client:
             case "welcome":
                 self._be_welcome(message)
             case "refused":
-                raise UserError(f"the {self.server} at {self._address} refuses {self.me.uid}: {message.text}")
+                raise Refused(f"the {self.server} at {self._address} refuses {self.me.uid}: {message.text}")
             case "describe_yourself":
                 self._reply(self.codec.say("describe", self.description.text()))
             case "say_hello":

@@ -151,7 +151,11 @@ class Server:
         elif hello["version"] != VERSION:
             self._refuse(identity, f"protocol version {hello['version']}, the {self.role} speaks version {VERSION}")
         elif hello["life"] in self._replaced:
-            self._refuse(identity, f"another {hello['uid']} has come since: each needs a net.number of its own")
+            self._refuse(
+                identity,
+                f"another {hello['uid']} has come since and took its place: end one of the two "
+                "(actors differ in net.number; a replay has one learner)",
+            )
         elif (self.description is None and hello["role"] != "learner") or self._full(hello):
             self._reply(identity, "later")
         elif self.description is None or hello["hash"] != self.description.hash:
