@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 THIS_CALL = ("role", "ckpt", "render", "base.name", "base.models")  # of the command, never of the stored config
 OF_THE_PROCESS = ("base.threads", "base.port", *(key for key in all_keys() if key.startswith("net.")))  # and differ in
 FREE_FORM = ("reset", "random_params")  # sections with names of the user's own
+AS_BEFORE: dict[str, object] = {}  # keys that older runs did not write: the value that keeps what those runs did
 OF_THE_RUN = ("seed", "sac.seed", "repeat")  # a resumed run keeps its own, so that a command can be repeated
 MOMENT = "SAC_MOMENT"  # environment variable: the moment that a multirun's parent has fixed for all its jobs
 
@@ -180,12 +181,16 @@ def _read(path: Path) -> DictConfig:
 
 
 def _changed(stored: DictConfig, composed: DictConfig, overrides: Mapping[str, object]) -> DictConfig:
-    """The stored config with this call's keys and what was typed."""
+    """The stored config with this call's keys and what was typed.
+
+    A key that the run did not write gets its value of `AS_BEFORE`, or today's default.
+    """
     for key in all_keys():
         section, _, leaf = key.rpartition(".")
         holder = OmegaConf.select(stored, section) if section else stored
         if holder is not None and leaf not in holder:
-            OmegaConf.update(stored, key, OmegaConf.select(composed, key), force_add=True)
+            value = AS_BEFORE[key] if key in AS_BEFORE else OmegaConf.select(composed, key)
+            OmegaConf.update(stored, key, value, force_add=True)
     for key in (*THIS_CALL, *(OF_THE_PROCESS if composed.role in CELL else ())):
         OmegaConf.update(stored, key, OmegaConf.select(composed, key))
     for key, value in overrides.items():
