@@ -21,9 +21,9 @@ from sac import assemble
 from sac.config import Config
 from sac.errors import UserError
 from sac.evolution import Descent, Evolution, Networks, Rules
+from sac.files import write_atomically
 from sac.interruption import Interruption
 from sac.roles.wiring import cell_folder, evolver_directory, make_keys, only_one
-from sac.run_folder import write_atomically
 from sac.run_log import run_log
 from sac.track.observer import Observer
 from sac.wire.codec import Columns
