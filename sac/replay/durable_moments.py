@@ -36,12 +36,12 @@ class DurableMoments(Moments):
         """Saves every few seconds, and before a row that is not yet in the file can be overwritten."""
         late = time.monotonic() - self._saved_at >= self._every
         if late or self._replay.total - self._saved > self._replay.capacity // 2:
-            self.save()
+            self.save(flush=late)
 
-    def save(self) -> None:
-        """Replaces the file as a whole."""
+    def save(self, flush: bool = True) -> None:
+        """Replaces the file as a whole; without `flush` a power cut may leave it empty, and rows are counted anew."""
         arrays, scalars = self.state()
-        with replacing(self._path) as file:
+        with replacing(self._path, flush=flush) as file:
             np.savez(file, total=self._replay.total, **scalars, **arrays)
         self._saved, self._saved_at = self._replay.total, time.monotonic()
 
