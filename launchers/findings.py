@@ -18,7 +18,7 @@ from launchers.composition import Composition
 from launchers.reporter import ERROR
 from launchers.search import OVERRIDES, RUNS, Search, rounded
 from sac.commands import program
-from sac.run_folder import write_atomically
+from sac.files import write_atomically
 from sac.track.wandb_run import sync_command, unsynced
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from sac.run_folder import write_atomically
+from sac.files import write_atomically
 
 WAITING, RUNNING, DONE, PRUNED, FAILED, INTERRUPTED = "waiting", "running", "done", "pruned", "failed", "interrupted"
 KILLED = "killed by"  # so the error of a process begins that a signal has ended
@@ -104,8 +104,9 @@ class Job:
 
 
 def read_status(folder: Path) -> Status:
+    """What a process has told; nothing yet where the file is not there, is just being replaced (on Windows) or torn."""
     try:
         told: Mapping[str, Any] = json.loads((folder / "status.json").read_text(encoding="utf8"))
-    except OSError:  # not there yet, or (on Windows) just being replaced
+        return Status(**told)
+    except (OSError, ValueError, TypeError):
         return Status()
-    return Status(**told)

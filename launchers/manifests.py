@@ -19,7 +19,8 @@ from launchers.options import KubernetesOptions
 from launchers.role_arguments import kept
 from launchers.workloads import cell_name, objects_of
 from sac.errors import UserError
-from sac.run_folder import name_in_multirun, write_atomically
+from sac.files import write_atomically
+from sac.run_folder import name_in_multirun
 from sac.validation import checked, validated
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from launchers import job
 from launchers.job import Status
 from sac.config import Config
-from sac.run_folder import write_atomically
+from sac.files import OftenWritten
 from sac.track.observer import Observer
 
 EVERY = 0.5  # seconds between two writes
@@ -24,7 +24,7 @@ class StatusFile(Observer):
     """Writes status.json in the job's folder; the last word is always written."""
 
     def __init__(self, folder: Path):
-        self._path = folder / "status.json"
+        self._file = OftenWritten(folder / "status.json")
         self.status = Status(job.RUNNING, process=os.getpid())
         self._began = self._mark_time = time.monotonic()
         self._mark_step, self._written = None, float("-inf")
@@ -75,9 +75,10 @@ class StatusFile(Observer):
         """A disk that refuses, or a reader in the way (on Windows), costs the news; the last word is tried again."""
         self._written = time.monotonic()
         self.status.seconds = self._written - self._began
+        text = json.dumps(asdict(self.status)) + "\n"
         for attempt in range(tries):
             try:
-                return write_atomically(self._path, json.dumps(asdict(self.status)) + "\n")
+                return self._file.write(text, last=self.status.over)
             except OSError:
                 if attempt + 1 < tries:
                     time.sleep(0.1)

@@ -143,19 +143,21 @@ def moment_sensors(config: Config, spec: Spec) -> list[Sensor]:
 
 
 def make_tracker(config: Config, folder: RunFolder, resumed_at: int, console: Console, observer: Observer) -> Tracker:
-    """The sinks that the config asks for; one that cannot be opened is reported and left out."""
+    """The sinks that the config asks for; one that cannot be opened is reported and left out.
+
+    What was recorded of steps beyond `resumed_at` was taken back with the checkpoint.
+    """
     from sac.track.console import ConsoleSink
     from sac.track.csv_file import CsvSink
     from sac.track.tensorboard_log import TensorBoardSink
     from sac.track.wandb_run import wandb_sink
 
     track, base = config.track, config.base
-    step = resumed_at or None  # what is recorded beyond it was taken back with the checkpoint
     makers = [
         lambda: observer,
         partial(ConsoleSink, base.max_step, console) if track.console else None,
-        partial(TensorBoardSink, folder.log, step) if track.tensorboard else None,
-        partial(CsvSink, folder.metrics, step) if track.csv else None,
+        partial(TensorBoardSink, folder.log, resumed_at) if track.tensorboard else None,
+        partial(CsvSink, folder.metrics, resumed_at) if track.csv else None,
         partial(
             wandb_sink, folder.path, track.wandb, track.wandb_project, asdict(config), f"{base.scene}/{base.name}",
             track.wandb_group, config.role, track.wandb_tags, track.wandb_entity,

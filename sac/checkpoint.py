@@ -3,76 +3,65 @@
 A checkpoint is a folder `step_<env steps>` with one `<part>.npz` for each part's arrays and `scalars.json`. It is
 written under a temporary name, flushed to the disk and renamed, so a name that is there is whole; `manifest.json` holds
 a sha256 of every file. The newest keeps the replay; the last ten and the best by evaluation stay.
+
+Disks lose bytes all the same. The small files are there twice, so that such a byte costs nothing, and of a damaged
+checkpoint all parts that are intact are used. What is not used lies in `set_aside`, where nothing is ever deleted.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
 import logging
-import os
 import re
+import shlex
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
+from sac import checkpoint_files
+from sac.checkpoint_files import NEEDED, ONLY_NEWEST, Contents, Damaged, Part, State
 from sac.errors import UserError
+from sac.files import flush_folder, make_folder
 
 log = logging.getLogger(__name__)
 KEEP = 10
-ONLY_NEWEST = ("replay",)  # parts that only the newest checkpoint keeps
+ANEW = (*ONLY_NEWEST, "rollout")  # parts of one moment: where one is damaged, no other step's can take its place
+WORTH = (*NEEDED, *ONLY_NEWEST)  # a checkpoint is used as long as one of these is intact
 ASIDE = "set_aside"
-FORMAT = 1
 NAME = re.compile(r"step_(\d{12})(?:\.(\d+))?")  # the same step written again gets a number
-
-State = tuple[Mapping[str, np.ndarray], Mapping]
-
-
-class Part(Protocol):
-    """Something that must survive: arrays by name, and scalars ready for JSON."""
-
-    def state(self) -> State: ...
-    def restore(self, arrays: Mapping[str, np.ndarray], scalars: Mapping) -> None: ...
 
 
 @dataclass
 class Saved:
-    """A checkpoint on disk."""
+    """A checkpoint on disk; `lost` are the parts that could not be loaded from it because they are damaged."""
 
     path: Path
     step: int
     evaluation: float | None
+    lost: tuple[str, ...] = ()
 
 
 class Checkpoints:
-    """The checkpoints of one run folder."""
+    """The checkpoints of one run folder. `beside` are small files of the run of which each checkpoint holds a copy."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, beside: Sequence[Path] = ()):
+        self.folder, self._beside = folder, beside
 
     def save(self, parts: Mapping[str, Part], step: int, evaluation: float | None) -> Path:
         """Writes all parts and drops what is too old. Raises OSError when the disk refuses; nothing is left then."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         for left in self.folder.glob(".tmp-*"):
             shutil.rmtree(left, ignore_errors=True)
         temporary = self.folder / f".tmp-{step}"
         try:
             temporary.mkdir()
-            digests, scalars = {}, {}
-            for name, part in parts.items():
-                arrays, scalars[name] = part.state()
-                digests[f"{name}.npz"] = _write_arrays(temporary / f"{name}.npz", arrays)
-            digests["scalars.json"] = _write(temporary / "scalars.json", json.dumps(scalars).encode())
-            manifest = {"format": FORMAT, "step": step, "evaluation": evaluation, "sha256": digests}
-            _write(temporary / "manifest.json", json.dumps(manifest, indent=1).encode())
-            _flush_folder(temporary)
+            checkpoint_files.write(temporary, parts, self._beside, step, evaluation)
             final = self._free_name(step)
             temporary.rename(final)
-            _flush_folder(self.folder)
+            flush_folder(self.folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -89,11 +78,9 @@ class Checkpoints:
         found = []
         for path in self.folder.glob("step_*"):
             if match := NAME.fullmatch(path.name):
-                try:
-                    evaluation = json.loads((path / "manifest.json").read_text()).get("evaluation")
-                except (OSError, ValueError, AttributeError):
-                    evaluation = None
-                found.append(Saved(path, int(match[1]), evaluation))
+                evaluation = checkpoint_files.read_manifest(path).get("evaluation")
+                known = isinstance(evaluation, int | float)
+                found.append(Saved(path, int(match[1]), evaluation if known else None))
         return sorted(found, key=lambda s: (s.step, _number(s.path)))
 
     def best(self) -> Saved | None:
@@ -120,27 +107,61 @@ class Checkpoints:
         return chosen
 
     def load(self, parts: Mapping[str, Part], which: str | int) -> Saved:
-        """Restores all parts and returns what it took; a damaged checkpoint is passed over, and that is said.
+        """Restores all parts and returns the checkpoint that it took, with the parts that are lost.
 
+        Of a damaged one all that is intact is used: an earlier checkpoint lends networks or statistics, and a memory
+        starts empty. Where neither networks nor memory are intact the one before is taken. Each of these is said.
         Parts that an older checkpoint no longer holds keep their fresh state. Raises UserError when none is usable.
         """
         candidates = self.select(which)
         for saved in candidates:
+            earlier = [] if isinstance(which, int) else [s for s in reversed(self.all()) if s.step < saved.step]
             try:
-                contents = read(saved, list(parts))
-            except (OSError, ValueError, KeyError, TypeError) as error:
+                contents = _read(saved, list(parts))
+                states = self._mended(saved, contents, parts, earlier)
+            except Damaged as error:
                 log.warning("checkpoint %s is damaged (%s); trying the one before", saved.path.name, error)
                 continue
-            scalars = contents.pop("scalars")
             for name, part in parts.items():
-                if name in contents:
-                    part.restore(contents[name], scalars[name])
-                else:
-                    log.warning(
-                        "checkpoint %s holds no %s (only the newest does): it starts empty", saved.path.name, name
-                    )
-            return saved
-        raise UserError(f"every checkpoint in {self.folder} is damaged ({len(candidates)} tried)")
+                if name in states:
+                    part.restore(*states[name])
+                elif name not in contents.damaged:
+                    why = "only the newest does" if name in ONLY_NEWEST else "it is an older version's"
+                    log.warning("checkpoint %s holds no %s (%s): it starts empty", saved.path.name, name, why)
+            return replace(saved, lost=tuple(name for name in contents.damaged if name not in states))
+        raise UserError(
+            f"{self._what_is_left(parts)}every checkpoint in {self.folder} is damaged ({len(candidates)} tried)"
+        )
+
+    def _mended(
+        self, saved: Saved, contents: Contents, parts: Collection[str], earlier: Sequence[Saved]
+    ) -> dict[str, State]:
+        """The states of all parts that can be had, said where they are not this checkpoint's. Raises Damaged."""
+        damaged = ", ".join(f"{name}.npz {why}" for name, why in contents.damaged.items())
+        if contents.damaged and not any(name in contents.arrays for name in WORTH):
+            raise Damaged(damaged)
+        states, said = {name: contents.state(name) for name in contents.arrays}, []
+        for name in contents.damaged:
+            if name in ANEW:
+                said.append(f"the {name} begins anew")
+                continue
+            lender, states[name] = _lent(name, earlier, damaged)
+            said.append(f"the {name} of step {lender.step} takes its place")
+        if said:
+            log.warning(
+                "checkpoint %s is damaged (%s): %s; all else is as it was at step %d", saved.path.name, damaged,
+                ", ".join(said), saved.step,
+            )  # fmt: skip
+        return states
+
+    def _what_is_left(self, parts: Collection[str]) -> str:
+        """Words for a memory that is intact although no networks are."""
+        for saved in self.all()[:-2:-1]:
+            with contextlib.suppress(Damaged):
+                if any(name in parts and name in _read(saved, [name]).arrays for name in ONLY_NEWEST):
+                    run = shlex.quote(self.folder.parent.as_posix())
+                    return f"the memory of {saved.path.name} is intact, a new run takes it by replay.load={run}; "
+        return ""
 
     def newest_with(self, part: str) -> tuple[Saved, dict[str, np.ndarray], Mapping]:
         """The newest undamaged checkpoint that holds this part: itself, the part's arrays and scalars.
@@ -149,30 +170,47 @@ class Checkpoints:
         """
         for saved in reversed(self.all()):
             try:
-                contents = read(saved, [part])
-            except (OSError, ValueError, KeyError, TypeError) as error:
+                contents = _read(saved, [part])
+                if part in contents.damaged:
+                    raise Damaged(f"{part}.npz {contents.damaged[part]}")
+            except Damaged as error:
                 log.warning("checkpoint %s is damaged (%s); trying the one before", saved.path, error)
                 continue
-            if part in contents:
-                return saved, contents[part], contents["scalars"][part]
+            if part in contents.arrays:
+                return saved, *contents.state(part)
         raise UserError(
             f"{self.folder} holds no undamaged checkpoint with a {part}: a run keeps it in its newest checkpoint only, "
             "and only with replay.save=true"
         )
 
     def continue_from(self, loaded: Saved) -> None:
-        """Sets later checkpoints aside, damaged or passed over by choice: `latest` shall mean the line that goes on."""
+        """Sets aside what the run does not go on from: later checkpoints and damaged files. Nothing is deleted.
+
+        `latest` shall mean the line that goes on. Raises UserError when a later one is a newer version's.
+        """
         saved = self.all()
         later = saved[[s.path for s in saved].index(loaded.path) + 1 :]
         for one in later:
-            (self.folder / ASIDE).mkdir(exist_ok=True)
-            target = self.folder / ASIDE / one.path.name
-            if target.exists():
-                shutil.rmtree(target, ignore_errors=True)
-            one.path.rename(target)
-            log.warning(
-                "going on from %s: the later %s was moved to %s", loaded.path.name, one.path.name, target.parent
-            )
+            checkpoint_files.check_format(one.path)
+        for one in later:
+            self._set_aside(one.path, f"going on from {loaded.path.name}: the later {one.path.name}")
+        for name in loaded.lost:
+            if (file := loaded.path / f"{name}.npz").exists():
+                self._set_aside(file, f"the damaged {file.name} of {loaded.path.name}")
+
+    def _set_aside(self, path: Path, what: str) -> None:
+        place = self.folder / ASIDE / ("" if path.parent == self.folder else path.parent.name)
+        make_folder(place)
+        taken, target = 0, place / path.name
+        while target.exists():
+            taken += 1
+            target = place / f"{path.name}-{taken}"
+        path.rename(target)
+        size = sum(file.stat().st_size for file in (target, *target.rglob("*")) if file.is_file())
+        log.warning(
+            "%s was moved to %s (%.1f MB); it stays until you remove it: rm -r %s", what, target.parent, size / 1e6,
+            shlex.quote(target.as_posix()),
+        )  # fmt: skip
 
     def _tidy(self, newest: Path) -> None:
         best = self.best()
@@ -183,36 +221,22 @@ class Checkpoints:
             if replaced or (i >= KEEP and (best is None or saved.path != best.path)):
                 shutil.rmtree(saved.path, ignore_errors=True)
                 continue
-            _without_large_parts(saved.path)
-        for path in (self.folder / ASIDE).glob("step_*"):
-            _without_large_parts(path)
+            for name in ONLY_NEWEST:
+                (saved.path / f"{name}.npz").unlink(missing_ok=True)
 
 
-def _without_large_parts(path: Path) -> None:
-    for name in ONLY_NEWEST:
-        (path / f"{name}.npz").unlink(missing_ok=True)
+def _read(saved: Saved, names: Collection[str]) -> Contents:
+    return checkpoint_files.read(saved.path, saved.step, names)
 
 
-def read(saved: Saved, names: list[str]) -> dict:
-    """Contents {part: arrays, "scalars": ...} of a checkpoint, each file checked against its sha256.
-
-    Raises OSError, ValueError, KeyError or TypeError when something is missing or damaged.
-    """
-    path = saved.path
-    manifest = json.loads((path / "manifest.json").read_text())
-    if manifest["format"] != FORMAT or manifest["step"] != saved.step:
-        raise ValueError(f"format {manifest['format']}, step {manifest['step']}; expected {FORMAT}, {saved.step}")
-    contents: dict = {}
-    for name in names:
-        file = path / f"{name}.npz"
-        if not file.exists() and name in ONLY_NEWEST:
-            continue
-        _check(file, manifest["sha256"][file.name])
-        with np.load(file) as arrays:
-            contents[name] = {key: arrays[key] for key in arrays.files}
-    _check(path / "scalars.json", manifest["sha256"]["scalars.json"])
-    contents["scalars"] = json.loads((path / "scalars.json").read_text())
-    return contents
+def _lent(name: str, earlier: Sequence[Saved], damaged: str) -> tuple[Saved, State]:
+    """The newest of the earlier checkpoints in which a part is intact, and the part's state. Raises Damaged."""
+    for saved in earlier:
+        with contextlib.suppress(Damaged):
+            contents = _read(saved, [name])
+            if name in contents.arrays:
+                return saved, contents.state(name)
+    raise Damaged(damaged)
 
 
 def check_disk(folder: Path, needed: int) -> None:
@@ -228,39 +252,3 @@ def check_disk(folder: Path, needed: int) -> None:
 def _number(path: Path) -> int:
     """How often its step had been written before."""
     return int(NAME.fullmatch(path.name)[2] or 0)
-
-
-def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
-    with path.open("wb") as file:
-        np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    return _digest(path)
-
-
-def _write(path: Path, data: bytes) -> str:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return hashlib.sha256(data).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check(path: Path, expected: str) -> None:
-    if _digest(path) != expected:
-        raise ValueError(f"{path.name} does not match its sha256")
-
-
-def _flush_folder(path: Path) -> None:
-    """Makes renames in the folder durable where the system offers it (not on Windows)."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import random
-import shutil
 import string
 import time
 from collections.abc import Mapping
@@ -16,9 +14,11 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sac.checkpoint import Checkpoints
 from sac.commands import run_command
 from sac.config import CELL, Config, all_keys, field_of
 from sac.errors import UserError
+from sac.files import make_folder, replacing, write_atomically
 from sac.validation import check_value, unknown_key
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ OF_THE_PROCESS = ("base.threads", "base.port", *(key for key in all_keys() if ke
 FREE_FORM = ("reset", "random_params")  # sections with names of the user's own
 AS_BEFORE: dict[str, object] = {}  # keys that older runs did not write: the value that keeps what those runs did
 OF_THE_RUN = ("seed", "sac.seed", "repeat")  # a resumed run keeps its own, so that a command can be repeated
+SECTIONS = ("base", "replay", "sac", "eval", "track")  # half a config lacks at least one of them
 MOMENT = "SAC_MOMENT"  # environment variable: the moment that a multirun's parent has fixed for all its jobs
 
 
@@ -39,6 +40,10 @@ def moment() -> str:
 def resolved_name(name: str) -> str:
     """`{time}` becomes the moment."""
     return name.replace("{time}", moment())
+
+
+class Unreadable(UserError):  # noqa: N818 - what the file is
+    """A stored config is damaged, as by a power cut, and there is no copy of it."""
 
 
 class RunFolder:
@@ -62,17 +67,17 @@ class RunFolder:
         Raises UserError when the name is taken or the disk refuses.
         """
         if self.config.exists():
-            self.check_kind(config, _read(self.config))
+            self.check_kind(config, self.read_config())
             raise UserError(
                 f"the run {self.path} exists already. To resume it: {run_command(config, 'ckpt=latest')} ; "
                 f"to play it: {run_command(config, 'role=play')} ; or choose another base.name"
             )
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             if networks is None:
                 self.networks.unlink(missing_ok=True)
             else:
-                shutil.copyfile(networks, self.networks)
+                _copy(networks, self.networks)
         except OSError as error:
             raise UserError(f"cannot write the run folder {self.path}: {error.strerror or error}") from error
         self.write_config(config)
@@ -94,8 +99,46 @@ class RunFolder:
         return folder / f"{name}.log"
 
     def own_networks(self) -> Path | None:
-        """The copy of nn.py; None for a run with the default networks."""
+        """The copy of nn.py; None for a run with the default networks.
+
+        One that a power cut has spoilt comes back from a checkpoint. Raises UserError where none holds it.
+        """
+        if _spoilt(self.networks):
+            copy = next((c for c in self._copies(self.networks) if not _spoilt(c)), None)
+            if copy is None and self.networks.exists():
+                raise UserError(
+                    f"{self.networks} is empty or damaged, and no checkpoint holds a copy of it: put the networks of "
+                    "this run there once more, or remove the file if they were the default ones"
+                )
+            if copy is not None:
+                log.warning("%s is missing, empty or damaged: it comes back from %s", self.networks, copy.parent)
+                _copy(copy, self.networks)
         return self.networks.absolute() if self.networks.exists() else None
+
+    def read_config(self) -> DictConfig:
+        """The run's own config; the copy in a checkpoint where a power cut has torn it.
+
+        Raises Unreadable for a damaged one of which there is no copy, and UserError for one that somebody has spoilt or
+        that has a key which this version does not know.
+        """
+        try:
+            return _read(self.config)
+        except Unreadable as error:
+            copy = next(iter(self._copies(self.config)), None)
+            if copy is None:
+                raise Unreadable(
+                    f"{error}, and no checkpoint holds a copy of it. To go on with the run, give the command that "
+                    "began it once more, with all that was typed then, and with ckpt=auto"
+                ) from error
+            if not copy.read_bytes().startswith(self.config.read_bytes().rstrip(b"\0")):
+                raise UserError(f"{error}. A copy of it lies in {copy}: put that in its place") from error
+            log.warning("%s: the copy in %s is used", error, copy.parent)
+            return _read(copy)
+
+    def _copies(self, file: Path) -> list[Path]:
+        """Of a file of this folder in the checkpoints, the newest first."""
+        copies = [saved.path / file.name for saved in reversed(Checkpoints(self.checkpoints).all())]
+        return [copy for copy in copies if copy.exists()]
 
     def write_config(self, config: Config) -> None:
         """Raises UserError when the disk refuses."""
@@ -116,16 +159,15 @@ class RunFolder:
             log.warning("%s could not be written: %s", self.result, error.strerror or error)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a small file so that a reader sees the old one or the new one, never a half. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf8")
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+def _copy(file: Path, to: Path) -> None:
+    with replacing(to) as new:
+        new.write(file.read_bytes())
+
+
+def _spoilt(file: Path) -> bool:
+    """Whether nothing but what a power cut leaves is in there."""
+    data = file.read_bytes() if file.exists() else b""
+    return not data.strip() or b"\0" in data
 
 
 def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: int | None = None) -> DictConfig:
@@ -155,7 +197,13 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
         raise UserError(f"{missing}; {_others(folder.path.parent)}")
     if composed.role != "play" and composed.ckpt is None:
         return composed
-    stored = _read(folder.config)
+    try:
+        stored = folder.read_config()
+    except Unreadable as error:
+        if composed.role == "play" or composed.ckpt != "auto":
+            raise
+        log.warning("%s. What this command says is used instead", error)
+        return composed
     folder.check_kind(composed, stored)
     return _changed(stored, composed, overrides)
 
@@ -166,17 +214,25 @@ def name_in_multirun(composed: DictConfig, job: int) -> str:
 
 
 def _read(path: Path) -> DictConfig:
-    """Raises UserError for a file that cannot be read or holds a key that this version does not know."""
+    """Raises Unreadable for a damaged file, and UserError for a key that this version does not know."""
     try:
         stored = OmegaConf.load(path)
     except Exception as error:  # yaml has its own
-        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        raise Unreadable(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(stored, DictConfig) or not stored:
+        raise Unreadable(f"{path} is empty or damaged")
     known = set(all_keys())
     for section, value in stored.items():
         inner = [f"{section}.{k}" for k in value] if isinstance(value, DictConfig) and section not in FREE_FORM else []
         for key in (section, *inner):
             if key not in known:
-                raise UserError(f"{path}: {unknown_key(key)}")
+                raise UserError(
+                    f"{path}: {unknown_key(key)} (or was this run made by a newer version of this program? Then use "
+                    "that one; nothing was changed)"
+                )
+    for section in SECTIONS:
+        if not isinstance(stored.get(section), DictConfig):
+            raise Unreadable(f"{path} is damaged: it holds no section {section}")
     return stored
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LAUNCHERS = "sac.interruption sac.random_params sac.report sac.seeds sac.track sac.wire.directory sac.wire.keys"
+LAUNCHERS = (
+    "sac.files sac.interruption sac.random_params sac.report sac.seeds sac.track sac.wire.directory sac.wire.keys"
+)
 RIM = "sac.roles sac.assemble sac.command_line sac.commands sac.config sac.farewell sac.run_folder sac.validation run"
 TF_DOOR = "sac.backend"
 
@@ -37,9 +39,11 @@ MAY_IMPORT = {
     "sac.targets": "sac.draws sac.temperatures sac.nets sac.ops sac.backend sac.hyper",
     "sac.agent": "sac.acting sac.appraisal sac.draws sac.features sac.targets sac.temperatures sac.extras sac.nets "
     "sac.ops sac.optimizers sac.backend sac.hyper",
-    **each("sac.track sac.behaviour sac.networks_file sac.evolution sac.checkpoint sac.moments", ""),
-    "sac.replay": "sac.moments",
-    "sac.wire": "sac.evolution sac.moments sac.replay",
+    **each("sac.behaviour sac.networks_file sac.evolution sac.moments sac.files", ""),
+    **each("sac.checkpoint_files sac.track", "sac.files"),
+    "sac.checkpoint": "sac.checkpoint_files sac.files",
+    "sac.replay": "sac.files sac.moments",
+    "sac.wire": "sac.evolution sac.files sac.moments sac.replay",
     "sac.rollout": "sac.clock",
     **each("sac.evaluation sac.evaluator sac.outlook sac.progress", "sac.rollout sac.evaluation sac.outlook sac.clock"),
     "sac.experience": "sac.learner sac.moments sac.progress sac.replay sac.rollout",

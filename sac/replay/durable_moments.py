@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from sac.files import replacing
 from sac.moments import Moments
 from sac.replay.durable import DurableReplay
 from sac.types import Sensor
+
+log = logging.getLogger(__name__)
 
 
 class DurableMoments(Moments):
@@ -32,24 +36,27 @@ class DurableMoments(Moments):
         """Saves every few seconds, and before a row that is not yet in the file can be overwritten."""
         late = time.monotonic() - self._saved_at >= self._every
         if late or self._replay.total - self._saved > self._replay.capacity // 2:
-            self.save()
+            self.save(flush=late)
 
-    def save(self) -> None:
-        """Replaces the file as a whole."""
+    def save(self, flush: bool = True) -> None:
+        """Replaces the file as a whole; without `flush` a power cut may leave it empty, and rows are counted anew."""
         arrays, scalars = self.state()
-        new = self._path.with_name(self._path.name + ".new")
-        with new.open("wb") as file:
+        with replacing(self._path, flush=flush) as file:
             np.savez(file, total=self._replay.total, **scalars, **arrays)
-        new.replace(self._path)
         self._saved, self._saved_at = self._replay.total, time.monotonic()
 
     def _load(self) -> int:
-        """Arrival number up to which rows are counted; 0 where the file is of other sensors or another replay."""
+        """Arrival number up to which rows are counted; 0 where the file is damaged, or of other sensors or rows."""
         if not self._path.exists():
             return 0
-        with np.load(self._path) as arrays:
-            names = {*self.state()[0], "total", "count"}
-            if names != set(arrays.files) or arrays["total"] > self._replay.total:
-                return 0
-            self.restore(arrays, {"count": int(arrays["count"])})
-            return int(arrays["total"])
+        try:
+            with np.load(self._path) as file:
+                arrays = {name: file[name] for name in file.files}
+        except Exception as error:  # a damaged file makes its reader raise anything
+            log.warning("%s is damaged (%s): statistics are worked out anew from the rows", self._path, error)
+            return 0
+        names = {*self.state()[0], "total", "count"}
+        if names != set(arrays) or arrays["total"] > self._replay.total:
+            return 0
+        self.restore(arrays, {"count": int(arrays["count"])})
+        return int(arrays["total"])

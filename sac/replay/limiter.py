@@ -76,8 +76,15 @@ class Limiter:
 
     def restore(self, arrays: Mapping, scalars: Mapping[str, int | str]) -> None:
         """Continues from `state`; a changed rate keeps the credit as nearly as its unit allows."""
-        self.steps, self.earning_steps, self.updates = (scalars[k] for k in ("steps", "earning_steps", "updates"))
         self._credit = int(Fraction(scalars["credit"]) * self._unit)
+        self.steps, self.earning_steps, self.updates = (int(scalars[k]) for k in ("steps", "earning_steps", "updates"))
+
+    def rebuild(self, transitions: int, ready: bool) -> None:
+        """In place of a state that was lost: so many transitions came, and what they earned was learnt."""
+        self.steps = self.earning_steps = self._credit = 0
+        self.earn(transitions, ready)
+        calls, self._credit = divmod(self.earning_steps * self._rate, self._cost)
+        self.updates = calls * self.updates_per_call
 
 
 class Free(Limiter):

@@ -16,12 +16,13 @@ from rich.console import Console
 from sac import assemble
 from sac.config import Config
 from sac.errors import UserError
+from sac.files import write_atomically
 from sac.interruption import Interruption
 from sac.networks_file import find_networks
 from sac.roles.resilient import Resilient
 from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys, only_one
 from sac.rollout import Episode, Rollout
-from sac.run_folder import RunFolder, write_atomically
+from sac.run_folder import RunFolder
 from sac.run_log import run_log
 from sac.seeds import seed_of
 from sac.track.observer import Observer
@@ -70,7 +71,13 @@ def actor(config: Config, make_env: Callable[..., Env] = assemble.make_env, obse
 
 def _starts(file: Path) -> int:
     """How often this actor has started with this folder, this time included: no life shall repeat the one before."""
-    starts = (int(file.read_text()) if file.exists() else 0) + 1
+    try:
+        starts = int(file.read_bytes()) + 1
+    except FileNotFoundError:
+        starts = 1
+    except ValueError:  # a power cut has torn it; nobody starts as often as seconds pass
+        starts = int(time.time())
+        log.warning("%s is damaged: this start counts as number %d", file, starts)
     write_atomically(file, str(starts))
     return starts
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from itertools import count
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -21,9 +22,9 @@ from sac import assemble
 from sac.config import Config
 from sac.errors import UserError
 from sac.evolution import Descent, Evolution, Networks, Rules
+from sac.files import make_folder, replacing, write_atomically
 from sac.interruption import Interruption
 from sac.roles.wiring import cell_folder, evolver_directory, make_keys, only_one
-from sac.run_folder import write_atomically
 from sac.run_log import run_log
 from sac.track.observer import Observer
 from sac.wire.codec import Columns
@@ -37,6 +38,7 @@ LOOKS = 0.5  # seconds between two looks at what is not a message, and at a disk
 COMPLAINS = 20  # looks at such a disk until that is said once more
 FAREWELL = 2.0  # seconds in which learners that come back are waited for when all have ended
 MEAN, STD = "mean/", "std/"
+FORMAT = 1  # of the population on disk
 
 
 def evolver(config: Config, observer: Observer | None = None) -> None:
@@ -79,7 +81,7 @@ class Folder:
         self._run, self._path = run, run / "evolver"
         self._state, self._lineage = self._path / "state.json", run / "lineage.csv"
         self._description = self._path / "description.json"
-        self._path.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path)
         self._saved = 0  # the newest generation on the disk
         self.given_up: Callable[[], bool] = lambda: False  # a disk that refuses is waited for until then
 
@@ -88,9 +90,13 @@ class Folder:
         if not self._state.exists():
             return
         with self._in_words():
-            state = json.loads(self._state.read_text(encoding="utf8"))
-            lineage = _of_csv(self._lineage.read_text(encoding="utf8")) if self._lineage.exists() else []
-            evolution.restore(state, self._distribution(state["generation"]), lineage)
+            state = _either(self._state, json.loads)
+            if state.get("format", FORMAT) > FORMAT:
+                raise UserError(
+                    f"the population in {self._path} was made by a newer version of this program (its format is "
+                    f"{state['format']}, this version reads {FORMAT}): use that version. Nothing was changed"
+                )
+            evolution.restore(state, self._distribution(state["generation"]), _lineage(self._lineage))
         self._saved = evolution.generation
         log.info("goes on with generation %d of %d learners", evolution.generation, len(evolution.members))
 
@@ -98,12 +104,12 @@ class Folder:
         """What the learners are, and the networks they have. Raises UserError for a file that cannot be read."""
         if not self._description.exists():
             return None
-        with self._in_words():
-            description = Description.of(self._description.read_text(encoding="utf8"))
+        with self._in_words(f"remove {self._description}, as learners tell it anew, or "):
+            description = _either(self._description, Description.of)
             return description, columns_of(description)
 
     def describe(self, description: Description) -> None:
-        self._patiently(lambda: write_atomically(self._description, description.text()))
+        self._patiently(lambda: self._write_twice(self._description, description.text()))
 
     def save(self, evolution: Evolution, become: Mapping[str, Networks | None]) -> None:
         """Raises UserError where the disk still refuses when it is `given_up`."""
@@ -126,12 +132,13 @@ class Folder:
                 time.sleep(LOOKS)
 
     @contextmanager
-    def _in_words(self) -> Iterator[None]:
+    def _in_words(self, hint: str = "") -> Iterator[None]:
         try:
             yield
         except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"the population in {self._path} cannot be read ({error}): remove that folder to begin with a new one"
+                f"the population in {self._path} cannot be read ({error}): {hint}remove that folder to begin with a "
+                "new one"
             ) from error
 
     def _save(self, evolution: Evolution, become: Mapping[str, Networks | None]) -> None:
@@ -147,14 +154,13 @@ class Folder:
             self._write(self._generation(generation), both)
         if changed:
             write_atomically(self._lineage, _as_csv(evolution.lineage))
-        write_atomically(self._state, json.dumps(evolution.state()) + "\n")
+        self._write_twice(self._state, json.dumps({"format": FORMAT, **evolution.state()}) + "\n")
         self._saved = generation
         if changed:
             self._clear(evolution)
 
-    def networks(self, learner: str, assigned: int) -> Networks:
-        with np.load(self._networks(learner, assigned)) as arrays:
-            return dict(arrays)
+    def networks(self, learner: str, assigned: int) -> Networks | None:
+        return _arrays(self._networks(learner, assigned))
 
     def words(self, evolution: Evolution) -> str:
         """How it ended; without the mean beside it the best of many would look like progress."""
@@ -182,11 +188,13 @@ class Folder:
     def _distribution(self, generation: int) -> tuple[Networks, Networks] | None:
         if not generation:
             return None
-        with np.load(self._generation(generation)) as arrays:
-            return tuple(
-                {name.removeprefix(part): arrays[name] for name in arrays.files if name.startswith(part)}
-                for part in (MEAN, STD)
-            )
+        path = self._generation(generation)
+        if not path.exists():
+            raise ValueError(f"{path.name} is missing")
+        arrays = _arrays(path)
+        if arrays is None:  # the next generation makes another
+            return None
+        return tuple({name.removeprefix(p): x for name, x in arrays.items() if name.startswith(p)} for p in (MEAN, STD))
 
     def _networks(self, learner: str, assigned: int) -> Path:
         return self._path / f"{learner}.{assigned}.npz"
@@ -195,10 +203,13 @@ class Folder:
         return self._path / f"generation.{generation}.npz"
 
     def _write(self, path: Path, arrays: Networks) -> None:
-        new = path.with_suffix(".new")
-        with new.open("wb") as file:
+        with replacing(path) as file:
             np.savez(file, **arrays)
-        new.replace(path)
+
+    def _write_twice(self, path: Path, text: str) -> None:
+        """The file counts; the copy is for a disk that loses some bytes of it."""
+        write_atomically(path, text)
+        write_atomically(_copy_of(path), text)
 
     def _clear(self, evolution: Evolution) -> None:
         """What the state does not name any more."""
@@ -207,6 +218,31 @@ class Folder:
         for path in self._path.glob("*.npz"):
             if path not in kept:
                 path.unlink()
+
+
+def _copy_of(path: Path) -> Path:
+    return path.with_name(f"copy_of_{path.name}")
+
+
+def _either(path: Path, parse: Callable[[str], Any]) -> Any:
+    """What the file says, or else its copy. Raises what `parse` raises of the file."""
+    try:
+        return parse(path.read_text(encoding="utf8"))
+    except ValueError as error:
+        if not _copy_of(path).exists():
+            raise
+        log.warning("%s is damaged (%s): its copy is used", path, error)
+        return parse(_copy_of(path).read_text(encoding="utf8"))
+
+
+def _arrays(path: Path) -> Networks | None:
+    """None for a damaged file."""
+    try:
+        with np.load(path) as arrays:
+            return dict(arrays)
+    except Exception as error:  # a damaged file makes its reader raise anything
+        log.warning("%s is damaged (%s)", path, error)
+        return None
 
 
 def columns_of(description: Description) -> Columns:
@@ -226,12 +262,19 @@ def _as_csv(lineage: list[Descent]) -> str:
     return text.getvalue()
 
 
-def _of_csv(text: str) -> list[Descent]:
+def _lineage(path: Path) -> list[Descent]:
+    """What is intact of it: it is a record, of which nothing depends."""
+    text = path.read_bytes().decode(errors="replace").replace("\0", "") if path.exists() else ""
     kinds = {field.name: {"int": int, "float": float, "str": str}[field.type] for field in fields(Descent)}
-    return [
-        Descent(**{name: kinds[name](value) for name, value in row.items()})
-        for row in csv.DictReader(io.StringIO(text))
-    ]
+    intact, damaged = [], 0
+    for row in csv.DictReader(io.StringIO(text)):
+        try:
+            intact.append(Descent(**{name: kinds[name](value) for name, value in row.items()}))
+        except (ValueError, KeyError, TypeError):
+            damaged += 1
+    if damaged or (path.exists() and not text):
+        log.warning("%s is damaged: %d lines of it are lost", path, damaged)
+    return intact
 
 
 class Keeper:

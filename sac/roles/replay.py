@@ -12,7 +12,9 @@ from rich.console import Console
 
 from sac import assemble
 from sac.config import Config
+from sac.files import OftenWritten, make_folder, write_atomically
 from sac.interruption import Interruption
+from sac.replay import Limiter
 from sac.roles.wiring import (
     cell_folder,
     codec_of_replay,
@@ -22,7 +24,6 @@ from sac.roles.wiring import (
     only_one,
     shared_config,
 )
-from sac.run_folder import write_atomically
 from sac.run_log import run_log
 from sac.track.observer import Observer
 from sac.wire.description import Description, spec_of
@@ -64,7 +65,7 @@ class Keeper:
         self.config, self.folder = config, folder
         self.service: ReplayService | None = None
         self.server: Server | None = None
-        self._counters = folder / "limiter.json"
+        self._counters = OftenWritten(folder / "limiter.json")
         self._written = folder / "description.json"
 
     def serve(self, interruption: Interruption, observer: Observer, directory) -> None:
@@ -72,8 +73,7 @@ class Keeper:
             "replay", control(), directory, None, host=self.config.net.bind, keys=make_keys(self.config),
             arrived=self._arrived, left=self._left, described=self._described,
         )  # fmt: skip
-        if self._written.exists():
-            before = Description.of(self._written.read_text(encoding="utf8"))
+        if (before := self._before()) is not None:
             description = Description(before.shared | shared_config(self.config), before.told)  # today's settings
             self._open(description)
             self.server.description = description
@@ -89,12 +89,24 @@ class Keeper:
                 until = min(until, time.monotonic() + FAREWELL)
                 self.server.end()
 
+    def _before(self) -> Description | None:
+        """What an earlier process was told; None where nothing is there, or a power cut has torn it."""
+        if not self._written.exists():
+            return None
+        try:
+            found = Description.of(self._written.read_text(encoding="utf8"))
+            spec_of(found.shared), int(found.told["state_size"])
+            return found
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("%s is damaged (%s): the learner tells it anew", self._written, error)
+            return None
+
     def result(self) -> dict:
         return {"env_steps": self.service.replay.transitions} if self.service else {}
 
     def close(self) -> None:
         if self.service is not None:
-            self._save()
+            self._save(last=True)
             self.service.replay.close()
         if self.server is not None:
             self.server.close()
@@ -112,7 +124,7 @@ class Keeper:
     def _open(self, description: Description) -> None:
         """Raises UserError when rows that lie there do not fit, or the disk is too small."""
         config, spec, size = self.config, spec_of(description.shared), int(description.told["state_size"])
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         memory = assemble.make_durable_replay(config, spec, size, self.folder)
         moments = assemble.make_durable_moments(config, spec, memory, self.folder)
         limiter = make_cell_limiter(config, description.told.get("agents_of_the_scene") or config.base.n_agents)
@@ -121,9 +133,22 @@ class Keeper:
             self.server, memory, limiter, moments, config.replay.batch_size, max_step=config.base.max_step,
             max_lead=config.replay.max_lead if config.replay.limiter == "ratio" else None,
         )  # fmt: skip
-        if self._counters.exists():
-            limiter.restore({}, json.loads(self._counters.read_text(encoding="utf8")))
+        self._restore(limiter)
         self.service.catch_up()
+
+    def _restore(self, limiter: Limiter) -> None:
+        """What was counted; where that is damaged, what follows from the rows that ever came."""
+        file, replay = self._counters.path, self.service.replay
+        if not file.exists():
+            return
+        try:
+            limiter.restore({}, dict(json.loads(file.read_bytes())))
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+            limiter.rebuild(replay.transitions, replay.ready)
+            log.warning(
+                "%s is damaged (%s): counted anew from the rows, %d transitions and the %d updates that they earned",
+                file, error, limiter.steps, limiter.updates,
+            )  # fmt: skip
 
     def _look(self, observer: Observer) -> None:
         service = self.service
@@ -137,10 +162,10 @@ class Keeper:
         blocked = f", {len(service.blocked)} actors wait" if service.blocked else ""
         observer.note(f"{numbers['replay/rows']:,} rows, {service.limiter.ratio:.3g} updates a step{blocked}")
 
-    def _save(self) -> None:
+    def _save(self, last: bool = False) -> None:
         """A disk that refuses costs what a kill would: the limiter catches up, moments count again."""
         try:
-            write_atomically(self._counters, json.dumps(self.service.limiter.state()[1]))
+            self._counters.write(json.dumps(self.service.limiter.state()[1]), last=last)
             self.service.moments.save_if_due()
         except OSError as error:
             log.warning("the replay's counters could not be written: %s", error)

@@ -54,11 +54,14 @@ def run_to_begin(config: Config) -> tuple[RunFolder, str | int | None, Path | No
     resume, folder = config.ckpt, RunFolder.of(config)
     if resume == "auto":
         resume = "latest" if Checkpoints(folder.checkpoints).all() else None
-    if resume is not None or (config.ckpt == "auto" and folder.config.exists()):
-        return folder, resume, folder.own_networks()  # without checkpoint: a run that ended before its first one
-    config.base.name = resolved_name(config.base.name)
     config.seed = config.sac.seed = assemble.run_seed(config)
     config.repeat = 0  # it is in the seed now
+    if resume is not None:
+        return folder, resume, folder.own_networks()
+    if config.ckpt == "auto" and folder.config.exists():  # a run that ended before its first checkpoint begins again
+        folder.write_config(config)
+        return folder, None, folder.own_networks()
+    config.base.name = resolved_name(config.base.name)
     folder, networks = RunFolder.of(config), find_networks(config.base.nn, config.base.env)
     folder.create(config, networks)
     return folder, None, networks

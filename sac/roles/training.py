@@ -46,7 +46,7 @@ class Training:
         self.agent, self.learner, self.experience, self.progress, self.clock = (
             agent, learner, experience, progress, clock
         )  # fmt: skip
-        self.checkpoints = Checkpoints(folder.checkpoints)
+        self.checkpoints = Checkpoints(folder.checkpoints, beside=(folder.config, folder.networks))
         check_disk(folder.path, self._checkpoint_bytes())
         self.evaluator = Evaluator(
             config.eval.per_step, config.eval.episodes, config.eval.window, config.sac.seed + assemble.EVALUATION_SEED,
@@ -178,7 +178,7 @@ class Training:
         """Room still needed for two checkpoints with a full memory: the one on disk and the one being written."""
         arrays, _ = self.agent.state()
         one = sum(a.nbytes for a in arrays.values()) + self.experience.replay_bytes
-        there = sum(file.stat().st_size for file in self.folder.checkpoints.rglob("*.npz"))
+        there = sum(file.stat().st_size for file in self.folder.checkpoints.glob("step_*/*.npz"))
         return one + max(0, one - there) + 10_000_000
 
     def _save_if_due(self) -> None:
@@ -222,6 +222,8 @@ class Training:
         """Continues from a checkpoint. Raises UserError when none fits."""
         loaded = self.checkpoints.load(self._parts(), which)
         self.checkpoints.continue_from(loaded)
+        if "rollout" in loaded.lost:
+            self.experience.begin_episodes()
         self._saved = self._now()
         warning = self.experience.resumed()
         if warning:

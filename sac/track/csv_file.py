@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from sac.files import replacing
+
+log = logging.getLogger(__name__)
 STEP = "env_step"
 
 
@@ -24,9 +29,10 @@ class CsvSink:
         self._columns = [STEP]
         self._index = {STEP: 0}
         if not self._path.exists() or not _cut_half_line(self._path):
+            _set_aside(self._path)
             self._rewrite(rows=False)
         else:
-            with self._path.open(newline="", encoding="utf-8") as file:
+            with self._path.open(newline="", encoding="utf-8", errors="replace") as file:
                 self._add_columns(next(csv.reader(file))[1:])
             if resume_step is not None:
                 self._rewrite(rows=True, last_step=resume_step)
@@ -59,24 +65,30 @@ class CsvSink:
 
     def _rewrite(self, rows: bool, last_step: int | None = None) -> None:
         """Writes the header of today's columns, then the old rows up to `last_step`."""
-        temporary = self._path.with_name(self._path.name + ".new")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerow(self._columns)
+        header = io.StringIO()
+        csv.writer(header, lineterminator="\n").writerow(self._columns)
+        with replacing(self._path) as file:
+            file.write(header.getvalue().encode())
             if rows:
-                file.writelines(_rows(self._path, last_step))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+                file.writelines(line.encode() for line in _rows(self._path, last_step))
 
 
 def _rows(path: Path, last_step: int | None) -> Iterator[str]:
     """The lines below the header; with `last_step`, those that are not beyond it."""
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         next(csv.reader(file))  # a quoted header may span lines
         for line in file:
             step = line.partition(",")[0].strip()
             if step.isdigit() and (last_step is None or int(step) <= last_step):  # a power cut may leave zero bytes
                 yield line
+
+
+def _set_aside(path: Path) -> None:
+    """A file whose header is damaged may hold rows for whoever can read them."""
+    if path.exists() and path.stat().st_size:
+        aside = path.with_name(path.name + ".damaged")
+        path.replace(aside)
+        log.warning("%s has no header with %s: it was moved to %s", path, STEP, aside)
 
 
 def _cut_half_line(path: Path) -> bool:

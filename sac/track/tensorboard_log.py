@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import socket
 import time
@@ -15,11 +16,14 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from sac.track.event_files import take_back
+
+log = logging.getLogger(__name__)
 FLUSH_SECONDS = 2.0
 
 
 class TensorBoardSink:
-    """One event file in `folder`. `resume_step`: TensorBoard forgets what older files say beyond it.
+    """One event file in `folder`. `resume_step`: what older files say beyond it was taken back, and leaves them.
 
     tensorboard's own EventFileWriter would import TensorFlow for its file access; its RecordWriter does not.
     """
@@ -27,12 +31,17 @@ class TensorBoardSink:
     def __init__(self, folder: Path | str, resume_step: int | None = None) -> None:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        if resume_step is not None:
+            try:
+                take_back(folder, resume_step)
+            except OSError as error:
+                log.warning("TensorBoard goes on showing steps beyond %d: %s", resume_step, error)
         self._file = _new_file(folder).open("xb")
         self._records = RecordWriter(self._file)
         self._flushed = 0.0
         self._write(Event(file_version="brain.Event:2"))
-        if resume_step is not None:
-            self._write(Event(step=resume_step + 1, session_log=SessionLog(status=SessionLog.START)))
+        first = 0 if resume_step is None else resume_step + 1
+        self._write(Event(step=first, session_log=SessionLog(status=SessionLog.START)))  # tells a running TensorBoard
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         pairs = [Summary.Value(tag=name, simple_value=float(value)) for name, value in values.items()]

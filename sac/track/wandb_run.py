@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from sac.files import write_atomically
+
 log = logging.getLogger(__name__)
 
 STEP = "env_step"
@@ -26,6 +28,7 @@ SETTINGS = {
     "finish_timeout": 20.0,  # seconds; what is not uploaded by then stays on disk
     "finish_timeout_raises": True,  # or nobody would hear of it
 }
+ID = re.compile(r"[\w-]{1,128}", re.ASCII)  # of a run
 ARTIFACT = "model"  # type of the artifact, and the beginning of its name
 FEW = 2  # folders that a command names one by one
 
@@ -181,13 +184,15 @@ def _has_key() -> bool:
 
 
 def _kept_id(path: Path) -> str:
-    """The id of the run in this folder; made at the first start."""
-    if path.is_file() and (kept := path.read_text(encoding="utf-8").strip()):
-        return kept
+    """The id of the run in this folder, also from the names of its records; made at the first start."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    made = secrets.token_hex(4)
-    path.write_text(made, encoding="utf-8")
-    return made
+    kept = path.read_bytes().decode(errors="replace").strip() if path.is_file() else ""
+    if ID.fullmatch(kept):
+        return kept
+    records = sorted(path.parent.glob("*run-*/run-*.wandb"), key=lambda record: record.parent.name.partition("run-")[2])
+    found = records[-1].stem.removeprefix("run-") if records else secrets.token_hex(4)
+    write_atomically(path, found)
+    return found
 
 
 @contextlib.contextmanager

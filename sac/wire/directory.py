@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from sac.files import write_atomically
+
 
 class Directory(Protocol):
     def find(self, role: str, near: bool = True) -> str | None:
@@ -82,9 +84,7 @@ class Records:
     def write(self, role: str, record: Mapping) -> None:
         """What a server has announced, this process or another one."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f".{role}.{os.getpid()}"
-        temporary.write_text(json.dumps(record) + "\n", encoding="utf8")
-        temporary.replace(self.folder / f"{role}.json")
+        write_atomically(self.folder / f"{role}.json", json.dumps(record) + "\n", flush=False)  # a start tells it anew
 
 
 @cache

@@ -25,8 +25,8 @@ class Shelf(Protocol):
     def save(self, evolution: Evolution, become: Mapping[str, Networks | None]) -> None:
         """Everything of the population, and what learners shall become from now on; all of it or nothing."""
 
-    def networks(self, learner: str, assigned: int) -> Networks:
-        """What was saved for a learner."""
+    def networks(self, learner: str, assigned: int) -> Networks | None:
+        """What was saved for a learner; None where it is damaged."""
 
 
 class EvolverService:
@@ -94,8 +94,11 @@ class EvolverService:
             told = {"assigned": member.assigned}
             if member.fresh:
                 self.server.say(peer, "begin_anew", **told)
+            elif (networks := self._shelf.networks(name, member.assigned)) is None:
+                log.warning("what %s was to become is damaged: it stays as it is", name)
+                self.evolution.ahead(name, message["assigned"])
+                self._shelf.save(self.evolution, {})
             else:
-                networks = self._shelf.networks(name, member.assigned)
                 self.server.send(peer, self.server.codec.encode("become", told, networks))
         elif name in self._elites and self._elites[name] is None:
             self.server.say(peer, "networks?", generation=self.evolution.generation + 1)
