@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import logging
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ import gymnasium
 
 from sac.errors import UserError
 
+log = logging.getLogger(__name__)
 OLD = "gym:"  # prefix that asks for the old package `gym`
 EXTRAS = {  # word in an import error or id -> the extra of this project that brings it
     "box2d": "box2d",
@@ -47,6 +49,13 @@ class EpisodeBorder(gymnasium.Wrapper):
         if terminated or truncated:
             obs, info = deepcopy((obs, info))
         return obs, reward, terminated, truncated, info
+
+    def close(self) -> None:
+        """What an environment raises here is a warning: its siblings and the run end as if it had not."""
+        try:
+            super().close()
+        except BaseException as error:
+            log.warning("close() of the environment raised %s: %s; nothing is lost", type(error).__name__, error)
 
 
 @dataclass

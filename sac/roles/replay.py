@@ -13,13 +13,13 @@ from rich.console import Console
 from sac import assemble
 from sac.config import Config
 from sac.interruption import Interruption
+from sac.roles.only_one import only_one
 from sac.roles.wiring import (
     cell_folder,
     codec_of_replay,
     make_cell_limiter,
     make_directory,
     make_keys,
-    only_one,
     shared_config,
 )
 from sac.run_folder import write_atomically
