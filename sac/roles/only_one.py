@@ -38,9 +38,10 @@ def only_one(folder: RunFolder, who: str) -> Iterator[None]:
         waits = f"{folder.path} is in use by {holder.name()}: waiting up to {ENDING_SECONDS:.0f} s for its end"
         sys.stderr.write(f"{waits}\n")
         if not _taken(lock, ENDING_SECONDS, folder):
+            does, more = ("trains", "") if who == "train" else (f"is {who} of", " (actors differ in net.number)")
             raise UserError(
-                f"{holder.name()} is {who} of {folder.path} already: wait for its end or end it; or choose another "
-                + ("base.name" if who == "train" else "base.name (actors differ in net.number)")
+                f"{holder.name()} {does} the run {folder.path} already: wait for its end, or end it, or choose another "
+                f"base.name{more}"
             )
     try:
         holder.write()

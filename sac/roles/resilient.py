@@ -40,7 +40,7 @@ class EnvironmentFailed(RuntimeError):  # noqa: N818 - what happened
 def described(error: BaseException) -> str:
     """In one line."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 @contextlib.contextmanager
