@@ -48,7 +48,7 @@ class Unbreakable:
 def unbreakable_screen() -> Iterator[None]:
     """Standard output and error are Unbreakable inside, and flushed at the end."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (stream and Unbreakable(stream) for stream in before)  # None: a program without a console
+    make_unbreakable()
     try:
         yield
     finally:
@@ -56,3 +56,9 @@ def unbreakable_screen() -> Iterator[None]:
             if stream is not None:
                 stream.flush()
         sys.stdout, sys.stderr = before
+
+
+def make_unbreakable() -> None:
+    """Standard output and error of this process from now on."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (stream and Unbreakable(stream) for stream in streams)  # None: a program without a console

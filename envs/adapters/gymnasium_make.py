@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium
 
 from sac.errors import UserError
+from sac.screen import make_unbreakable
 
 log = logging.getLogger(__name__)
 OLD = "gym:"  # prefix that asks for the old package `gym`
@@ -73,6 +74,7 @@ class EnvMaker:
     def __call__(self) -> gymnasium.Env:
         if os.getpid() != self.parent:
             ignore_ctrl_c()
+            make_unbreakable()  # an environment may print
         kwargs = dict(self.env_kwargs)
         if self.render_mode is not None:  # environments that draw nothing need not know the word
             kwargs["render_mode"] = self.render_mode
