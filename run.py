@@ -8,6 +8,7 @@ import hydra
 from omegaconf import DictConfig
 
 from sac.command_line import begin, explicit_overrides, job_errors, job_number, report_errors
+from sac.screen import unbreakable_screen
 
 
 def task(composed: DictConfig) -> float | None:
@@ -21,7 +22,7 @@ def task(composed: DictConfig) -> float | None:
 
 
 def main() -> None:
-    with report_errors():
+    with unbreakable_screen(), report_errors():
         sys.argv[1:] = begin(sys.argv[1:])
         hydra.main(version_base="1.3", config_path="conf", config_name="config")(task)()
 

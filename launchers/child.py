@@ -15,6 +15,7 @@ from launchers.status_file import StatusFile
 from sac.errors import UserError
 from sac.roles import run
 from sac.run_folder import stored_config
+from sac.screen import unbreakable_screen
 from sac.validation import validated
 
 ANOTHER = 30.0  # seconds that a process of an earlier attempt, whose parent is gone, may need to end
@@ -65,4 +66,6 @@ def _observer(job: Job) -> StatusFile:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Path(sys.argv[1])))
+    with unbreakable_screen():
+        code = main(Path(sys.argv[1]))
+    raise SystemExit(code)

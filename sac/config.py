@@ -67,6 +67,7 @@ class Base:
     vectorization: str = one_of("sync", "async")
     env_kwargs: dict[str, Any] = key()
     extra_obs: list[str] = key()
+    env_restarts: int = at_least(0)
     editor: bool = key()
     time_scale: float = positive()
     timeout: int = at_least(10)

@@ -10,6 +10,7 @@ from sac.moments import Moments
 from sac.progress import Progress
 from sac.replay import Replay
 from sac.rollout import Rollout
+from sac.seeds import resumed_seed
 
 
 class Experience(Protocol):
@@ -34,6 +35,9 @@ class Experience(Protocol):
     def begin_episodes(self) -> None:
         """Somebody else has played in the environment: what was open is over."""
 
+    def break_off(self) -> None:
+        """The environment is gone, in the midst of a step perhaps: what was open is over."""
+
     def metrics(self) -> Mapping[str, float]:
         """What is worth logging beside the learner's own."""
 
@@ -47,6 +51,7 @@ class Own:
     ):  # fmt: skip
         self.make_rollout, self.exploring, self.replay, self.moments = make_rollout, exploring, replay, moments
         self.learner, self.progress, self._saves_replay = learner, progress, saves_replay
+        self._seed = seed
         self.rollout = make_rollout(seed=seed)
         self._fill_until = 0  # step up to which a memory that was lost fills before it is learnt from
 
@@ -76,7 +81,7 @@ class Own:
     def resumed(self) -> str:
         if not len(self.replay):
             self._fill_until = self.progress.steps + self.learner.limiter.learning_starts
-        rows = self.rollout.close_restored()
+        rows = self.rollout.close_restored(resumed_seed(self._seed, self.progress.steps))
         if rows is None:
             return ""
         self.replay.add(rows)
@@ -85,6 +90,12 @@ class Own:
     def begin_episodes(self) -> None:
         self.replay.close_open_streams()
         self.rollout = self.make_rollout()
+
+    def break_off(self) -> None:
+        rows = self.rollout.break_off()
+        if rows is not None:
+            self.replay.add(rows)
+        self.replay.close_open_streams()  # of which the last rows were lost on their way
 
     def metrics(self) -> Mapping[str, float]:
         return {}

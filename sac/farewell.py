@@ -11,10 +11,13 @@ from sac.track.wandb_run import resolve_mode, sync_command, unsynced
 
 REASONS = {"solved": "solved", "max_step": "reached base.max_step", "max_iter": "reached base.max_iter"}
 
+FAILED = " failed: "  # in a reason that is a sentence of its own
+
 
 def farewell(config: Config, folder: RunFolder, result: Mapping) -> str:
     """Several lines; the commands can be typed as they stand."""
-    words = REASONS.get(result["reason"], f"ended by {result['reason']}")
+    reason = result["reason"]
+    words = REASONS.get(reason, reason if FAILED in reason else f"ended by {reason}")
     score = "no evaluation"
     if result["eval_episodes"]:
         mean, std, n = result["eval_return_mean"], result["eval_return_std"], result["eval_episodes"]

@@ -148,7 +148,7 @@ class Rollout:
     def state(self):
         """What open episodes need: rows without outcome and the observations that wait for an action."""
         arrays = self._slots.state_arrays()
-        own = self.env.state() if hasattr(self.env, "state") else None
+        own = self.env.state() if self._turn is not None and hasattr(self.env, "state") else None
         waiting_for = sorted(self._waiting_for)
         return arrays, {"turns": self._turns, "waiting_for": waiting_for, "env": own, "begun": self._turn is not None}
 
@@ -167,10 +167,22 @@ class Rollout:
             zeros = np.zeros(len(asking), np.float32)
             self._turn = Turn(slots.ids[asking], obs, slots.mask[asking], zeros, no_endings(self.spec))
 
-    def close_restored(self) -> Step | None:
-        """After `restore` without the environment's own state: rows that close the open episodes as truncations."""
+    def close_restored(self, seed: int | None = None) -> Step | None:
+        """After `restore` without the environment's own state: rows that close the open episodes as truncations.
+
+        New ones begin with `seed`.
+        """
         if self._turn is not None:
             return None
+        self._seed = seed
+        return self._closed()
+
+    def break_off(self) -> Step | None:
+        """The environment has failed: rows that close the open episodes as truncations, if any are open."""
+        self._turn = None
+        return self._closed()
+
+    def _closed(self) -> Step | None:
         running = self._slots.running()
         rows = self._slots.cut(running)
         self._slots.close(running, complete=False)

@@ -23,6 +23,7 @@ from sac.validation import check_value, unknown_key
 
 log = logging.getLogger(__name__)
 THIS_CALL = ("role", "ckpt", "render", "base.name", "base.models")  # of the command, never of the stored config
+OF_PLAYING = ("base.max_iter",)  # bounds what is played in this call, not what was trained
 OF_THE_PROCESS = ("base.threads", "base.port", *(key for key in all_keys() if key.startswith("net.")))  # and differ in
 FREE_FORM = ("reset", "random_params")  # sections with names of the user's own
 AS_BEFORE: dict[str, object] = {}  # keys that older runs did not write: the value that keeps what those runs did
@@ -66,12 +67,7 @@ class RunFolder:
 
         Raises UserError when the name is taken or the disk refuses.
         """
-        if self.config.exists():
-            self.check_kind(config, self.read_config())
-            raise UserError(
-                f"the run {self.path} exists already. To resume it: {run_command(config, 'ckpt=latest')} ; "
-                f"to play it: {run_command(config, 'role=play')} ; or choose another base.name"
-            )
+        self.check_free(config)
         try:
             make_folder(self.path)
             if networks is None:
@@ -82,6 +78,15 @@ class RunFolder:
             raise UserError(f"cannot write the run folder {self.path}: {error.strerror or error}") from error
         self.write_config(config)
 
+    def check_free(self, config: Config) -> None:
+        """Raises UserError when the name is taken."""
+        if self.config.exists():
+            self.check_kind(config, self.read_config())
+            raise UserError(
+                f"the run {self.path} exists already. To resume it: {run_command(config, 'ckpt=latest')} ; "
+                f"to play it: {run_command(config, 'role=play')} ; or choose another base.name"
+            )
+
     def check_kind(self, config: Config | DictConfig, stored: DictConfig) -> None:
         """Raises UserError when a single process shall go on with the run of a cell, or a cell with one's."""
         if config.role == "play" or (stored.role in CELL) == (config.role in CELL):
@@ -91,6 +96,10 @@ class RunFolder:
         else:
             of = f"a single process: resume it by {run_command(config, 'ckpt=latest')}, without roles"
         raise UserError(f"the run {self.path} is of {of}; or choose another base.name")
+
+    def lock(self, who: str) -> Path:
+        """What a process holds as long as it is `train` or this role of the run."""
+        return self.path / "train.lock" if who == "train" else self.path / "roles" / f"{who}.lock"
 
     def role_log(self, name: str) -> Path:
         """The log file of one of several roles."""
@@ -247,7 +256,8 @@ def _changed(stored: DictConfig, composed: DictConfig, overrides: Mapping[str, o
         if holder is not None and leaf not in holder:
             value = AS_BEFORE[key] if key in AS_BEFORE else OmegaConf.select(composed, key)
             OmegaConf.update(stored, key, value, force_add=True)
-    for key in (*THIS_CALL, *(OF_THE_PROCESS if composed.role in CELL else ())):
+    playing = OF_PLAYING if composed.role == "play" else ()
+    for key in (*THIS_CALL, *playing, *(OF_THE_PROCESS if composed.role in CELL else ())):
         OmegaConf.update(stored, key, OmegaConf.select(composed, key))
     for key, value in overrides.items():
         if key in THIS_CALL or (key in OF_THE_RUN and composed.role != "play"):

@@ -10,6 +10,8 @@ from pathlib import Path
 from sac.errors import UserError
 from sac.types import Env
 
+PICTURES_A_SECOND = 30  # of a film whose environment does not say
+
 
 class NoViewer(AbstractContextManager):
     """Shows nothing, or leaves it to the environment's own window (`mode` "human")."""
@@ -30,16 +32,19 @@ class NoViewer(AbstractContextManager):
 
 
 class Film(NoViewer):
-    """Writes every turn's picture into an mp4 file. Raises UserError without the extra, or where nothing is drawn."""
+    """Writes every turn's picture into an mp4 file, as many a second as the environment says.
 
-    def __init__(self, path: Path, fps: int = 30):
+    Raises UserError without the extra, or where nothing is drawn.
+    """
+
+    def __init__(self, path: Path):
         super().__init__("rgb_array")
         try:
             import imageio.v2 as imageio
             import imageio_ffmpeg  # noqa: F401  (the writer needs it, and says so late)
         except ImportError as error:
             raise UserError(f'render=video needs the extra video ({error}): pip install -e ".[video]"') from error
-        self._open = lambda: imageio.get_writer(path, fps=fps, macro_block_size=2)
+        self._open = lambda fps: imageio.get_writer(path, fps=fps, macro_block_size=2)
         self._path, self._writer = path, None
 
     def show(self, env: Env) -> None:
@@ -47,7 +52,7 @@ class Film(NoViewer):
         if picture is None:
             raise UserError("render=video: this environment gives no pictures; where there is a screen: render=window")
         if self._writer is None:
-            self._writer = self._open()
+            self._writer = self._open(getattr(env, "render_fps", None) or PICTURES_A_SECOND)
         self._writer.append_data(picture)
 
     @property

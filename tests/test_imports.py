@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAUNCHERS = (
-    "sac.files sac.interruption sac.random_params sac.report sac.seeds sac.track sac.wire.directory sac.wire.keys"
+    "sac.files sac.interruption sac.random_params sac.report sac.screen sac.seeds sac.track sac.wire.directory "
+    "sac.wire.keys"
 )
 RIM = "sac.roles sac.assemble sac.command_line sac.commands sac.config sac.farewell sac.run_folder sac.validation run"
 TF_DOOR = "sac.backend"
@@ -25,7 +26,7 @@ def each(names: str, rooms: str) -> dict[str, str]:
 # Who may import whom; `sac.types` and `sac.errors` are open to all, the rim (which reads configs) to itself alone.
 MAY_IMPORT = {
     **each("sac.types sac.errors sac.clock sac.hyper sac.interruption sac.random_params sac.run_log", ""),
-    **each("sac.source sac.viewer sac.host_name sac.seeds", ""),
+    **each("sac.source sac.viewer sac.host_name sac.seeds sac.screen", ""),
     "sac.backend": "",
     "sac.ops": "sac.backend",
     "sac.nets": "sac.nets sac.ops sac.backend",
@@ -46,11 +47,11 @@ MAY_IMPORT = {
     "sac.wire": "sac.evolution sac.files sac.moments sac.replay",
     "sac.rollout": "sac.clock",
     **each("sac.evaluation sac.evaluator sac.outlook sac.progress", "sac.rollout sac.evaluation sac.outlook sac.clock"),
-    "sac.experience": "sac.learner sac.moments sac.progress sac.replay sac.rollout",
+    "sac.experience": "sac.learner sac.moments sac.progress sac.replay sac.rollout sac.seeds",
     "sac.learner": "sac.clock sac.replay sac.moments",
     "sac.offline": "sac.checkpoint sac.moments sac.replay envs.adapters",
-    "sac.report": "",  # reads run folders, and knows nothing of what wrote them
-    "envs.adapters": "",
+    "sac.report": "sac.screen",  # reads run folders, and knows nothing of what wrote them
+    "envs.adapters": "sac.screen",
     "envs.players": "",
     **each(RIM, "sac envs"),
     "envs": "sac.nets sac.backend",  # the scenes' nn.py

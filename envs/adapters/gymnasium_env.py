@@ -220,6 +220,13 @@ class GymEnv:
             frame = frame[0 if isinstance(frame, tuple) else -1] if len(frame) else None
         return frame if isinstance(frame, np.ndarray) else None
 
+    @property
+    def render_fps(self) -> float | None:
+        """Steps a second at which its pictures look as they should, where its metadata say so."""
+        metadata = self._vector.metadata or {}
+        fps = metadata.get("render_fps", metadata.get("video.frames_per_second"))  # the latter in old environments
+        return float(fps) if isinstance(fps, int | float | np.number) and 0 < fps < np.inf else None
+
     def close(self) -> None:
         """Ends every sub-environment and worker process; may be called twice."""
         close_vector(self._vector)

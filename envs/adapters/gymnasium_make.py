@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import logging
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,9 @@ from typing import Any
 import gymnasium
 
 from sac.errors import UserError
+from sac.screen import make_unbreakable
 
+log = logging.getLogger(__name__)
 OLD = "gym:"  # prefix that asks for the old package `gym`
 EXTRAS = {  # word in an import error or id -> the extra of this project that brings it
     "box2d": "box2d",
@@ -48,6 +51,13 @@ class EpisodeBorder(gymnasium.Wrapper):
             obs, info = deepcopy((obs, info))
         return obs, reward, terminated, truncated, info
 
+    def close(self) -> None:
+        """What an environment raises here is a warning: its siblings and the run end as if it had not."""
+        try:
+            super().close()
+        except BaseException as error:
+            log.warning("close() of the environment raised %s: %s; nothing is lost", type(error).__name__, error)
+
 
 @dataclass
 class EnvMaker:
@@ -64,6 +74,7 @@ class EnvMaker:
     def __call__(self) -> gymnasium.Env:
         if os.getpid() != self.parent:
             ignore_ctrl_c()
+            make_unbreakable()  # an environment may print
         kwargs = dict(self.env_kwargs)
         if self.render_mode is not None:  # environments that draw nothing need not know the word
             kwargs["render_mode"] = self.render_mode

@@ -10,6 +10,7 @@ from pathlib import Path
 from sac.errors import UserError
 from sac.report.curves import find_runs, read_run
 from sac.report.page import Report, common_parent, make_report
+from sac.screen import unbreakable_screen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,4 +50,6 @@ def _write(report: Report, out: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with unbreakable_screen():
+        code = main()
+    sys.exit(code)

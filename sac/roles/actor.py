@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,13 @@ from sac.errors import UserError
 from sac.files import write_atomically
 from sac.interruption import Interruption
 from sac.networks_file import find_networks
-from sac.roles.resilient import Resilient
-from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys, only_one
+from sac.roles.only_one import only_one
+from sac.roles.resilient import RESTARTS, Resilient
+from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys
 from sac.rollout import Episode, Rollout
 from sac.run_folder import RunFolder
 from sac.run_log import run_log
-from sac.seeds import seed_of
+from sac.seeds import seed_of, seeds_from
 from sac.track.observer import Observer
 from sac.types import Choice, Env, Noise, Spec
 from sac.wire.client import Client
@@ -58,8 +58,10 @@ def actor(config: Config, make_env: Callable[..., Env] = assemble.make_env, obse
         interruption = stack.enter_context(Interruption())
         seed = seed_of(assemble.run_seed(config), number, _starts(own / "starts"))
         port = config.base.port + EVALUATION_PORTS * number
-        seeds = count(seed)  # an environment that is made anew must not play the same again
-        env = Resilient(lambda: make_env(config, seed=next(seeds) % 2**31, port=port, log_folder=own))
+        env = Resilient(
+            lambda seed: make_env(config, seed=seed, port=port, log_folder=own), seeds_from(seed),
+            max(RESTARTS, config.base.env_restarts), interruption.outside,
+        )  # fmt: skip
         stack.callback(env.close)
         steps = 0
         with suppress(Over):
@@ -129,11 +131,17 @@ class Playing:
         self._told, self._mark = 0.0, (time.monotonic(), 0, 0.0)
 
     def play(self) -> int:
-        """Until the run is over or a signal comes; returns how many transitions there were."""
-        with suppress(Over):
-            self._play()
-        self.inserter.flush()
-        self.inserter.drain(DRAIN)
+        """Until the run is over or a signal comes; returns how many transitions there were.
+
+        Raises EnvironmentFailed when the environment has failed too often. What was played is sent in any case.
+        """
+        self.interruption.rescue = partial(self.inserter.drain, DRAIN)
+        try:
+            with suppress(Over):
+                self._play()
+            self.inserter.flush()
+        finally:
+            self.inserter.drain(DRAIN)
         return self.inserter.transitions
 
     def _play(self) -> None:

@@ -24,7 +24,8 @@ from sac.errors import UserError
 from sac.evolution import Descent, Evolution, Networks, Rules
 from sac.files import make_folder, replacing, write_atomically
 from sac.interruption import Interruption
-from sac.roles.wiring import cell_folder, evolver_directory, make_keys, only_one
+from sac.roles.only_one import only_one
+from sac.roles.wiring import cell_folder, evolver_directory, make_keys
 from sac.run_log import run_log
 from sac.track.observer import Observer
 from sac.wire.codec import Columns

@@ -23,7 +23,7 @@ from sac.progress import Progress
 from sac.roles.evolving import Evolved, Evolving, line_to_evolver
 from sac.roles.train import evaluation_env, run_to_begin
 from sac.roles.training import Training, finish, released_on_failure, say_farewell
-from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys, only_one
+from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys
 from sac.run_folder import RunFolder
 from sac.run_log import run_log
 from sac.seeds import seed_of
@@ -47,11 +47,10 @@ def learner(
     Then the replay and all actors are told that the run is over. Raises and ends as the role `train` does.
     """
     cell_folder(config)
-    folder, resume, networks = run_to_begin(config)
     observer, console = observer or Observer(), Console()
-    observer.began(folder.path, config)
     with ExitStack() as stack:
-        stack.enter_context(only_one(folder, "learner"))
+        folder, resume, networks = run_to_begin(config, stack)
+        observer.began(folder.path, config)
         with released_on_failure(folder, resume is None):
             stack.enter_context(run_log(folder.role_log("learner") if config.logger_in_file else None, console))
             interruption = stack.enter_context(Interruption())
@@ -68,7 +67,8 @@ def _build(
 ) -> Training:  # fmt: skip
     assemble.start_tensorflow(config.base.threads)
     seed, clock, progress = config.sac.seed, Clock(), Progress()
-    env = evaluation_env(config, partial(make_env, config, log_folder=folder.path), stack)  # it also tells the Spec
+    open_env = partial(make_env, config, log_folder=folder.path)
+    env = evaluation_env(config, open_env, stack, interruption)  # it also tells the Spec
     spec = env.spec
     agent = assemble.make_agent(config, spec, networks, seed)
     size = agent.state_size
@@ -200,6 +200,9 @@ class FromActors:
         return ""
 
     def begin_episodes(self) -> None:
+        pass
+
+    def break_off(self) -> None:
         pass
 
     def metrics(self) -> Mapping[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 from rich.console import Console
@@ -14,9 +15,11 @@ from sac.checkpoint import Checkpoints
 from sac.config import Config
 from sac.evaluation import fair_episodes
 from sac.interruption import Interruption
+from sac.roles.resilient import EnvironmentFailed, Resilient
 from sac.rollout import Episode, Rollout
 from sac.run_folder import RunFolder
 from sac.run_log import run_log
+from sac.seeds import seeds_from
 from sac.track.observer import Observer
 from sac.types import Env
 from sac.viewer import NoViewer, viewer
@@ -41,29 +44,61 @@ def play(
         assemble.start_tensorflow(config.base.threads)
         seed = config.sac.seed + assemble.EVALUATION_SEED
         agents = 1 if config.render else assemble.evaluation_agents(config)
-        env = make_env(config, seed=seed, n_agents=agents, render_mode=shown.mode, log_folder=folder.path)
+        open_env = partial(make_env, config, n_agents=agents, render_mode=shown.mode, log_folder=folder.path)
+        env = Resilient(
+            lambda seed: open_env(seed=seed), seeds_from(seed), config.base.env_restarts, interruption.outside
+        )
         stack.callback(env.close)
         agent = assemble.make_agent(config, env.spec, folder.own_networks(), config.sac.seed)
         loaded = checkpoints.load({"agent": agent}, which)
         print(f"playing {folder.path}, checkpoint of step {loaded.step:,}", flush=True)
         rollout = Rollout(env, assemble.make_greedy(config, agent, seed), seed=seed)
-        played = _played(rollout, config.eval.episodes, shown, interruption)
-    if played:
-        returns = [e.total_reward for e in played]
-        print(f"mean return {np.mean(returns):.4g} ± {np.std(returns):.2g} over {len(returns)} episodes{shown.words}")
+        played, failure = Played(), None
+        interruption.rescue = played.sum_up
+        try:
+            _play(rollout, _episodes(config, env), shown, interruption, played)
+        except EnvironmentFailed as error:
+            failure = error
+    played.sum_up(shown.words)
+    if failure:
+        raise failure.shown
     if interruption.requested:
         sys.exit(interruption.exit_code)
-    return float(np.mean(returns)) if played else None
+    return played.mean
 
 
-def _played(rollout: Rollout, episodes: int, shown: NoViewer, interruption: Interruption) -> list[Episode]:
-    """Plays and tells each episode when it ends; a signal ends it early."""
-    played: list[Episode] = []
+def _episodes(config: Config, env: Env) -> int:
+    """How many are played: an iteration of base.max_iter is one of every agent."""
+    iterations = config.base.max_iter
+    return min(config.eval.episodes, iterations * env.n_agents) if iterations > 0 else config.eval.episodes
+
+
+class Played:
+    """The returns of the episodes so far; each is told when it ends."""
+
+    def __init__(self) -> None:
+        self.returns: list[float] = []
+
+    def add(self, episode: Episode) -> None:
+        self.returns.append(episode.total_reward)
+        number, total = len(self.returns), episode.total_reward
+        print(f"episode {number}: return {total:.4g}, {episode.length} steps", flush=True)
+
+    @property
+    def mean(self) -> float | None:
+        return float(np.mean(self.returns)) if self.returns else None
+
+    def sum_up(self, more: str = "") -> None:
+        if self.returns:
+            number, std = len(self.returns), np.std(self.returns)
+            print(f"mean return {self.mean:.4g} ± {std:.2g} over {number} episodes{more}", flush=True)
+
+
+def _play(rollout: Rollout, episodes: int, shown: NoViewer, interruption: Interruption, played: Played) -> None:
+    """A signal ends it early."""
     for ended in fair_episodes(rollout, episodes):
         shown.show(rollout.env)
         for episode in ended:
-            played.append(episode)
-            print(f"episode {len(played)}: return {episode.total_reward:.4g}, {episode.length} steps", flush=True)
+            played.add(episode)
         if interruption.requested:
             break
-    return played

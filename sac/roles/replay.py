@@ -15,13 +15,13 @@ from sac.config import Config
 from sac.files import OftenWritten, make_folder, write_atomically
 from sac.interruption import Interruption
 from sac.replay import Limiter
+from sac.roles.only_one import only_one
 from sac.roles.wiring import (
     cell_folder,
     codec_of_replay,
     make_cell_limiter,
     make_directory,
     make_keys,
-    only_one,
     shared_config,
 )
 from sac.run_log import run_log

@@ -18,12 +18,20 @@ from sac.interruption import Interruption
 from sac.learner import Learner
 from sac.networks_file import find_networks
 from sac.progress import Progress
+from sac.roles.only_one import only_one
+from sac.roles.resilient import Resilient, failing
 from sac.roles.training import Training, finish, released_on_failure, say_farewell
 from sac.rollout import Rollout
 from sac.run_folder import RunFolder, resolved_name
 from sac.run_log import run_log
+from sac.seeds import resumed_seed, seeds_from
 from sac.track.observer import Observer
 from sac.types import Env
+
+ONLY_ONE = (
+    "the evaluation's environment cannot be made beside the training's (if only one may exist at a time: train with "
+    "eval.per_step=-1 and evaluate by role=play)"
+)
 
 
 def train(
@@ -34,10 +42,10 @@ def train(
     `make_env` is called like `assemble.make_env`; `observer` watches. Raises UserError for what the user can
     mend; ends the process with 130 or 75 after SIGINT or SIGTERM.
     """
-    folder, resume, networks = run_to_begin(config)
     observer, console = observer or Observer(), Console()
-    observer.began(folder.path, config)
     with ExitStack() as stack:
+        folder, resume, networks = run_to_begin(config, stack)
+        observer.began(folder.path, config)
         with released_on_failure(folder, resume is None):
             stack.enter_context(run_log(folder.text_log if config.logger_in_file else None, console))
             interruption = stack.enter_context(Interruption())
@@ -46,23 +54,29 @@ def train(
     return say_farewell(config, folder, result, interruption)
 
 
-def run_to_begin(config: Config) -> tuple[RunFolder, str | int | None, Path | None]:
+def run_to_begin(config: Config, stack: ExitStack) -> tuple[RunFolder, str | int | None, Path | None]:
     """The run's folder, the checkpoint to go on from (None: a new run, whose folder is made here), its networks.
 
-    A new run takes the networks from where they were found, so that messages name the user's file.
+    The folder is this process's own until the stack ends. A new run takes the networks from where they were found, so
+    that messages name the user's file.
     """
     resume, folder = config.ckpt, RunFolder.of(config)
-    if resume == "auto":
-        resume = "latest" if Checkpoints(folder.checkpoints).all() else None
+    begun = folder.config.exists() or bool(Checkpoints(folder.checkpoints).all())
+    is_new = resume is None or (resume == "auto" and not begun)
+    if is_new:
+        config.base.name = resolved_name(config.base.name)
+        folder = RunFolder.of(config)
+        folder.check_free(config)  # before anybody who is in there is waited for
+    stack.enter_context(only_one(folder, config.role))
     config.seed = config.sac.seed = assemble.run_seed(config)
     config.repeat = 0  # it is in the seed now
-    if resume is not None:
+    if not is_new:
+        if resume == "auto":
+            resume = "latest" if Checkpoints(folder.checkpoints).all() else None
+        if resume is None:  # a run that ended before its first checkpoint begins again
+            folder.write_config(config)
         return folder, resume, folder.own_networks()
-    if config.ckpt == "auto" and folder.config.exists():  # a run that ended before its first checkpoint begins again
-        folder.write_config(config)
-        return folder, None, folder.own_networks()
-    config.base.name = resolved_name(config.base.name)
-    folder, networks = RunFolder.of(config), find_networks(config.base.nn, config.base.env)
+    networks = find_networks(config.base.nn, config.base.env)
     folder.create(config, networks)
     return folder, None, networks
 
@@ -75,7 +89,11 @@ def _build(
     assemble.start_tensorflow(config.base.threads)
     seed, clock, progress = config.sac.seed, Clock(), Progress()
     open_env = partial(make_env, config, log_folder=folder.path)
-    env = open_env(seed=seed)
+    begins_at = 0 if resume is None else Checkpoints(folder.checkpoints).select(resume)[0].step
+    env = Resilient(
+        lambda seed: open_env(seed=seed), seeds_from(resumed_seed(seed, begins_at)), config.base.env_restarts,
+        interruption.outside,
+    )  # fmt: skip
     stack.callback(env.close)
     agent = assemble.make_agent(config, env.spec, networks, seed)
     replay = assemble.make_replay(config, env.spec, agent.state_size, env.n_agents, seed)
@@ -90,10 +108,14 @@ def _build(
         reset_on_iteration=config.base.reset_on_iteration, clock=clock,
     )  # fmt: skip
     experience = Own(rollout, exploring, replay, moments, learner, progress, seed, config.replay.save)
+
+    def another_env() -> Env:
+        with failing(ONLY_ONE):
+            return evaluation_env(config, open_env, stack, interruption)
+
     training = Training(
         config, folder, interruption, observer, agent=agent, learner=learner, experience=experience,
-        progress=progress, clock=clock,
-        evaluation_env=lambda: env if config.base.editor else evaluation_env(config, open_env, stack),
+        progress=progress, clock=clock, evaluation_env=lambda: env if config.base.editor else another_env(),
     )  # fmt: skip
     if resume is None:
         assemble.fill_replay(config, env, replay, agent.state_size, moments)
@@ -103,9 +125,14 @@ def _build(
     return training
 
 
-def evaluation_env(config: Config, open_env: Callable[..., Env], stack: ExitStack) -> Env:
+def evaluation_env(
+    config: Config, open_env: Callable[..., Env], stack: ExitStack, interruption: Interruption
+) -> Env:  # fmt: skip
     """An environment of its own for evaluation."""
     seed, n_agents = config.sac.seed + assemble.EVALUATION_SEED, assemble.evaluation_agents(config)
-    env = open_env(seed=seed, n_agents=n_agents, port=config.base.port + 1)
+    env = Resilient(
+        lambda seed: open_env(seed=seed, n_agents=n_agents, port=config.base.port + 1), seeds_from(seed),
+        config.base.env_restarts, interruption.outside,
+    )  # fmt: skip
     stack.callback(env.close)
     return env

@@ -24,7 +24,9 @@ from sac.interruption import Interruption
 from sac.learner import Diverged, Learner, diverged
 from sac.outlook import Outlook
 from sac.progress import Progress
+from sac.roles.resilient import EnvironmentFailed, described
 from sac.run_folder import RunFolder
+from sac.seeds import resumed_seed
 from sac.source import commit
 from sac.track.observer import Observer
 from sac.track.tracker import Tracker
@@ -32,6 +34,7 @@ from sac.types import Batch, Env
 
 log = logging.getLogger(__name__)
 ROLL_BACKS = 3  # to the last checkpoint, after divergences
+LIMITS = ("max_step", "max_iter")  # reasons to end that are no success only where another goal was set
 
 
 class Training:
@@ -57,6 +60,7 @@ class Training:
         self._commit = commit()
         self._saved: tuple | None = None  # what the last checkpoint on disk stands for
         self._last_save, self._saved_updates = time.monotonic(), 0
+        self.failure: EnvironmentFailed | None = None  # what has ended it
 
     @property
     def steps(self) -> int:
@@ -75,6 +79,19 @@ class Training:
             if self.learner.updates > self._saved_updates:
                 self._save_last()
             raise
+        except EnvironmentFailed as failure:  # networks and memory are sound
+            self.failure = failure
+            self._summarise(tracker)
+            try:
+                self.break_off()
+            except UserError as error:
+                raise UserError(f"{failure.reason}; {error}") from failure
+            return failure.reason
+
+    def break_off(self) -> None:
+        """Saves what there is, without an environment that has failed or does not come back."""
+        self.experience.break_off()
+        self._save_last()
 
     def _run(self, tracker: Tracker) -> str:
         reason = self._limit_reached()
@@ -190,7 +207,7 @@ class Training:
         try:
             self._save()
         except OSError as error:
-            log.warning("this checkpoint could not be written (%s); training goes on, earlier ones stay", error)
+            log.warning("this checkpoint could not be written (%s); training goes on, %s", error, self._what_stays())
         except Diverged as error:
             if not self.experience.rescued(error):
                 raise
@@ -202,9 +219,11 @@ class Training:
         try:
             self._save()
         except OSError as error:
-            raise UserError(
-                f"the last state could not be saved in {self.checkpoints.folder}: {error}; earlier ones stay"
-            ) from error
+            words = f"the last state could not be saved in {self.checkpoints.folder}: {error}; {self._what_stays()}"
+            raise UserError(words) from error
+
+    def _what_stays(self) -> str:
+        return "earlier ones stay" if self.checkpoints.all() else "no checkpoint exists yet"
 
     def _save(self) -> None:
         arrays, _ = self.agent.state()
@@ -228,6 +247,7 @@ class Training:
         warning = self.experience.resumed()
         if warning:
             log.warning("resumed at step %d: %s", self.steps, warning)
+        _seed_generators(resumed_seed(self.config.sac.seed, self.steps))
         self._saved_updates = self.learner.updates
         self.folder.write_config(self.config)
 
@@ -237,7 +257,7 @@ class Training:
         return {
             "reason": reason,
             "success": reason == "solved"
-            or (self.config.eval.stop_return is None and reason != "pruned" and not self.interruption.requested),
+            or (self.config.eval.stop_return is None and reason in LIMITS and not self.interruption.requested),
             "objective": scores.mean,
             "eval_return_mean": scores.mean,
             "eval_return_std": float(np.std(scores.returns)) if scores.returns else None,
@@ -266,13 +286,44 @@ def released_on_failure(folder: RunFolder, is_new: bool):
 def finish(
     training: Training, config: Config, folder: RunFolder, stack: ExitStack, console: Console, observer: Observer
 ) -> dict:
-    """Runs to the end with the config's tracker and writes the result, which it returns."""
+    """Runs to the end with the config's tracker and writes the result, which it returns.
+
+    Raises what the environment has raised when that was the end: after saving, and after the last words. Of any other
+    exception the result tells too.
+    """
     tracker = stack.enter_context(assemble.make_tracker(config, folder, training.steps, console, observer))
-    reason = training.run(tracker)
-    result = training.result(reason)
-    tracker.close(training.interruption.exit_code, reason, result)
-    folder.write_result(result)
+    interruption = training.interruption
+
+    def concluded(reason: str, exit_code: int) -> dict:
+        result = training.result(reason)
+        folder.write_result(result)
+        tracker.close(exit_code, reason, result)
+        return result
+
+    def without_environment() -> None:
+        training.break_off()
+        print(farewell(config, folder, concluded(interruption.name, interruption.exit_code)), flush=True)
+
+    interruption.rescue = without_environment
+    try:
+        reason = training.run(tracker)
+    except Exception as error:
+        folder.write_result(training.result(described(error)))
+        raise
+    failure = training.failure
+    result = concluded(reason, 1 if failure else interruption.exit_code)
+    interruption.rescue = lambda: None
+    if failure:
+        print(farewell(config, folder, result), flush=True)
+        raise failure.shown
     return result
+
+
+def _seed_generators(seed: int) -> None:
+    """The global generators of Python, NumPy and TensorFlow, of which an environment or a network may draw."""
+    from sac.backend import seed_everything
+
+    seed_everything(seed)
 
 
 def say_farewell(config: Config, folder: RunFolder, result: dict, interruption: Interruption) -> float | None:

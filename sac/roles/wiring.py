@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from sac import assemble
 from sac.commands import program
@@ -29,7 +25,6 @@ OWN = {  # keys in which roles may differ
     "replay": {"save", "load"},
 }
 NO_END = 1 << 40
-ENDING = 10.0  # seconds that an earlier process of this role may need to end
 SHARED_BASE = ("env_type", "scene", "nn", "nn_kwargs", "extra_obs", "update_policy_mode")
 
 
@@ -41,20 +36,6 @@ def cell_folder(config: Config) -> RunFolder:
             f"(a whole cell: {program()} -m env=... hydra/launcher=roles)"
         )
     return RunFolder.of(config)
-
-
-@contextmanager
-def only_one(folder: RunFolder, who: str) -> Iterator[None]:
-    """Two processes in one place would spoil each other's work. Raises UserError when another one stays."""
-    lock = FileLock(folder.role_log(who).with_suffix(".lock"), timeout=ENDING)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UserError(f"another process is {who} of {folder.path} already (actors differ in net.number)") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def make_directory(config: Config, folder: RunFolder) -> Directory:

@@ -197,6 +197,20 @@ def test_a_last_state_that_cannot_be_saved_is_an_error(go, at):
     go.ok(*AGAIN, "ckpt=latest", "base.max_step=40")
 
 
+def test_a_disk_that_is_full_before_the_first_checkpoint(go, at):
+    with contextlib.ExitStack() as full:
+        at({20: lambda _: full.enter_context(small_files(8000))})
+        told = go(*PENDULUM, NO_UPDATES, "base.max_step=30", "sac.save_model_per_step=1000", "track.csv=false")
+    words = "the last state could not be saved in m/pendulum/a/checkpoints: [Errno 27] File too large"
+    assert told.error == f"{words}; no checkpoint exists yet\n" and go.run().steps == []
+    assert go.run().result["reason"] == told.error.strip() and go.run().result["env_steps"] == 30
+    assert not go.run().result["success"]
+    with contextlib.ExitStack() as full:
+        at({20: lambda _: full.enter_context(small_files(8000)), 25: lambda _: full.close()})
+        told = go.ok(*PENDULUM, NO_UPDATES, "base.max_step=30", "base.name=b", "sac.save_model_per_minute=1e-4")
+    assert "training goes on, no checkpoint exists yet" in told.err or "earlier ones stay" in told.err
+
+
 @pytest.fixture
 def disk(tmp_path):
     """A disk of 64 MB and its own."""

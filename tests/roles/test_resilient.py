@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 import pytest
 
@@ -45,7 +47,7 @@ def fresh(monkeypatch):
 
 
 def test_agents_of_a_failed_environment_are_lost_and_ask_again():
-    env = Resilient(lambda: Fragile({2}))
+    env = Resilient(lambda _: Fragile({2}), count())
     env.reset()
     assert not len(env.step(ACT).lost)
     turn = env.step(ACT)
@@ -54,14 +56,14 @@ def test_agents_of_a_failed_environment_are_lost_and_ask_again():
 
 
 def test_the_third_failure_within_a_minute_is_no_chance(monkeypatch):
-    env = Resilient(lambda: Fragile({1, 2, 3}))
+    env = Resilient(lambda _: Fragile({1, 2, 3}), count())
     env.reset()
     env.step(ACT)
     env.step(ACT)
     with pytest.raises(RuntimeError, match="failed 3 times"):
         env.step(ACT)
     monkeypatch.setattr(resilient, "SECONDS", 0.0)  # long ago counts for nothing
-    env = Resilient(lambda: Fragile({4, 5, 6, 7}))
+    env = Resilient(lambda _: Fragile({4, 5, 6, 7}), count())
     env.reset()
     for _ in range(4):
         assert env.step(ACT).lost.tolist() == [0, 1]

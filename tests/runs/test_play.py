@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 
 import pytest
 from short_runs import PENDULUM, Runner
+
+sys.path.append(str(Path(__file__).parents[1] / "envs"))  # failing
 
 NO_UPDATES = "sac.updates_per_step=0"
 PLAY = ("role=play", "env=gym/pendulum", "base.models=m", "base.name=a", "eval.episodes=2", "eval.n_agents=2")
@@ -67,6 +70,24 @@ def test_a_video(trained):
         frames = [frame for frame in reader]  # noqa: C416 - list() asks for the length, which is infinite
     assert len(frames) == pytest.approx(200, abs=3) and frames[0].shape == (500, 500, 3)
     assert frames[50].std() > 1, "not a black picture"
+
+
+def test_a_film_is_as_fast_as_its_environment_says(go):
+    import imageio.v2 as imageio
+
+    failing = [word for word in PENDULUM if "build_path" not in word] + ["base.build_path=failing:Failing-v0"]
+    go.ok(*failing, NO_UPDATES, "base.max_step=5", "eval.stop_return=null", "base.max_iter=1")
+    told = go.ok(*PLAY, "render=video", "eval.episodes=9", "base.max_iter=4").out
+    assert told.count("return") == 4 + 1 and "over 4 episodes" in told
+    with imageio.get_reader(go.run().path / "video.mp4") as reader:
+        assert reader.get_meta_data()["fps"] == 7
+
+
+def test_max_iter_bounds_the_episodes_of_every_agent(trained):
+    played_with = {}
+    for typed in (("base.max_iter=1",), ("base.max_iter=7",), ("base.max_iter=1", "eval.n_agents=1")):
+        played_with[typed] = len(played(trained.ok(*PLAY, "eval.episodes=4", *typed).out)[1])
+    assert list(played_with.values()) == [2, 4, 1], "an iteration is an episode of each agent"
 
 
 @pytest.mark.parametrize("missing", ["imageio.v2", "imageio_ffmpeg"])

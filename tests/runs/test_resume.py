@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ import yaml
 from short_runs import PENDULUM, Runner
 
 from sac.checkpoint import ASIDE
+
+sys.path.append(str(Path(__file__).parents[1] / "envs"))  # failing, scripted
 
 NO_UPDATES = "sac.updates_per_step=0"
 AGAIN = ("env=gym/pendulum", "base.models=m", "base.name=a")
@@ -53,6 +57,52 @@ def test_going_on_adds_to_everything(go):
     assert run.scalars()["limiter"]["updates"] > agent["limiter"]["updates"]
     steps = [int(row["env_step"]) for row in run.rows]
     assert steps == sorted(steps) and steps[-1] == 50
+
+
+def test_no_part_of_a_run_plays_what_another_has_played(go):
+    """First observations, and what the environment drew of Python's and NumPy's own generators."""
+    log = go.folder / "starts"
+    failing = ("base.build_path=failing:Failing-v0", f"base.env_kwargs={{log: {log}}}", "eval.stop_return=null")
+
+    def played() -> list[list[str]]:
+        """Columns of what has been logged since."""
+        rows = [line.split() for line in log.read_text().splitlines()]
+        log.unlink()
+        return [list(column) for column in zip(*rows)]
+
+    go.ok(*PENDULUM, *failing, NO_UPDATES, "base.max_step=20")
+    parts = [played()]
+    for until in (40, 60):
+        shutil.copytree(go.run().path, go.run("pendulum/copy").path, dirs_exist_ok=True)
+        go.ok(*AGAIN, "ckpt=latest", f"base.max_step={until}")
+        parts.append(played())
+    for column in zip(*parts):
+        drawn = [value for part in column for value in part]
+        assert len(drawn) >= 13 and len(set(drawn)) == len(drawn)
+    go.ok(*AGAIN[:-1], "base.name=copy", "ckpt=auto", "base.max_step=60")
+    assert played() == parts[2], "the same checkpoint goes on in the same way"
+    go.ok(*PENDULUM[:-1], *failing, NO_UPDATES, "base.name=again", "base.max_step=20")
+    assert played() == parts[0]
+
+
+def test_each_part_of_a_run_has_an_environment_of_another_seed(go, monkeypatch):
+    """A Unity scene takes its seed when it starts; that of evaluation stays, as evaluations have their own."""
+    from scripted import ScriptedEnv
+
+    from sac.roles.train import train
+
+    def make_env(config, *, seed, n_agents=None, **_):
+        seeds.append(seed)
+        return ScriptedEnv(n_agents or 1)
+
+    seeds: list[int] = []
+    for name in ("state", "restore"):  # as if it could not be saved
+        monkeypatch.delattr(ScriptedEnv, name)
+    monkeypatch.setattr("sac.roles.run", lambda config: train(config, make_env))
+    for until in (20, 40):
+        go.ok(*PENDULUM, NO_UPDATES, f"base.max_step={until}", "eval.per_step=20", "ckpt=auto")
+    training, evaluation, again, evaluation_again = seeds
+    assert training == 1 and evaluation == evaluation_again and len({training, evaluation, again}) == 3
 
 
 def test_a_finished_run_needs_nothing(go):
