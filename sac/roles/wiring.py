@@ -30,7 +30,7 @@ OWN = {  # keys in which roles may differ
 }
 NO_END = 1 << 40
 ENDING = 10.0  # seconds that an earlier process of this role may need to end
-SHARED_BASE = ("env_type", "scene", "nn", "nn_kwargs", "extra_obs", "update_policy_mode")
+SHARED_BASE = ("env_type", "scene", "nn", "nn_kwargs", "extra_obs", "scale_by", "update_policy_mode")
 
 
 def cell_folder(config: Config) -> RunFolder:
