@@ -20,6 +20,7 @@ from envs.adapters.reading import AS_IT_COMES, Reading
 from envs.adapters.strikes import Strikes
 from envs.adapters.sub_env import unknown_mask
 from sac.errors import UserError
+from sac.run_log import ONCE
 from sac.types import Action, Ended, Spec, Turn
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class GymEnv:
     def _remark(self, single: gymnasium.Env | None = None) -> None:
         """Tells the user what was made of the spaces, and what looks like a mask. `single`: one sub-environment."""
         for remark in self._observations.remarks:
-            log.warning("%s: %s", self._name, remark)
+            log.warning("%s: %s", self._name, remark, extra=ONCE)
         if self.reading.mask is not None or not self.spec.choices:
             return
         likely = self._observations.likely_mask(self.spec.choices)
@@ -131,7 +132,7 @@ class GymEnv:
         if likely is not None:
             log.warning(
                 "%s: '%s' looks like a mask of the %d choices; base.action_mask=%s makes it one",
-                self._name, likely, self.spec.choices, likely,
+                self._name, likely, self.spec.choices, likely, extra=ONCE,
             )  # fmt: skip
 
     def reset(self, seed: int | None = None) -> Turn:

@@ -9,8 +9,17 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from envs.adapters.gymnasium_make import explained
 from sac.errors import UserError
+
+MISTAKES = (
+    AssertionError,
+    ImportError,
+    KeyError,
+    TypeError,
+    ValueError,
+    gymnasium.error.Error,
+)  # in names and keywords
+CURE = "single environments go with base.vectorization=sync or async"
 
 
 def make_own_vector(name: str, n: int, render_mode: str | None, env_kwargs: Mapping[str, Any]) -> VectorEnv:
@@ -20,16 +29,20 @@ def make_own_vector(name: str, n: int, render_mode: str | None, env_kwargs: Mapp
     """
     kwargs = dict(env_kwargs) if render_mode is None else {**env_kwargs, "render_mode": render_mode}
     module, _, function = name.rpartition(":")
-    with explained(name):
+    try:
         make = getattr(importlib.import_module(module), function, None) if module else None
         if make is None:
             vector = gymnasium.make_vec(function, num_envs=n, vectorization_mode="vector_entry_point", **kwargs)
         else:
             vector = make(num_envs=n, **kwargs)
+    except MISTAKES as error:
+        raise UserError(
+            f"base.vectorization=own: '{name}' makes no vector environment with num_envs={n}, base.env_kwargs={kwargs}: "
+            f"{type(error).__name__}: {str(error).rstrip('.')}; {CURE}"
+        ) from error
     if not isinstance(vector, VectorEnv):
         raise UserError(
-            f"base.vectorization=own: '{name}' made a {type(vector).__name__}, not a gymnasium.vector.VectorEnv; "
-            "single environments go with base.vectorization=sync or async"
+            f"base.vectorization=own: '{name}' made a {type(vector).__name__}, not a gymnasium.vector.VectorEnv; {CURE}"
         )
     return vector
 
