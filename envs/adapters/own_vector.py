@@ -37,7 +37,7 @@ def make_own_vector(name: str, n: int, render_mode: str | None, env_kwargs: Mapp
             vector = make(num_envs=n, **kwargs)
     except MISTAKES as error:
         raise UserError(
-            f"base.vectorization=own: '{name}' makes no vector environment with num_envs={n}, base.env_kwargs={kwargs}: "
+            f"base.vectorization=own: '{name}' makes no vector environment with num_envs={n} and {kwargs}: "
             f"{type(error).__name__}: {str(error).rstrip('.')}; {CURE}"
         ) from error
     if not isinstance(vector, VectorEnv):
