@@ -65,7 +65,9 @@ class Legal(gymnasium.Env):
         self.mask = np.zeros(4, np.int8)
         self.mask[self.np_random.integers(2)] = self.mask[2 + self.np_random.integers(2)] = 1
         view = np.array([self.t, self.mask @ [1, 2, 4, 8]], np.float32) / 20  # what the mask is can be seen here
-        return {"view": view, "action_mask": self.mask.copy()} if self.where == "obs" else view
+        if self.where != "obs":
+            return view
+        return {"view": view, "action_mask": self.mask.astype(self.observation_space["action_mask"].dtype)}
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
