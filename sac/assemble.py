@@ -61,7 +61,8 @@ def make_env(
 
         env = GymEnv(
             base.build_path, n, base.vectorization, reset_options=reset,
-            render_mode=render_mode, env_kwargs=base.env_kwargs,
+            render_mode=render_mode, env_kwargs=base.env_kwargs, reading=make_reading(config),
+            reward_weights=base.reward_weights,
         )  # fmt: skip
     else:
         from envs.adapters.unity import UnityEnv
@@ -72,6 +73,14 @@ def make_env(
             time_scale=base.time_scale if render_mode is None else 1.0, timeout=base.timeout, log_folder=log_folder,
         )  # fmt: skip
     return join_branches(env, config.sac.branch_product_max)
+
+
+def make_reading(config: Config):
+    """How the observations of a Gymnasium environment are read."""
+    from envs.adapters.reading import Reading
+
+    base = config.base
+    return Reading(base.scale_by == "bounds", base.channels, base.action_mask)
 
 
 def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int):
@@ -98,7 +107,7 @@ def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int):
     seed_everything(seed)
     build = Builder(load_networks(networks), config.base.nn_kwargs)
     nets = build_networks(
-        spec, build, s.ensemble_q_num, recurrent=s.use_rnn, normalized=s.use_normalization,
+        spec, build, s.ensemble_q_num, recurrent=s.use_rnn, normalized=moment_sensors(config, spec),
         slow_policy=s.clip_epsilon_policy > 0,
     )  # fmt: skip
     hyper = Hyper(**{f.name: getattr(s, f.name) for f in fields(Hyper)})
@@ -138,8 +147,10 @@ def make_moments(config: Config, spec: Spec) -> Moments:
 
 
 def moment_sensors(config: Config, spec: Spec) -> list[Sensor]:
-    """Of what statistics are kept: of nothing without normalisation."""
-    return [s for s in spec.sensors if s.normalizable] if config.sac.use_normalization else []
+    """Of what statistics are kept: of nothing without normalisation; of bytes only where bounds count."""
+    if not config.sac.use_normalization:
+        return []
+    return [s for s in spec.sensors if s.normalizable and (config.base.scale_by == "bounds" or s.dtype != "uint8")]
 
 
 def make_tracker(config: Config, folder: RunFolder, resumed_at: int, console: Console, observer: Observer) -> Tracker:

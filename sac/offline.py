@@ -57,7 +57,8 @@ def _runs_near(folder: Path) -> str:
 def _from_dataset(replay: Replay, dataset_id: str, env: Env, state_size: int) -> int:
     from envs.adapters.minari_dataset import MinariEpisodes
 
-    episodes = MinariEpisodes(dataset_id, env.spec, getattr(env, "action_bounds", None))
+    bounds, reading = (getattr(env, name, None) for name in ("action_bounds", "reading"))
+    episodes = MinariEpisodes(dataset_id, env.spec, bounds, reading)
     if state_size:
         raise UserError(
             f"replay.load={MINARI}{dataset_id}: these networks have a recurrent state, and a dataset keeps none of the "

@@ -13,6 +13,7 @@ from rich.logging import RichHandler
 
 from sac.errors import UserError
 
+ONCE = {"once": True}  # `extra` of a record that is said once in a run
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -30,6 +31,8 @@ def run_log(path: Path | None, console: Console | None = None) -> Iterator[None]
             handlers[-1].setFormatter(logging.Formatter(FORMAT))
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    for handler in handlers:
+        handler.addFilter(SaidOnce())
     root, level = logging.getLogger(), logging.getLogger().level
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
@@ -65,6 +68,22 @@ def _record_failure(files: list[logging.Handler], error: Exception) -> None:
     record = logging.LogRecord("sac", logging.ERROR, __file__, 0, words, (error,), bug)
     for handler in files:
         handler.handle(record)
+
+
+class SaidOnce(logging.Filter):
+    """Lets a record with `extra=ONCE` through once: what is true of an environment is true of its evaluation's too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not getattr(record, "once", False):
+            return True
+        text = record.getMessage()
+        new = text not in self._said
+        self._said.add(text)
+        return new
 
 
 class LogFile(logging.FileHandler):

@@ -6,22 +6,35 @@ Letters: k agents of one turn, n candidates of an action, B batch, T window step
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 Obs = Mapping[str, np.ndarray]
 
 
+Bound = float | tuple[float, ...]  # one for all elements of a sensor, or one for each in row-major order
+BYTES: tuple[Bound, Bound] = (0.0, 255.0)
+
+
 @dataclass(frozen=True)
 class Sensor:
-    """One observation of an agent: `shape` is `(n,)` or `(H, W, channels)`; uint8 values are scaled by 1/255."""
+    """One observation of an agent: `shape` is `(n,)` or `(H, W, channels)`.
+
+    `bounds` are the lowest and the highest value: networks see them as 0 and 1. Without bounds values stay as they are.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    bounds: tuple[Bound, Bound] | None = None  # of uint8 they are 0 and 255 where nothing else is said
+
+    def __post_init__(self) -> None:
+        if self.bounds is None and self.dtype == "uint8":
+            object.__setattr__(self, "bounds", BYTES)
 
     @property
     def is_image(self) -> bool:
@@ -29,8 +42,18 @@ class Sensor:
 
     @property
     def normalizable(self) -> bool:
-        """Pictures and bytes are scaled and need no statistics."""
-        return self.dtype != "uint8" and not self.is_image
+        """Pictures are scaled and need no statistics."""
+        return not self.is_image
+
+    @property
+    def offset_and_factor(self) -> tuple[Any, Any]:
+        """(value - offset) * factor lies in [0, 1]; numbers, or arrays of the sensor's shape. Needs `bounds`."""
+        if not any(isinstance(bound, tuple) for bound in self.bounds):
+            low, high = self.bounds
+            return low, 1 / (high - low) if high > low else 1.0
+        low, high = (np.broadcast_to(np.array(b, np.float64), math.prod(self.shape)) for b in self.bounds)
+        factor = 1 / np.where(high > low, high - low, 1)  # an element that cannot change stays 0
+        return low.astype(np.float32).reshape(self.shape), factor.astype(np.float32).reshape(self.shape)
 
 
 @dataclass(frozen=True)

@@ -198,6 +198,11 @@ def _check_environment(c: Config) -> None:
         raise UserError(
             f"base.build_path={base.build_path}: with base.env_type=GYM it is an environment id, e.g. Pendulum-v1"
         )
+    if base.reward_weights and base.vectorization == "own":
+        raise UserError(
+            f"base.reward_weights={base.reward_weights} are for single environments: "
+            "set base.vectorization=sync or async"
+        )
     if base.env_type == "UNITY" and not isinstance(base.build_path, str | dict | None):
         shape = "{win32: path, linux: path, darwin: path}"
         raise UserError(f"base.build_path={base.build_path}: with base.env_type=UNITY it is a path or {shape}")

@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "sac.learner": "sac.clock sac.replay sac.moments",
     "sac.offline": "sac.checkpoint sac.moments sac.replay envs.adapters",
     "sac.report": "sac.screen",  # reads run folders, and knows nothing of what wrote them
-    "envs.adapters": "sac.screen",
+    "envs.adapters": "sac.run_log sac.screen",
     "envs.players": "",
     **each(RIM, "sac envs"),
     "envs": "sac.nets sac.backend",  # the scenes' nn.py

@@ -1,4 +1,4 @@
-"""Action masks from the `info` of a Gymnasium vector environment, in all the layouts that `info` may have."""
+"""Action masks of a Gymnasium vector environment: of its observations, or in its `info` in all layouts that has."""
 
 from __future__ import annotations
 
@@ -17,18 +17,27 @@ KEY = "action_mask"
 
 
 class ActionMask:
-    """Reads `info["action_mask"]` of `n` sub-environments as [k, C] bool rows; whoever says nothing may do all."""
+    """Masks of `n` sub-environments as [k, C] bool rows; whoever says nothing may do all.
 
-    def __init__(self, space: spaces.Space, branches: tuple[int, ...], n: int) -> None:
+    They are those that the observations bring (`seen`), else `info["action_mask"]`. Raises UserError when masks of
+    `seen_width` entries do not fit the branches.
+    """
+
+    def __init__(self, space: spaces.Space, branches: tuple[int, ...], n: int, seen_width: int | None = None) -> None:
         self._space = space
         self._width = sum(branches)
+        self._source = f"info['{KEY}']" if seen_width is None else "the action mask of the observation"
+        if seen_width is not None:
+            self._check(seen_width)
         self._first = np.cumsum((0, *branches[:-1])) if branches else None
         self.all_legal = np.ones((n, self._width), bool)
         self.all_legal.flags.writeable = False  # handed out again and again
         self._warned = False
 
-    def rows(self, info: Any) -> np.ndarray:
+    def rows(self, info: Any, seen: np.ndarray | None = None) -> np.ndarray:
         """Masks [n, C] of all sub-environments."""
+        if seen is not None:
+            return self._some_legal(seen)
         if self._first is None or (isinstance(info, Mapping) and KEY not in info):
             return self.all_legal
         value = info[KEY] if isinstance(info, Mapping) else None
@@ -41,8 +50,10 @@ class ActionMask:
             mask = np.stack([self._row(value_at(info, KEY, i)) for i in range(len(self.all_legal))])
         return self._some_legal(mask)
 
-    def final_rows(self, info: Any, ids: np.ndarray) -> np.ndarray:
+    def final_rows(self, info: Any, ids: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
         """Masks [e, C] that came with the last observations of episodes that were reset in the same step."""
+        if seen is not None:
+            return self._some_legal(seen)
         finals = [value_at(info, "final_info", i) or {} for i in ids]
         masks = [self._row(final.get(KEY)) for final in finals]
         return self._some_legal(np.stack(masks)) if masks else self.all_legal[:0]
@@ -51,12 +62,15 @@ class ActionMask:
         if value is None:
             return self.all_legal[0]
         flat = _flat(self._space, value)
-        if flat.size != self._width:
+        self._check(flat.size)
+        return flat
+
+    def _check(self, width: int) -> None:
+        if width != self._width:
             raise UserError(
-                f"info['{KEY}'] has {flat.size} entries; the action space {self._space} needs {self._width}, one for "
+                f"{self._source} has {width} entries; the action space {self._space} needs {self._width}, one for "
                 "each choice of each branch"
             )
-        return flat
 
     def _some_legal(self, mask: np.ndarray) -> np.ndarray:
         """A branch without a legal choice (usual in the info of a final state) gets all of them."""
@@ -67,7 +81,7 @@ class ActionMask:
             return mask
         if not self._warned:
             self._warned = True
-            log.warning("info['%s'] forbids every choice of a branch; all of them count as legal then", KEY)
+            log.warning("%s forbids every choice of a branch; all of them count as legal then", self._source)
         widths = np.diff((*self._first, self._width))
         return mask | np.repeat(~possible, widths, axis=1)
 

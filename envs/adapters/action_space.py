@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from envs.adapters.reading import limited
 from sac.errors import UserError
 from sac.types import Action
 
@@ -69,18 +70,18 @@ class ActionSpace:
         )
 
     def _box(self, space: spaces.Box, path: tuple) -> Encode:
-        low, high = space.low.ravel(), space.high.ravel()
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        if not limited(space).all():
             raise UserError(
-                f"action space {space} has no bounds to scale [-1, 1] to; give it some with "
-                "gymnasium.wrappers.TransformAction"
+                f"action space {space} has no bounds to scale [-1, 1] to (infinite ones, or so large that they only "
+                "mean it, count as none); give it the range that makes sense with gymnasium.wrappers.TransformAction"
             )
-        columns = slice(self.continuous, self.continuous + low.size)
+        lowest, highest = space.low.ravel(), space.high.ravel()
+        columns = slice(self.continuous, self.continuous + lowest.size)
         self.continuous = columns.stop
         whole = not np.issubdtype(space.dtype, np.floating)
-        kind = np.float64 if whole else space.dtype
-        low, high = low.astype(kind), high.astype(kind)
-        half, middle = (high - low) / 2, (high + low) / 2
+        kind = np.float64 if whole else np.result_type(space.dtype, np.float32)  # float16 would overflow on the way
+        low, high = lowest.astype(kind), highest.astype(kind)
+        half, middle = high / 2 - low / 2, (high + low) / 2
         same = bool((low == -1).all() and (high == 1).all())
         self._low += low.tolist()
         self._high += high.tolist()
@@ -90,7 +91,7 @@ class ActionSpace:
             if not same:
                 a = a * half + middle
             a = np.minimum(np.maximum(a, low), high)  # rounding may leave the box by one bit
-            a = np.rint(a) if whole else a
+            a = _whole(a, low, high, lowest, highest) if whole else a
             return a.astype(space.dtype, copy=False).reshape(len(a), *space.shape)
 
         def decode(x: np.ndarray) -> np.ndarray:
@@ -116,3 +117,12 @@ class ActionSpace:
         self.branches += tuple(counts)
         self._leaves.append((path, False, lambda x: (x.astype(np.int64) - start).astype(np.int32)))
         return slice(begin, len(self.branches))
+
+
+def _whole(a: np.ndarray, low: np.ndarray, high: np.ndarray, lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
+    """Values a [k, n] of float64 as whole numbers of the dtype of `lowest` and `highest`, which are its ends.
+
+    `low` and `high` are the ends as float64, which may lie outside of a 64-bit dtype: they are put in by themselves.
+    """
+    inside = np.where((a > low) & (a < high), np.rint(a), 0).astype(lowest.dtype)
+    return np.where(a >= high, highest, np.where(a <= low, lowest, inside))

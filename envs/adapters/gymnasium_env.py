@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
@@ -12,11 +14,17 @@ from envs.adapters.action_mask import ActionMask, value_at
 from envs.adapters.action_space import ActionSpace
 from envs.adapters.gymnasium_make import env_maker, explained
 from envs.adapters.gymnasium_vector import close_vector, dead_workers, make_vector
-from envs.adapters.observation_space import ObservationSpace
+from envs.adapters.observation_space import ObservationSpace, part_names
+from envs.adapters.own_vector import autoreset_mode, make_own_vector
+from envs.adapters.reading import AS_IT_COMES, Reading
 from envs.adapters.strikes import Strikes
+from envs.adapters.sub_env import unknown_mask
 from sac.errors import UserError
+from sac.run_log import ONCE
 from sac.types import Action, Ended, Spec, Turn
 
+log = logging.getLogger(__name__)
+MASK_METHOD = "action_masks"  # by the convention of sb3-contrib
 Rows = dict[str, np.ndarray]  # {sensor: [n, ...]}
 
 
@@ -37,18 +45,28 @@ class GymEnv:
         render_mode: str | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
         autoreset: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        reading: Reading = AS_IT_COMES,
+        reward_weights: Sequence[float] = (),
     ) -> None:
-        if n_agents < 1 or vectorization not in ("sync", "async"):
-            raise UserError(f"n_agents={n_agents} (at least 1), vectorization={vectorization} (sync or async)")
-        maker = env_maker(env_id, render_mode, env_kwargs or {}, reset_options or {})
+        if n_agents < 1 or vectorization not in ("sync", "async", "own"):
+            raise UserError(f"n_agents={n_agents} (at least 1), vectorization={vectorization} (sync, async or own)")
+        if vectorization == "own":
+            vector = make_own_vector(env_id, n_agents, render_mode, env_kwargs or {})
+            self._attach(vector, None, reset_options, env_id, reading)
+            self._remark()
+            return
+        maker = env_maker(env_id, render_mode, env_kwargs or {}, reset_options or {}, reward_weights, reading.mask)
+        probe, shared_memory = None, True
         if vectorization == "async":  # spaces are looked at before any process starts
             probe = maker()
             try:
-                ObservationSpace(probe.observation_space), ActionSpace(probe.action_space)
+                shared_memory = not ObservationSpace(probe.observation_space, reading=reading).has_text
+                ActionSpace(probe.action_space)
             finally:
                 probe.close()
-        vector = make_vector([maker] * n_agents, vectorization, AutoresetMode(autoreset))
-        self._attach(vector, AutoresetMode(autoreset), reset_options, env_id)
+        vector = make_vector([maker] * n_agents, vectorization, AutoresetMode(autoreset), shared_memory)
+        self._attach(vector, AutoresetMode(autoreset), reset_options, env_id, reading)
+        self._remark(probe or vector.envs[0])
 
     @classmethod
     def from_vector(
@@ -56,30 +74,37 @@ class GymEnv:
         vector: VectorEnv,
         autoreset: AutoresetMode | str | None = None,
         reset_options: Mapping[str, Any] | None = None,
+        reading: Reading = AS_IT_COMES,
     ) -> GymEnv:
         """Takes a ready vector environment; its metadata says how it resets unless `autoreset` does."""
-        mode = autoreset or vector.metadata.get("autoreset_mode")
-        if mode is None:
-            raise UserError(f"{vector} does not say its autoreset_mode (metadata): pass `autoreset`")
         env = cls.__new__(cls)
-        env._attach(vector, AutoresetMode(mode), reset_options, str(vector.spec.id if vector.spec else vector))
+        env._attach(vector, autoreset, reset_options, str(getattr(vector.spec, "id", vector)), reading)
+        env._remark()
         return env
 
     def _attach(
-        self, vector: VectorEnv, autoreset: AutoresetMode, reset_options: Mapping[str, Any] | None, name: str
-    ) -> None:
-        self._vector, self._mode, self._name = vector, autoreset, name
+        self, vector: VectorEnv, autoreset: AutoresetMode | str | None, reset_options: Mapping[str, Any] | None,
+        name: str, reading: Reading,
+    ) -> None:  # fmt: skip
+        self._vector, self._name, self.reading = vector, name, reading
         self._options = dict(reset_options or {})
         try:
+            self._mode = autoreset_mode(vector) if autoreset is None else AutoresetMode(autoreset)
             own_arrays = getattr(vector.unwrapped, "copy", False) is True
-            self._observations = ObservationSpace(vector.single_observation_space, copy=not own_arrays)
+            self._observations = ObservationSpace(vector.single_observation_space, not own_arrays, reading)
             self._actions = ActionSpace(vector.single_action_space)
+            self.spec = Spec(self._observations.sensors, self._actions.continuous, self._actions.branches)
+            self._masks = ActionMask(
+                vector.single_action_space, self.spec.branches, vector.num_envs, self._observations.mask_width
+            )
+            # others (envs with a vector form of their own) promise less than those that Gymnasium puts together
+            self._gymnasium_made = isinstance(vector.unwrapped, SyncVectorEnv | AsyncVectorEnv)
+            if reading.mask and self._observations.mask_width is None and not self._gymnasium_made:
+                raise UserError(unknown_mask(reading.mask, name, part_names(vector.single_observation_space)))
         except BaseException:
             close_vector(vector)
             raise
         self.n_agents = n = vector.num_envs
-        self.spec = Spec(self._observations.sensors, self._actions.continuous, self._actions.branches)
-        self._masks = ActionMask(vector.single_action_space, self.spec.branches, n)
         self._everyone = np.arange(n)
         self._everyone.flags.writeable = False  # handed out again and again
         self._nobody = Ended(
@@ -92,9 +117,23 @@ class GymEnv:
         self._asking = self._everyone
         self._resetting = np.zeros(n, bool)  # NEXT_STEP only: the coming step is their reset
         self._strikes = Strikes(name, n)
-        # others (envs with a vector form of their own) promise resets one by one only where they never reset themselves
-        self._gymnasium_made = isinstance(vector.unwrapped, SyncVectorEnv | AsyncVectorEnv)
-        self._resets_singly = self._gymnasium_made or autoreset is AutoresetMode.DISABLED
+        # environments with a vector form of their own promise resets one by one only where they never reset themselves
+        self._resets_singly = self._gymnasium_made or self._mode is AutoresetMode.DISABLED
+
+    def _remark(self, single: gymnasium.Env | None = None) -> None:
+        """Tells the user what was made of the spaces, and what looks like a mask. `single`: one sub-environment."""
+        for remark in self._observations.remarks:
+            log.warning("%s: %s", self._name, remark, extra=ONCE)
+        if self.reading.mask is not None or not self.spec.choices:
+            return
+        likely = self._observations.likely_mask(self.spec.choices)
+        if likely is None and single is not None and single.has_wrapper_attr(MASK_METHOD):
+            likely = MASK_METHOD
+        if likely is not None:
+            log.warning(
+                "%s: '%s' looks like a mask of the %d choices; base.action_mask=%s makes it one",
+                self._name, likely, self.spec.choices, likely, extra=ONCE,
+            )  # fmt: skip
 
     def reset(self, seed: int | None = None) -> Turn:
         """Starts new episodes everywhere. A seed is spread to one independent seed a sub-environment."""
@@ -103,7 +142,7 @@ class GymEnv:
             # 31 bits: old environments take no more. Neighbouring run seeds share no sub-environment's seed
             seeds = [int(s) >> 1 for s in np.random.SeedSequence(seed).generate_state(self.n_agents)]
         raw, info = self._call(self._vector.reset, seed=seeds, options=dict(self._options))
-        obs, mask = self._observations.batch(raw), self._masks.rows(info)
+        obs, mask = self._read(raw, info)
         bad = self._observations.nonfinite(obs)
         if bad:
             who = _any(bad, self.n_agents)
@@ -115,8 +154,13 @@ class GymEnv:
     def step(self, action: Action) -> Turn:
         """Acts for the agents of the last turn; `Turn` says how endings and losses are told."""
         raw, reward, terminated, truncated, info = self._call(self._vector.step, self._encode(action))
-        obs, mask = self._observations.batch(raw), self._masks.rows(info)
+        obs, mask = self._read(raw, info)
         reward = np.asarray(reward, np.float32)
+        if reward.shape != (self.n_agents,):  # a ready-made vector environment
+            raise UserError(
+                f"'{self._name}' gives rewards of shape {reward.shape}, must be one number for each of its "
+                f"{self.n_agents} environments; add up several numbers with a gymnasium.vector.VectorRewardWrapper"
+            )
         done = np.logical_or(terminated, truncated)
         bad = self._observations.nonfinite(obs)
         if not bad and self._asking is self._everyone and np.isfinite(reward).all() and not done.any():
@@ -169,7 +213,12 @@ class GymEnv:
             raise UserError(
                 f"'{self._name}' resets in the same step but gives no info['final_obs']; check its autoreset_mode"
             )
-        return self._observations.stack(raws), self._masks.final_rows(info, over)
+        raw = self._observations.together(raws)
+        return self._observations.batch(raw), self._masks.final_rows(info, over, self._observations.mask(raw))
+
+    def _read(self, raw: Any, info: Any) -> tuple[Rows, np.ndarray]:
+        """Observations and masks of all sub-environments."""
+        return self._observations.batch(raw), self._masks.rows(info, self._observations.mask(raw))
 
     def _start_anew(self, who: np.ndarray, obs: Rows, mask: np.ndarray) -> tuple[Rows, np.ndarray]:
         """Resets some sub-environments until their first observations are usable."""
@@ -179,10 +228,10 @@ class GymEnv:
         while who.any():
             options = {**self._options, "reset_mask": who}
             raw, info = self._call(self._vector.reset, options=options)
-            fresh = self._observations.batch(raw)
+            fresh, legal = self._read(raw, info)
             for name, value in fresh.items():
                 obs[name] = np.where(who.reshape(-1, *[1] * (value.ndim - 1)), value, obs[name])
-            mask[who] = self._masks.rows(info)[who]
+            mask[who] = legal[who]
             bad = self._observations.nonfinite(fresh)
             who = who & _any(bad, self.n_agents)
             self._strikes.add(who, bad)

@@ -8,13 +8,14 @@ import importlib
 import logging
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
 
+from envs.adapters.sub_env import as_configured
 from sac.errors import UserError
 from sac.screen import make_unbreakable
 
@@ -69,6 +70,8 @@ class EnvMaker:
     render_mode: str | None = None
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     reset_options: Mapping[str, Any] = field(default_factory=dict)
+    reward_weights: Sequence[float] = ()
+    mask: str | None = None  # part of the observation or method that is the action mask
     parent: int = field(default_factory=os.getpid)
 
     def __call__(self) -> gymnasium.Env:
@@ -83,6 +86,7 @@ class EnvMaker:
                 env = importlib.import_module("envs.adapters.old_gym").make(self.spec, **kwargs)
             else:
                 env = gymnasium.make(self.spec, **kwargs)
+        env = as_configured(env, self.env_id, self.reward_weights, self.mask)
         return EpisodeBorder(env, self.reset_options)
 
 
@@ -94,14 +98,15 @@ def ignore_ctrl_c() -> None:
 
 
 def env_maker(
-    env_id: str, render_mode: str | None, env_kwargs: Mapping[str, Any], reset_options: Mapping[str, Any]
-) -> EnvMaker:
+    env_id: str, render_mode: str | None, env_kwargs: Mapping[str, Any], reset_options: Mapping[str, Any],
+    reward_weights: Sequence[float] = (), mask: str | None = None,
+) -> EnvMaker:  # fmt: skip
     """Finds an id: `Name-v1`, `module:Name-v1`, `gym:Name-v1`; Gymnasium first, then old gym.
 
     Raises UserError with the nearest known ids.
     """
     spec, old = _find(env_id)
-    return EnvMaker(env_id, spec, old, render_mode, dict(env_kwargs), dict(reset_options))
+    return EnvMaker(env_id, spec, old, render_mode, dict(env_kwargs), dict(reset_options), tuple(reward_weights), mask)
 
 
 def _find(env_id: str) -> tuple[Any, bool]:

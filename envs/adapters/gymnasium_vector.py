@@ -16,15 +16,16 @@ GRACE = 3.0  # seconds that workers get to close their environments
 
 
 def make_vector(
-    makers: Sequence[Callable[[], gymnasium.Env]], vectorization: str, autoreset: AutoresetMode
-) -> VectorEnv:
-    """`sync`: all in this process; `async`: one process each, observations through shared memory."""
+    makers: Sequence[Callable[[], gymnasium.Env]], vectorization: str, autoreset: AutoresetMode,
+    shared_memory: bool = True,
+) -> VectorEnv:  # fmt: skip
+    """`sync`: all in this process; `async`: one process each, observations through shared memory or through pipes."""
     if vectorization == "sync":
         return SyncVectorEnv(makers, autoreset_mode=autoreset)
     before = set(multiprocessing.active_children())
     try:
         with _children_deaf_to_ctrl_c():
-            return AsyncVectorEnv(makers, shared_memory=True, context="spawn", autoreset_mode=autoreset)
+            return AsyncVectorEnv(makers, shared_memory=shared_memory, context="spawn", autoreset_mode=autoreset)
     except BaseException:
         _end(set(multiprocessing.active_children()) - before, grace=0.0)
         raise

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from envs.adapters.action_mask import ActionMask
 from envs.adapters.action_space import ActionSpace
-from envs.adapters.joint_branches import joint_choice
+from envs.adapters.joint_branches import joint_choice, joint_mask
 from envs.adapters.observation_space import ObservationSpace
+from envs.adapters.reading import AS_IT_COMES, Reading
 from sac.errors import UserError
 from sac.types import Sensor, Spec, Step
 
@@ -24,15 +26,20 @@ EDGE = 1 - 1e-6  # the squash reaches +-1 at infinity only: recorded actions sta
 class MinariEpisodes:
     """Episodes of one dataset as Steps of a single stream, each with its final observation: none is left open.
 
-    `bounds` [2, A] are those of the environment's continuous actions where it has some. Raises UserError when the
-    package, the dataset or a fit to `spec` is missing. Nothing is downloaded.
+    `bounds` [2, A] are those of the environment's continuous actions where it has some, `reading` is how its
+    observations are read. Raises UserError when the package, the dataset or a fit to `spec` is missing. Nothing is
+    downloaded.
     """
 
-    def __init__(self, dataset_id: str, spec: Spec, bounds: np.ndarray | None = None) -> None:
+    def __init__(
+        self, dataset_id: str, spec: Spec, bounds: np.ndarray | None = None, reading: Reading | None = None
+    ) -> None:
         self.name, self.spec = dataset_id, spec
         self._dataset = _open(dataset_id)
-        self._observations = ObservationSpace(self._dataset.observation_space)
+        self._observations = ObservationSpace(self._dataset.observation_space, reading=reading or AS_IT_COMES)
         self._actions = ActionSpace(self._dataset.action_space)
+        width = self._observations.mask_width
+        self._masks = ActionMask(self._dataset.action_space, self._actions.branches, 0, width)
         self._check(bounds)
 
     def __len__(self) -> int:
@@ -79,7 +86,7 @@ class MinariEpisodes:
         that the end led to, which is therefore stored twice.
         """
         n, spec = len(episode.rewards), self.spec
-        obs = self._observations.batch(episode.observations)
+        obs, mask = self._observations.batch(episode.observations), self._legal(episode.observations, n + 1)
         if any(len(x) != n + 1 for x in obs.values()):
             raise _unreadable(self.name, ValueError(f"episode {episode.id} has not one observation more than rewards"))
         action = self._actions.decode(episode.actions, n)
@@ -99,7 +106,7 @@ class MinariEpisodes:
         columns = {
             "stream": np.zeros(k, np.int64),
             "obs": {name: x[source] for name, x in obs.items()},
-            "mask": np.ones((k, spec.choices), bool),
+            "mask": mask[source],
             "continuous": np.zeros((k, spec.continuous), np.float32),
             "discrete": np.zeros((k, len(spec.branches)), np.int32),
             "log_prob": np.zeros((k, 2), np.float32),
@@ -121,12 +128,21 @@ class MinariEpisodes:
             raise UserError(f"minari:{self.name} holds choices outside of its action space {self._actions.space}")
         return discrete if branches == self.spec.branches else joint_choice(discrete, branches)
 
+    def _legal(self, raw: Any, k: int) -> np.ndarray:
+        """Masks [k, choices] of raw observations; all is legal where these hold none."""
+        seen, branches = self._observations.mask(raw), self._actions.branches
+        if seen is None:
+            return np.ones((k, self.spec.choices), bool)
+        mask = self._masks.rows({}, seen)
+        return mask if branches == self.spec.branches else joint_mask(mask, branches)
+
     def _check(self, bounds: np.ndarray | None) -> None:
         """Raises UserError where the dataset's sensors, actions or bounds are not those of the environment."""
         here, there = self.spec, {s.name: s for s in self._observations.sensors}
         for sensor in here.sensors:
-            if there.get(sensor.name) != sensor:
-                raise self._unfit(f"sensor '{sensor.name}'", _kind(sensor), _kind(there.get(sensor.name)))
+            expected, found = _kind(sensor), _kind(there.get(sensor.name))
+            if found != expected:
+                raise self._unfit(f"sensor '{sensor.name}'", expected, found)
         for name in there.keys() - {s.name for s in here.sensors}:
             raise self._unfit(f"sensor '{name}'", "no such sensor", _kind(there[name]))
         if self._actions.continuous != here.continuous:

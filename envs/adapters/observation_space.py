@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,52 +9,82 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector.utils import concatenate, create_empty_array
 
+from envs.adapters.observed_mask import ObservedMask, of_zeros_and_ones, part_at
+from envs.adapters.picture_axes import picture_axes
+from envs.adapters.reading import AS_IT_COMES, NO_LIMIT, Reading, limited
 from sac.errors import UserError
-from sac.types import Sensor
-
-log = logging.getLogger(__name__)
+from sac.types import Bound, Sensor
 
 Convert = Callable[[np.ndarray], np.ndarray]
 PLAIN = "obs"  # sensor name of a space that is not a Dict or Tuple
 
 
 class ObservationSpace:
-    """Knows the sensors of one observation space. Raises UserError for a space that has no fixed-size array form.
+    """Knows the sensors of one observation space, and which part of it is the action mask.
 
     `copy`: the raw batches are buffers that the environment writes again, so nothing may keep a view of them.
+    `remarks` are sentences for the user. Raises UserError for a space that has no fixed-size array form.
     """
 
-    def __init__(self, space: spaces.Space, copy: bool = False) -> None:
+    def __init__(self, space: spaces.Space, copy: bool = False, reading: Reading = AS_IT_COMES) -> None:
         self._space = space
         self._copy = copy
         self._parts: list[tuple[str, tuple, Convert]] = []
         self._floats: list[str] = []
+        self._mask = ObservedMask(reading.mask)
+        self._looks_like_mask: dict[str, int] = {}  # sensors that may well be one, and their widths
+        self.remarks: list[str] = []
+        self.has_text = False
         sensors = []
         for path, leaf in _leaves(space, ()):
             name = "/".join(map(str, path)) or PLAIN
-            shape, dtype, convert = _converter(name, leaf)
-            sensors.append(Sensor(name, shape, dtype))
+            if _is_text(leaf):
+                self.has_text = True
+                self.remarks.append(f"observation '{name}' is text, which networks do not read: it is left out")
+                continue
+            if self._mask.takes(name, path, leaf):
+                continue
+            sensor, convert = _sensor(name, leaf, reading, self.remarks)
+            sensors.append(sensor)
             self._parts.append((name, path, convert))
+            if "mask" in name.lower() and of_zeros_and_ones(leaf):
+                self._looks_like_mask[name] = int(np.prod(leaf.shape))
             if isinstance(leaf, spaces.Box) and np.issubdtype(leaf.dtype, np.floating):
                 self._floats.append(name)
         if len({s.name for s in sensors}) < len(sensors):
             raise UserError(f"observation space {space}: two parts would have the same sensor name; rename a key")
+        if not sensors:
+            raise UserError(
+                f"observation space {space}: without its text and its action mask nothing is left to observe; "
+                "add a part with a gymnasium.ObservationWrapper"
+            )
         self.sensors = tuple(sensors)
+
+    @property
+    def mask_width(self) -> int | None:
+        """Entries of the action mask that is part of the observation; None without one."""
+        return self._mask.width
+
+    def likely_mask(self, width: int) -> str | None:
+        """The sensor of this width that looks like an action mask, if there is one."""
+        return next((name for name, size in self._looks_like_mask.items() if size == width), None)
+
+    def mask(self, raw: Any) -> np.ndarray | None:
+        """Action masks [k, width] bool of a raw batch; None where they are no part of the observation."""
+        return self._mask.of(raw)
 
     def batch(self, raw: Any) -> dict[str, np.ndarray]:
         """k raw observations as a vector environment batches them -> {sensor: [k, ...]}."""
         obs = {}
         for name, path, convert in self._parts:
-            part = raw
-            for key in path:
-                part = part[key]
+            part = part_at(raw, path)
             value = convert(part)
             obs[name] = value.copy() if self._copy and np.may_share_memory(value, part) else value
         return obs
 
-    def stack(self, raws: list[Any]) -> dict[str, np.ndarray]:
-        """A list of single raw observations -> {sensor: [k, ...]}."""
-        return self.batch(concatenate(self._space, raws, create_empty_array(self._space, n=len(raws))))
+    def together(self, raws: list[Any]) -> Any:
+        """A list of single raw observations -> a raw batch."""
+        return concatenate(self._space, raws, create_empty_array(self._space, n=len(raws)))
 
     def nonfinite(self, obs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """{sensor: [k] bool} of the sensors that hold a NaN or an infinity in some row; empty when all is well."""
@@ -65,6 +94,11 @@ class ObservationSpace:
             if not finite.all():
                 found[name] = ~finite.reshape(len(finite), -1).all(axis=1)
         return found
+
+
+def part_names(space: spaces.Space) -> list[str]:
+    """What the parts of an observation space are called."""
+    return ["/".join(map(str, path)) or PLAIN for path, _ in _leaves(space, ())]
 
 
 def _leaves(space: spaces.Space, path: tuple) -> Iterator[tuple[tuple, spaces.Space]]:
@@ -78,55 +112,70 @@ def _leaves(space: spaces.Space, path: tuple) -> Iterator[tuple[tuple, spaces.Sp
         yield path, space
 
 
-def _converter(name: str, space: spaces.Space) -> tuple[tuple[int, ...], str, Convert]:
-    """Sensor shape, dtype and the function from [k, *space.shape] to [k, *sensor shape]."""
+def _is_text(space: spaces.Space) -> bool:
+    """Text, or a space of another package's own that holds words."""
+    return isinstance(space, spaces.Text) or (space.dtype is not None and space.dtype.kind in "US")
+
+
+def _sensor(name: str, space: spaces.Space, reading: Reading, remarks: list[str]) -> tuple[Sensor, Convert]:
+    """The sensor, and the function from [k, *space.shape] to [k, *sensor shape]."""
     if isinstance(space, spaces.Box):
-        return _box(name, space)
+        return _box(name, space, reading, remarks)
     if isinstance(space, spaces.Discrete):
-        return (int(space.n),), "float32", _one_hot(np.array([space.n]), np.array([space.start]))
+        counts, start = np.array([space.n]), np.array([space.start])
+        return Sensor(name, (int(space.n),)), _one_hot(counts, start)
     if isinstance(space, spaces.MultiDiscrete):
         nvec, start = space.nvec.ravel(), np.asarray(space.start).ravel()
-        return (int(nvec.sum()),), "float32", _one_hot(nvec, start)
+        return Sensor(name, (int(nvec.sum()),)), _one_hot(nvec, start)
     if isinstance(space, spaces.MultiBinary):
-        return (int(np.prod(space.shape)),), "float32", _vector("float32")
+        return Sensor(name, (int(np.prod(space.shape)),)), _vector("float32")
     raise UserError(
         f"observation '{name}' has the space {space}; supported are Box, Discrete, MultiDiscrete, MultiBinary and "
         "Dict or Tuple of them. Change it with a gymnasium.ObservationWrapper"
     )
 
 
-def _box(name: str, space: spaces.Box) -> tuple[tuple[int, ...], str, Convert]:
+def _box(name: str, space: spaces.Box, reading: Reading, remarks: list[str]) -> tuple[Sensor, Convert]:
     dtype = "uint8" if space.dtype == np.uint8 else "float32"
     rank = len(space.shape)
-    if rank <= 1 or (rank == 2 and dtype == "float32"):
-        return (int(np.prod(space.shape)),), dtype, _vector(dtype)
     if rank > 4:
         raise UserError(f"observation '{name}' has the shape {space.shape}; images have at most four axes")
-    order, merged = _image_axes(name, space.shape)
-    shape = tuple(space.shape[i] for i in order)
+    if rank <= 1 or (rank == 2 and dtype == "float32"):
+        shape, convert = (int(np.prod(space.shape)),), _vector(dtype)
+    else:
+        shape, convert = _picture(dtype, *picture_axes(name, space.shape, reading.channels, remarks), space.shape)
+    scaled = reading.by_bounds and (dtype == "uint8" or len(shape) == 3)
+    return Sensor(name, shape, dtype, _bounds(space, convert) if scaled else None), convert
+
+
+def _picture(dtype: str, order: tuple[int, ...], merged: bool, raw: tuple[int, ...]) -> tuple[tuple[int, ...], Convert]:
+    shape = tuple(raw[i] for i in order)
     shape = shape[:2] + (int(np.prod(shape[2:])),) if merged else shape
 
-    def image(x: np.ndarray) -> np.ndarray:
-        x = x.transpose(0, *(i + 1 for i in order)).reshape(len(x), *shape)
-        return x.astype(dtype, copy=False)
+    def convert(x: np.ndarray) -> np.ndarray:
+        return _cast(x.transpose(0, *(i + 1 for i in order)).reshape(len(x), *shape), dtype)
 
-    return shape, dtype, image
+    return shape, convert
 
 
-def _image_axes(name: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
-    """Order of the axes that makes an image [H, W, ...], and whether the axes after W become one of channels."""
-    if len(shape) == 2:
-        return (0, 1), True
-    if len(shape) == 4:
-        return (1, 2, 0, 3), True  # a stack of images: its frames become channels
-    if shape[0] <= 16 and min(shape[1:]) >= 32:
-        log.warning("observation '%s' of shape %s is taken as channels first and turned into [H, W, C]", name, shape)
-        return (1, 2, 0), False
-    return (0, 1, 2), False
+def _bounds(space: spaces.Box, convert: Convert) -> tuple[Bound, Bound] | None:
+    """Lowest and highest values in the order of the sensor; None where a bound means nothing."""
+    if not space.low.size or not limited(space).all() or np.abs(space.low.astype(float)).max() >= NO_LIMIT:
+        return None
+    low, high = (convert(bound[None])[0].ravel().tolist() for bound in (space.low, space.high))
+    return tuple(float(b[0]) if len(set(b)) == 1 else tuple(map(float, b)) for b in (low, high))
 
 
 def _vector(dtype: str) -> Convert:
-    return lambda x: x.reshape(len(x), -1).astype(dtype, copy=False)
+    return lambda x: _cast(x.reshape(len(x), -1), dtype)
+
+
+def _cast(x: np.ndarray, dtype: str) -> np.ndarray:
+    """What is too large for the dtype becomes an infinity, which whoever reads it refuses in words."""
+    if x.dtype == dtype:
+        return x
+    with np.errstate(over="ignore"):
+        return x.astype(dtype)
 
 
 def _one_hot(counts: np.ndarray, start: np.ndarray) -> Convert:

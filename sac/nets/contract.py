@@ -7,7 +7,7 @@ Every class takes the Spec first and the keywords of `base.nn_kwargs[<class name
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 
@@ -18,7 +18,7 @@ from sac.errors import UserError
 from sac.nets import auxiliary_defaults, defaults
 from sac.nets.action_distribution import ActionDistribution
 from sac.nets.normalizer import Normalizer
-from sac.types import Spec
+from sac.types import Sensor, Spec
 
 DEFAULTS = {**vars(auxiliary_defaults), **vars(defaults)}
 PROBE, WINDOW = 3, 5  # rows of the trial batch and steps of its windows: mixed-up axes show
@@ -45,8 +45,8 @@ class Networks:
         self.previous_size = self.spec.action_size if self.state_size else 0
 
     def observe(self, obs):
-        """Raw observations as networks see them."""
-        return self.normalizer(scaled(obs, self.spec))
+        """Raw observations as networks see them: those with running statistics are not scaled before."""
+        return self.normalizer(scaled(obs, self.spec, self.normalizer.names))
 
     def q(self, z, action):
         """All critics' columns [E, ..., C]."""
@@ -76,10 +76,17 @@ class Networks:
         return named if self.slow_policy is None else named | {"slow_policy": self.slow_policy}
 
 
-def scaled(obs, spec: Spec):
-    """Raw observations as numbers: uint8 becomes float32 in [0, 1], the rest float32."""
-    scale = {s.name: 1 / 255.0 if s.dtype == "uint8" else 1.0 for s in spec.sensors}
-    return {name: tf.cast(obs[name], tf.float32) * factor for name, factor in scale.items()}
+def scaled(obs, spec: Spec, unscaled: Collection[str] = ()):
+    """Raw observations as float32; sensors with bounds in [0, 1], but for those that `unscaled` names."""
+    return {s.name: _scaled(obs[s.name], s, s.name not in unscaled) for s in spec.sensors}
+
+
+def _scaled(x, sensor: Sensor, by_bounds: bool):
+    x = tf.cast(x, tf.float32)
+    if sensor.bounds is None or not by_bounds:
+        return x
+    offset, factor = sensor.offset_and_factor
+    return (x - offset if np.any(offset) else x) * factor
 
 
 class Builder:
@@ -125,7 +132,7 @@ class Builder:
 
 def build_networks(
     spec: Spec, build: Builder, ensemble: int, *,
-    recurrent: bool = False, normalized: bool = False, slow_policy: bool = False,
+    recurrent: bool = False, normalized: Sequence[Sensor] = (), slow_policy: bool = False,
 ) -> Networks:  # fmt: skip
     """Makes and checks all networks. Raises UserError naming class, expected and found shape."""
     cell = {"cell": "gru"} if recurrent else {}
@@ -146,7 +153,7 @@ def build_networks(
         widens = _check_heads(build, spec, policies, critics, z[lead], action[lead])
     networks = Networks(
         spec, reps[0], policies[0], critics[:ensemble], reps[1], critics[ensemble:], *policies[1:],
-        normalizer=Normalizer([s for s in spec.sensors if s.normalizable] if normalized else ()),
+        normalizer=Normalizer(normalized),
         state_size=state_size, widens=widens,
     )  # fmt: skip
     for online, target in networks.target_pairs():

@@ -25,7 +25,7 @@ OWN = {  # keys in which roles may differ
     "replay": {"save", "load"},
 }
 NO_END = 1 << 40
-SHARED_BASE = ("env_type", "scene", "nn", "nn_kwargs", "extra_obs", "update_policy_mode")
+SHARED_BASE = ("env_type", "scene", "nn", "nn_kwargs", "extra_obs", "scale_by", "update_policy_mode")
 
 
 def cell_folder(config: Config) -> RunFolder:

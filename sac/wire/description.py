@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,16 +49,25 @@ class Description:
 
 
 def described_spec(spec: Spec) -> dict[str, Any]:
-    """A Spec as names and plain values."""
-    sensors = {f"observation {s.name}": [list(s.shape), s.dtype] for s in spec.sensors}
+    """A Spec as names and plain values; bounds only where they are not those of every sensor of this dtype."""
+    usual = {s.name: Sensor(s.name, s.shape, s.dtype).bounds for s in spec.sensors}
+    sensors = {
+        f"observation {s.name}": [list(s.shape), s.dtype, *([s.bounds] if s.bounds != usual[s.name] else [])]
+        for s in spec.sensors
+    }
     order = {"observations": [s.name for s in spec.sensors]}
     return sensors | order | {"continuous actions": spec.continuous, "discrete branches": list(spec.branches)}
 
 
 def spec_of(shared: Mapping[str, Any]) -> Spec:
     """The Spec that was described. Raises ValueError, KeyError or TypeError for what is none."""
-    found = (shared[f"observation {name}"] for name in shared["observations"])
-    sensors = tuple(
-        Sensor(name, tuple(map(int, shape)), str(dtype)) for name, (shape, dtype) in zip(shared["observations"], found)
-    )
+    sensors = tuple(_sensor_of(name, *shared[f"observation {name}"]) for name in shared["observations"])
     return Spec(sensors, int(shared["continuous actions"]), tuple(map(int, shared["discrete branches"])))
+
+
+def _sensor_of(name: str, shape: Sequence[int], dtype: str, bounds: Sequence | None = None) -> Sensor:
+    low_and_high = None
+    if bounds is not None:
+        low, high = (tuple(map(float, b)) if isinstance(b, Sequence) else float(b) for b in bounds)
+        low_and_high = low, high
+    return Sensor(name, tuple(map(int, shape)), str(dtype), low_and_high)

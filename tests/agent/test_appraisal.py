@@ -61,7 +61,7 @@ def test_the_share_of_clipped_values_is_that_of_the_worst_number():
 
 
 def test_an_update_tells_the_share_of_clipped_values():
-    agent = make_agent(SPECS["continuous"], networks={"normalized": True})
+    agent = make_agent(SPECS["continuous"], networks={"normalized": SPECS["continuous"].sensors})
     batch = windows(SPECS["continuous"], 8, steps=1)
     batch.obs["v"][:] = 0.0
     batch.obs["v"][:2, :, 1] = 1e6

@@ -6,9 +6,12 @@ Measured with three seeds each; the thresholds leave what the comments say.
 from __future__ import annotations
 
 import pytest
+from gymnasium.vector import SyncVectorEnv
 
+from envs.adapters.gymnasium_env import GymEnv
 from sac.behaviour import Epsilon
 from sac.ops.discrete_choice import ByCritic
+from tests.envs.space_toys import Board
 from tests.learning.lessons import (
     Detour,
     Forbidden,
@@ -34,7 +37,7 @@ def test_four_symbols_are_told_apart_in_pictures():
 
 
 def test_normalisation_makes_badly_scaled_observations_learnable():
-    with_it = score(train(Scaled(), 4000, networks={"normalized": True}), Scaled())
+    with_it = score(train(Scaled(), 4000, networks={"normalized": Scaled.spec.sensors}), Scaled())
     without = score(train(Scaled(), 4000), Scaled())
     assert with_it > -0.05 and without < -0.2  # optimum 0, silence -0.43
 
@@ -80,3 +83,10 @@ def test_a_minimum_over_some_of_many_critics_promises_less_of_a_lottery():
 def test_a_policy_held_near_its_slow_copy_still_learns():
     agent = train(Signal(), 4000, clip_epsilon_policy=0.2, networks={"slow_policy": True})
     assert score(agent, Signal()) > -0.02
+
+
+def test_pictures_of_small_bytes_are_learnt_from():
+    """Values are 0 and 1, as the bounds of the space say."""
+    env = GymEnv.from_vector(SyncVectorEnv([Board] * 8, autoreset_mode="SameStep"))
+    networks = {"kwargs": {"ModelRep": {"conv_units": 32}}, "jit": False}
+    assert score(train(env, 2000, updates_per_step=0.25, **networks), env) > 0.9  # optimum 1, random 0.25

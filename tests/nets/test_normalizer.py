@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sac.moments import Moments
+from sac.nets.contract import Builder, build_networks
 from sac.nets.normalizer import CLIP, Normalizer
-from sac.types import Sensor, Step
+from sac.types import Sensor, Spec, Step
 
 SENSORS = Sensor("a", (2,)), Sensor("b", (2, 3))
 
@@ -93,3 +94,19 @@ def test_a_constant_stays_finite(constant):
     moments.add(rows)
     layer.take(moments)
     np.testing.assert_array_equal(layer(rows.obs)["a"], 0)
+
+
+def test_bytes_with_statistics_are_not_scaled_before_and_others_are():
+    spec = Spec((Sensor("ram", (2,), "uint8"), Sensor("board", (2,), "uint8", (0.0, (2.0, 4.0)))), 1)
+    build = Builder(None, {"ModelPolicy": {"hidden": [4]}, "ModelQ": {"hidden": [4]}})
+    nets = build_networks(spec, build, 1, normalized=spec.sensors[:1])
+    rows = np.array([[10, 200], [20, 200], [30, 201], [40, 201]], np.uint8)
+    none, zeros = np.zeros((4, 0), np.float32), np.zeros(4, np.float32)
+    moments = Moments(spec.sensors[:1])
+    obs = {"ram": rows, "board": np.array([[2, 4]] * 4, np.uint8)}
+    moments.add(Step(zeros, obs, none, none, none, none, none, none, zeros, zeros, np.zeros(4, bool)))
+    nets.normalizer.take(moments)
+    seen = nets.observe(obs)
+    np.testing.assert_allclose(np.mean(seen["ram"], 0), [0, 0], atol=1e-5)
+    np.testing.assert_allclose(np.std(seen["ram"], 0), [1, 1], rtol=1e-5)
+    np.testing.assert_allclose(seen["board"], np.ones((4, 2)))

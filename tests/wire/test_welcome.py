@@ -15,13 +15,13 @@ import zmq
 from wire_kit import ROOT, SPEC, WORLD, Process, Served, client, inserting, over_tcp, tagged, wait_for
 
 from sac.errors import UserError
-from sac.types import Sensor
+from sac.types import Sensor, Spec
 from sac.wire import client as client_module
 from sac.wire import directory as directory_module
 from sac.wire import server as server_module
 from sac.wire.client import Client
 from sac.wire.codec import VERSION
-from sac.wire.description import Description, spec_of
+from sac.wire.description import Description, described_spec, spec_of
 from sac.wire.directory import Fixed, Records
 from sac.wire.keys import Keys, check_bind
 from sac.wire.kinds import control
@@ -94,6 +94,20 @@ def test_a_spec_survives_its_description():
     shared = Description.of(WORLD.description.text()).shared
     assert spec_of(shared) == SPEC
     assert not WORLD.description.differences(Description.of(WORLD.description.text()))
+
+
+def test_bounds_are_described_where_they_are_not_the_usual_ones():
+    usual = (Sensor("eye", (4, 4, 1), "uint8"), Sensor("v", (2,)))
+    described = described_spec(Spec(usual, 1))
+    assert (described["observation eye"], described["observation v"]) == ([[4, 4, 1], "uint8"], [[2], "float32"]), (
+        "as older versions wrote it"
+    )
+    own = (Sensor("eye", (4, 4, 1), "uint8", (0.0, 1.0)), Sensor("board", (2,), "uint8", (0.0, (3.0, 4.0))))
+    here, there = (Description(described_spec(Spec(sensors, 1)), {}) for sensors in (own, (usual[0], own[1])))
+    assert spec_of(Description.of(here.text()).shared) == Spec(own, 1)
+    (difference,) = here.differences(there)
+    assert difference.startswith("observation eye: [[4, 4, 1], 'uint8', [0.0, 1.0]] | [[4, 4, 1], 'uint8']")
+    assert here.hash == Description.of(here.text()).hash != there.hash
 
 
 @pytest.mark.parametrize("text", ["", "{}", "7", "null", '{"shared": 1, "told": {}}', "[" * 100_000, '{"a":' * 50_000])

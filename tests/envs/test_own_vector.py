@@ -1,0 +1,85 @@
+"""Vector environments that others have made: of Gymnasium's vector_entry_point, or of a function as envpool's."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.vector import VectorEnv
+
+from envs.adapters.gymnasium_env import GymEnv
+from envs.adapters.reading import Reading
+from sac.errors import UserError
+from sac.types import Action
+
+TOYS = "tests.envs.space_toys"
+
+
+def episodes(env, turns):
+    """Observations of the first agent, episode by episode, with the last ones."""
+    turn, found = env.reset(seed=1), [[]]
+    for _ in range(turns):
+        if 0 in turn.ended.agents:
+            found[-1].append(float(turn.ended.obs["obs"][0, 0]))
+            found.append([])
+        if 0 in turn.agents:
+            found[-1].append(float(turn.obs["obs"][list(turn.agents).index(0), 0]))
+        k = len(turn.agents)
+        turn = env.step(Action(np.zeros((k, env.spec.continuous), np.float32), np.zeros((k, 1), np.int32)))
+    env.close()
+    return found
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
+def test_a_function_makes_the_vector_and_its_metadata_say_how_it_resets(mode):
+    env = GymEnv(f"{TOYS}:vector_of_counts", 3, "own", env_kwargs={"mode": mode})
+    assert env.n_agents == 3
+    assert episodes(env, 12)[:2] == [[0, 1, 2, 3]] * 2
+
+
+def test_gymnasiums_own_vector_form_by_its_id():
+    env = GymEnv("CartPole-v1", 4, "own")
+    assert not isinstance(env._vector.unwrapped, gymnasium.vector.SyncVectorEnv) and env.n_agents == 4
+    first = [GymEnv("CartPole-v1", 4, "own").reset(seed=5).obs["obs"] for _ in range(2)]
+    np.testing.assert_array_equal(*first)
+    assert len(episodes(env, 60)) > 2
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "words"),
+    [
+        ("Pendulum-v1", {}, "doesn't have a vector entry point.*base.vectorization=sync or async"),
+        ("Nope-v1", {}, "Nope"),
+        (f"{TOYS}:vector_of_counts", {"speed": 3}, "unexpected keyword argument 'speed'"),
+        (f"{TOYS}:nothing", {}, "nothing"),
+        ("no_such_package:make", {}, "No module named 'no_such_package'"),
+        (f"{TOYS}:no_vector", {}, "made a Counter, not a gymnasium.vector.VectorEnv"),
+        (f"{TOYS}:vector_without_a_mode", {}, r"metadata\['autoreset_mode'\] is None.*NEXT_STEP, SAME_STEP"),
+    ],
+)
+def test_what_is_no_vector_is_refused_in_words(name, kwargs, words):
+    with pytest.raises(UserError, match=words):
+        GymEnv(name, 2, "own", env_kwargs=kwargs)
+
+
+def test_a_mask_that_a_ready_made_vector_does_not_have_is_refused():
+    with pytest.raises(UserError, match=r"base.action_mask=legal.*no such part"):
+        GymEnv("CartPole-v1", 2, "own", reading=Reading(mask="legal"))
+
+
+def test_rewards_of_several_numbers_are_refused():
+    class Several(VectorEnv):
+        num_envs, metadata = 2, {"autoreset_mode": "NextStep"}
+        single_observation_space = gymnasium.spaces.Discrete(3)
+        single_action_space = gymnasium.spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(2, int), {}
+
+        def step(self, actions):
+            return np.zeros(2, int), np.zeros((2, 3)), np.zeros(2, bool), np.zeros(2, bool), {}
+
+    env = GymEnv.from_vector(Several())
+    env.reset()
+    with pytest.raises(UserError, match=r"rewards of shape \(2, 3\), must be one number for each"):
+        env.step(Action(np.zeros((2, 0), np.float32), np.zeros((2, 1), np.int32)))
