@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LAUNCHERS = "sac.interruption sac.random_params sac.report sac.seeds sac.track sac.wire.directory sac.wire.keys"
+LAUNCHERS = (
+    "sac.credentials sac.interruption sac.random_params sac.report sac.seeds sac.track sac.wire.directory sac.wire.keys"
+)
 RIM = "sac.roles sac.assemble sac.command_line sac.commands sac.config sac.farewell sac.run_folder sac.validation run"
 TF_DOOR = "sac.backend"
 
@@ -23,7 +25,7 @@ def each(names: str, rooms: str) -> dict[str, str]:
 # Who may import whom; `sac.types` and `sac.errors` are open to all, the rim (which reads configs) to itself alone.
 MAY_IMPORT = {
     **each("sac.types sac.errors sac.clock sac.hyper sac.interruption sac.random_params sac.run_log", ""),
-    **each("sac.source sac.viewer sac.host_name sac.seeds", ""),
+    **each("sac.source sac.viewer sac.host_name sac.seeds sac.credentials", ""),
     "sac.backend": "",
     "sac.ops": "sac.backend",
     "sac.nets": "sac.nets sac.ops sac.backend",

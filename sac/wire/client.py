@@ -13,7 +13,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from sac.errors import Refused
-from sac.wire.codec import LARGEST, VERSION, BadMessage, Codec, Message
+from sac.wire.codec import LARGEST, VERSION, WHOLE, BadMessage, Codec, Message
 from sac.wire.description import Description
 from sac.wire.directory import Directory
 from sac.wire.frames import readable, receive_frames, send_frames
@@ -73,7 +73,8 @@ class Client:
             time.sleep(min(timeout, 0.1))
             return []
         messages: list[Message] = []
-        while (frames := receive_frames(self._socket, timeout, copy=False)) is not None:
+        parts = self.codec.parts
+        while (frames := receive_frames(self._socket, timeout, False, parts, WHOLE)) is not None:
             timeout, message = 0.0, self._take(frames)
             if message is not None:
                 messages.append(message)
