@@ -152,6 +152,7 @@ class Client:
 
     def _open(self) -> None:
         self._socket = self._context.socket(zmq.DEALER)
+        self._monitor = self._socket.get_monitor_socket(BROKEN | SUCCEEDED | REFUSED_KEYS | CUT_OFF)
         self._socket.setsockopt(zmq.ROUTING_ID, self._identity)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
@@ -159,7 +160,6 @@ class Client:
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         if self._keys is not None:
             self._keys.protect_client(self._socket)
-        self._monitor = self._socket.get_monitor_socket(BROKEN | SUCCEEDED | REFUSED_KEYS | CUT_OFF)
         self._cut_off, self._reached = 0, False
         self._socket.connect(self._address)
         self._heard = time.monotonic()

@@ -60,10 +60,15 @@ class Server:
         self._socket.setsockopt(zmq.LINGER, 500)
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # who comes back by another line is the same
         self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
-        self._authenticator = keys.protect_server(self._socket) if keys else None
+        self._authenticator = None
         port = directory.port(role)
         try:
+            if keys is not None:
+                self._authenticator = keys.protect_server(self._socket)
             self._socket.bind(f"tcp://{host}:{port or '*'}")
+        except UserError:  # of the keys
+            self.close()
+            raise
         except zmq.ZMQError as error:
             self.close()
             raise UserError(
