@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zmq
 from malformed import hello, insert, raw
-from wire_kit import WORLD, Served, World, client, inserting, tagged, tags, wait_for
+from wire_kit import WORLD, Served, Stranger, World, client, inserting, tagged, tags, wait_for
 
 from sac.errors import UserError
 from sac.replay import writer
@@ -25,37 +25,6 @@ from sac.wire.frames import receive_frames
 from sac.wire.peer import counters_of
 from sac.wire.policy_service import PolicyService
 from sac.wire.remote_replay import RemoteReplay
-
-
-class Stranger:
-    """Somebody at the server's door who may be anybody, again and again."""
-
-    def __init__(self, served: Served):
-        self._context, self._address = zmq.Context(), served.directory.find("replay")
-        self._sockets: list[zmq.Socket] = []
-        self.anew()
-
-    def anew(self) -> Stranger:
-        socket = self._context.socket(zmq.DEALER)
-        socket.connect(self._address)
-        self._sockets.append(socket)
-        return self
-
-    def say(self, frames: list) -> Stranger:
-        self._sockets[-1].send_multipart(frames)
-        return self
-
-    def hears(self, seconds: float = 10.0) -> str:
-        """The kind of the next message."""
-        assert self._sockets[-1].poll(1000 * seconds)
-        return WORLD.codec.decode(self._sockets[-1].recv_multipart()).kind
-
-    def __enter__(self) -> Stranger:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._context.destroy(0)
-
 
 # --- a whole message
 
