@@ -27,7 +27,7 @@ class Reporter(StatusFile):
     def __init__(self, folder: Path, told: dict[str, Any]):
         super().__init__(folder)
         spec = StudySpec(**{**told["study"], "storage": os.environ[STORAGE]})
-        self._study, self._id = spec.open(), told["id"]
+        self._spec, self._study, self._id = spec, spec.open(), told["id"]
         self._seed, self._seeds, self._reports = told["seed"], told["seeds"], told["reports"]
         self._per_step = 1
 
@@ -41,7 +41,7 @@ class Reporter(StatusFile):
         try:
             return self._ask(step, score)
         except Exception as error:
-            log.warning("the study could not be asked at step %d: %s", step, error)
+            log.warning("the study could not be asked at step %d: %s", step, self._spec.first_line(error))
             return True
 
     def _ask(self, step: int, score: float) -> bool:

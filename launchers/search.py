@@ -67,7 +67,7 @@ class Search:
         try:
             (self.folder / "workers").mkdir(parents=True, exist_ok=True)
             self._asking = FileLock(self.folder / "asking.lock", timeout=WAIT)
-            with self._asking:
+            with self._asking, self.spec.in_words():
                 self.study = self._opened()
         except OSError as error:
             raise UserError(f"hydra.sweeper.folder={self.folder}: {error.strerror or error}") from error

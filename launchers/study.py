@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,9 +16,9 @@ import numpy as np
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import SQLAlchemyError
 
+from sac.credentials import hidden, without_credentials
 from sac.errors import UserError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -64,15 +65,28 @@ class StudySpec:
                 )  # fmt: skip
             return optuna.load_study(study_name=self.name, storage=self._storage(), pruner=pruner)
         except Exception as error:  # SQLAlchemy has dozens
-            raise UserError(f"hydra.sweeper.storage={self.shown}: {str(error).splitlines()[0]}") from error
+            raise self._unusable(error) from error
+
+    @contextmanager
+    def in_words(self) -> Iterator[None]:
+        """Raises UserError for a database that fails meanwhile."""
+        try:
+            yield
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> UserError:
+        return UserError(f"hydra.sweeper.storage={self.shown}: {self.first_line(error)}")
+
+    def first_line(self, error: Exception) -> str:
+        """What an error says, without the secrets of the storage."""
+        lines = without_credentials(str(error), self.storage).splitlines()
+        return lines[0] if lines else type(error).__name__
 
     @property
     def shown(self) -> str:
-        """The storage without its password."""
-        try:
-            return make_url(self.storage).render_as_string(hide_password=True)
-        except ArgumentError:
-            return self.storage
+        """The storage without its secrets."""
+        return self.storage if self.storage.startswith(JOURNAL) else hidden(self.storage)
 
     def _storage(self) -> BaseStorage:
         if self.storage.startswith(JOURNAL):

@@ -43,9 +43,10 @@ class Sweep:
         Raises UserError when not one trial has succeeded.
         """
         search = Search(self._composition, self._options, arguments)
-        search.run(self._pool)
-        print(findings.write(search), flush=True)
-        trials = search.study.get_trials(deepcopy=False)
+        with search.spec.in_words():
+            search.run(self._pool)
+            print(findings.write(search), flush=True)
+            trials = search.study.get_trials(deepcopy=False)
         if all(trial.state == TrialState.FAIL for trial in trials):
             raise UserError(f"all {len(trials)} trials failed, see {search.folder / 'jobs'}/*/job.log")
         single = len(self._options.objectives) == 1

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from sac.config import all_keys
+from sac.credentials import without_credentials
 from sac.errors import UserError
 from sac.host_name import host_number
 from sac.run_folder import MOMENT, moment
@@ -65,14 +66,14 @@ def job_errors() -> Iterator[None]:
 
 
 def _in_one_line(error: Exception) -> str:
-    """Hydra's words without its search path and internals."""
+    """Hydra's words without its search path and internals, and without secrets of what was typed."""
     lines = []
     for line in str(error).splitlines():
         if line.startswith(("Config search path", "    full_key")):
             break
         if line.strip() and not line.startswith("See https"):
             lines.append(line.strip())
-    return " ".join(lines)
+    return without_credentials(" ".join(lines))
 
 
 def begin(arguments: Sequence[str]) -> list[str]:

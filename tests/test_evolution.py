@@ -168,6 +168,70 @@ def test_who_is_away_is_not_the_one_that_begins_anew():
     assert become == {"d": None} and evolution.members["a"].assigned == 0
 
 
+@pytest.mark.parametrize(("selected", "begins_anew"), [((0, 1, 3, 2), "a"), ((0, 0, 3, 2), None), ((1, 0, 3, 3), "b")])
+def test_the_least_selected_begins_anew_when_it_is_that_far_below_the_mean(selected, begins_anew):
+    """b to d were selected so often before, and c and d now once more: the means are 2, 1.75 and 2.25."""
+    evolution = population(remove_worst=2)
+    evaluate(evolution, 3, (2.0, 1.0, 4.0, 3.0))
+    for name, count in zip(ALL, selected):
+        evolution.members[name].selected = count
+    become = evolution.evolve({"c": networks(1.0), "d": networks(1.0)})
+    assert [name for name, x in become.items() if x is None] == [begins_anew] * (begins_anew is not None)
+
+
+def test_a_generation_takes_its_time_again():
+    clock = Clock()
+    evolution = population(clock)
+    evaluate(evolution, 2)
+    clock.now = 60.0
+    evolution.evolve({"b": networks(1.0)})
+    evaluate(evolution, 2)
+    assert not evolution.due(ALL)
+    clock.now = 120.0
+    assert evolution.due(ALL)
+
+
+def test_the_newest_scores_count():
+    evolution = population()
+    for step, value in enumerate((1.0, 2.0, 3.0, 4.0, 5.0)):
+        evolution.evaluated("a", 0, step, value)
+    assert evolution.members["a"].scores == [3.0, 4.0, 5.0] and evolution.returns() == {"a": 4.0}
+
+
+def test_who_has_ended_is_no_elite():
+    evolution = population()
+    evaluate(evolution, 3)
+    evolution.members["b"].ended = True
+    assert evolution.elites(ALL) == ["c"] and evolution.elites(("a", "b", "d")) == ["d"]
+
+
+def test_each_generation_draws_other_networks():
+    evolution, found = population(), []
+    for _ in range(3):
+        evaluate(evolution, 3)
+        found.append(evolution.evolve({"b": networks(1.0)})["a"]["w"])
+    assert len({x.tobytes() for x in found}) == 3
+
+
+def test_who_diverges_again_before_it_is_evaluated_begins_anew_whatever_is_drawn():
+    evolution = population()
+    evaluate(evolution, 3)
+    evolution.evolve({"b": networks(1.0)})
+    assert evolution.diverged("a") is None, "what was drawn for it diverged at once"
+    evolution.evaluated("d", 1, 100, 1.0)
+    assert evolution.diverged("d") is not None and not evolution.members["d"].fresh
+    assert evolution.diverged("d") is None and evolution.members["d"].fresh
+
+
+def test_a_learner_that_is_ahead_is_evaluated_from_its_own_steps_on():
+    evolution = population()
+    evaluate(evolution, 3)
+    evolution.ahead("a", 7)
+    member = evolution.members["a"]
+    assert (member.assigned, member.scores, member.fresh) == (7, [], False)
+    assert evolution.evaluated("a", 7, 0, 9.0) and member.scores == [9.0]
+
+
 def test_what_was_saved_goes_on_alike():
     clock = Clock()
     one = population(clock)

@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAUNCHERS = (
-    "sac.files sac.interruption sac.random_params sac.report sac.screen sac.seeds sac.track sac.wire.directory "
-    "sac.wire.keys"
+    "sac.credentials sac.files sac.interruption sac.random_params sac.report sac.screen sac.seeds sac.track "
+    "sac.wire.directory sac.wire.keys"
 )
 RIM = "sac.roles sac.assemble sac.command_line sac.commands sac.config sac.farewell sac.run_folder sac.validation run"
 TF_DOOR = "sac.backend"
@@ -26,7 +26,7 @@ def each(names: str, rooms: str) -> dict[str, str]:
 # Who may import whom; `sac.types` and `sac.errors` are open to all, the rim (which reads configs) to itself alone.
 MAY_IMPORT = {
     **each("sac.types sac.errors sac.clock sac.hyper sac.interruption sac.random_params sac.run_log", ""),
-    **each("sac.source sac.viewer sac.host_name sac.seeds sac.screen", ""),
+    **each("sac.source sac.viewer sac.host_name sac.seeds sac.screen sac.credentials", ""),
     "sac.backend": "",
     "sac.ops": "sac.backend",
     "sac.nets": "sac.nets sac.ops sac.backend",

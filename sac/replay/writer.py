@@ -10,6 +10,7 @@ import numpy as np
 
 from sac.replay.ring import NONE, Ring
 
+UNUSUAL = 1024  # open streams from which on those are looked for whose rows are all overwritten
 FEW = 16  # rows up to which plain Python is faster than NumPy: a step of so many agents
 SHORT = 4  # rows of an episode in a chunk, on average, up to which it is
 
@@ -24,6 +25,7 @@ class Writer:
         self.steps = steps  # T
         self.open: dict[Hashable, deque[int]] = {}  # stream -> arrival numbers of its newest rows, oldest first
         self.terminated: set[Hashable] = set()  # streams whose newest row was a true end: only a final row may follow
+        self._tidy_at = UNUSUAL
 
     def check(self, stream: np.ndarray, source: int | None, discount: np.ndarray, last: np.ndarray) -> None:
         """Raises ValueError, before anything changed, where a row comes after the end of its episode."""
@@ -46,6 +48,8 @@ class Writer:
         Returns the number of the row before each (NONE at a beginning) [k], and the rows that became legal starts
         (some of them perhaps overwritten by this very chunk), in that order within a stream.
         """
+        if len(self.open) > self._tidy_at:
+            self._forget_overwritten(first - capacity)
         if len(stream) > FEW:
             order = np.argsort(stream, kind="stable")
             inside = stream[order[1:]] == stream[order[:-1]]
@@ -94,6 +98,12 @@ class Writer:
         if recent is None or recent[-1] <= gone:
             recent = self.open[name] = deque(maxlen=self.steps)
         return recent
+
+    def _forget_overwritten(self, oldest: int) -> None:
+        """Streams that never went on: whoever names a new one with each row would fill the memory."""
+        self.open = {name: recent for name, recent in self.open.items() if recent[-1] >= oldest}
+        self.terminated &= self.open.keys()
+        self._tidy_at = max(UNUSUAL, 2 * len(self.open))
 
     def close(self, streams: Iterable[Hashable] | None = None) -> tuple[list[int], list[int]]:
         """Ends open episodes (all, or those named) at their newest rows; returns these and the rows made legal."""

@@ -65,7 +65,12 @@ def evolver_directory(config: Config, folder: RunFolder) -> Directory:
 
 
 def make_keys(config: Config) -> Keys | None:
-    return Keys(Path(config.net.keys)) if config.net.keys is not None else None
+    """Raises UserError for keys that others can read."""
+    if config.net.keys is None:
+        return None
+    keys = Keys(Path(config.net.keys))
+    keys.check_private()
+    return keys
 
 
 def shared_config(config: Config) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from sac.errors import Refused
-from sac.wire.codec import LARGEST, VERSION, BadMessage, Codec, Message
+from sac.wire.codec import LARGEST, VERSION, WHOLE, BadMessage, Codec, Message
 from sac.wire.description import Description
 from sac.wire.directory import Directory
 from sac.wire.frames import readable, receive_frames, send_frames
@@ -73,7 +73,8 @@ class Client:
             time.sleep(min(timeout, 0.1))
             return []
         messages: list[Message] = []
-        while (frames := receive_frames(self._socket, timeout, copy=False)) is not None:
+        parts = self.codec.parts
+        while (frames := receive_frames(self._socket, timeout, False, parts, WHOLE)) is not None:
             timeout, message = 0.0, self._take(frames)
             if message is not None:
                 messages.append(message)
@@ -151,6 +152,7 @@ class Client:
 
     def _open(self) -> None:
         self._socket = self._context.socket(zmq.DEALER)
+        self._monitor = self._socket.get_monitor_socket(BROKEN | SUCCEEDED | REFUSED_KEYS | CUT_OFF)
         self._socket.setsockopt(zmq.ROUTING_ID, self._identity)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
@@ -158,7 +160,6 @@ class Client:
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         if self._keys is not None:
             self._keys.protect_client(self._socket)
-        self._monitor = self._socket.get_monitor_socket(BROKEN | SUCCEEDED | REFUSED_KEYS | CUT_OFF)
         self._cut_off, self._reached = 0, False
         self._socket.connect(self._address)
         self._heard = time.monotonic()

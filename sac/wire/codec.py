@@ -22,12 +22,15 @@ from typing import Any
 import msgpack
 import numpy as np
 
+from sac.errors import UserError
+
 MAGIC = b"SAC1"
 VERSION = 5
 HEADER = 1024  # bytes of a header at most
 LEAD = 1 << 20  # the longest leading axis
 TOGETHER = 1 << 16  # bytes of columns that share a frame, at most
 LARGEST = 1 << 28  # bytes of a frame: whoever sends more is cut off
+WHOLE = 1 << 30  # bytes of a message, all its frames together: of a larger one nothing is decoded
 INT64 = 1 << 63
 ALIGNED = 8  # bytes: where columns begin behind a header
 KIND = "kind"
@@ -78,6 +81,18 @@ class Kind:
         """Whether the columns share one frame."""
         return bool(self.plan) and self.bytes(*lead) <= (LARGEST - FRONT if self.one_frame else TOGETHER)
 
+    def check_size(self, *lead: int) -> None:
+        """Raises UserError for columns that the other end would not take, as it bounds frames and messages."""
+        rows, whole = math.prod(lead), self.bytes(*lead)
+        if whole <= LARGEST - FRONT:
+            return
+        name, largest = max(((name, rows * row) for name, _, _, row in self.plan), key=lambda column: column[1])
+        if largest > LARGEST or whole > WHOLE - FRONT:
+            raise UserError(
+                f"a message '{self.name}' would have {whole / 1e6:.0f} MB, of which {name} takes {largest / 1e6:.0f}: "
+                f"at most {LARGEST / 1e6:.0f} MB of one column and {WHOLE / 1e6:.0f} MB together can be sent"
+            )
+
 
 @dataclass(frozen=True)
 class Message:
@@ -101,11 +116,15 @@ class Codec:
 
     def __init__(self, kinds: Iterable[Kind]):
         self.kinds = {kind.name: kind for kind in kinds}
+        self.parts = 2 + max((len(kind.columns) for kind in self.kinds.values()), default=0)  # of a message at most
 
     def encode(
         self, kind: str, values: Mapping[str, Any] | None = None, arrays: Mapping[str, np.ndarray] | None = None
     ) -> list:
-        """Frames to send; the leading axes are taken from the arrays. Raises ValueError for arrays of another shape."""
+        """Frames to send; the leading axes are taken from the arrays.
+
+        Raises ValueError for arrays of another shape, UserError for more than the other end would take.
+        """
         known = self.kinds[kind]
         lead, buffers = None, []
         for name, shape, dtype, _ in known.plan:
@@ -114,6 +133,7 @@ class Codec:
             if array.shape != lead + shape:
                 raise ValueError(f"{kind}: column {name} has shape {array.shape}, not {lead} + {shape}")
             buffers.append(array.data if array.nbytes else b"")
+        known.check_size(*lead or ())
         header = msgpack.packb({KIND: kind, **(values or {}), **dict(zip(known.lead, lead or ()))})
         together = known.together(*lead or ())
         if known.apart:
@@ -127,7 +147,12 @@ class Codec:
 
     def decode(self, frames: Sequence[Any]) -> Message:
         """Frames (bytes, or flat views of them) as a message. Raises BadMessage."""
-        first, *others = map(memoryview, frames or [b""])
+        first, *others = views = [memoryview(frame) for frame in frames or [b""]]
+        size = sum(view.nbytes for view in views)
+        if len(views) > self.parts or size > WHOLE:
+            raise BadMessage(
+                f"{len(views)} parts of {size} bytes, at most {self.parts} parts of {WHOLE} bytes are read"
+            )
         if first[: len(MAGIC)] != MAGIC:
             raise BadMessage("not of this protocol")
         apart = first.nbytes == len(MAGIC)

@@ -22,11 +22,25 @@ def readable(socket: zmq.Socket, timeout: float = 0.0) -> bool:
     return timeout > 0 and bool(socket.poll(timeout * 1000))
 
 
-def receive_frames(socket: zmq.Socket, timeout: float, copy: bool) -> list | None:
-    """A whole message, after at most `timeout` seconds of waiting; None when there is none."""
+def receive_frames(
+    socket: zmq.Socket, timeout: float, copy: bool, parts: int, size: int, envelope: int = 0
+) -> list | None:
+    """A whole message, after at most `timeout` seconds of waiting; None when there is none.
+
+    Of a message with more than `parts` frames or `size` bytes no frame is kept behind the first one too many: so it is
+    seen to be too large, and takes no more memory here than one that is not. The first `envelope` frames do not count.
+    """
     if not readable(socket, timeout):
         return None
+    frames, count, total, more = [], -envelope, 0, True
     try:
-        return socket.recv_multipart(zmq.NOBLOCK, copy)
+        while more:
+            frame = socket.recv(zmq.NOBLOCK, copy)
+            more = socket.getsockopt(zmq.RCVMORE)
+            if count <= parts and total <= size:
+                frames.append(frame)
+                count += 1
+                total += len(frame) if count > 0 else 0
     except zmq.Again:  # its line was cut in between
         return None
+    return frames

@@ -17,6 +17,7 @@ ROWS = 256  # of a chunk at most
 BYTES = 1 << 20  # ... and about so many
 PATIENCE = 0.02  # seconds that a row may wait for others
 NOTHING = {"id": NONE, "slot": NONE}  # is wanted by an actor
+UNDER_WAY = 64  # chunks that are sent and not acknowledged, at most, whatever the replay allows
 RESEND = 2.0  # seconds without an ack, on a line that is up, after which chunks are sent again
 
 
@@ -123,7 +124,7 @@ class Inserter:
         """A replay that holds none of our rows any more says 0: what it once had it will not get again."""
         self._heard = time.monotonic()
         self._acked = max(self._acked, seq)
-        self._upto = self._acked + room
+        self._upto = self._acked + min(room, UNDER_WAY)
         while self._sent and self._sent[0].seq <= seq:
             chunk = self._sent.popleft()
             if chunk.seq < since:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,6 +19,8 @@ from zmq.auth.thread import ThreadAuthenticator
 from sac.errors import UserError
 
 SERVER, CLIENT = "server", "client"
+GROUP_OR_OTHERS, OTHERS = 0o077, 0o007  # mode bits of those who must not read or change what is ours
+CHANGE = 0o022  # ... of those who must not change it
 
 
 @dataclass(frozen=True)
@@ -24,17 +31,29 @@ class Keys:
 
     @classmethod
     def make(cls, folder: Path) -> Keys:
-        """Raises UserError where some lie already."""
+        """Nobody else can read them. Raises UserError where some lie already, or where others can look in."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _check_private(folder, GROUP_OR_OTHERS)
         for name in (SERVER, CLIENT):
             if (folder / f"{name}.key_secret").exists():
                 raise UserError(f"{folder} holds keys already")
-        for name in (SERVER, CLIENT):
-            _, secret = zmq.auth.create_certificates(str(folder), name)
-            Path(secret).chmod(0o600)
+        with _only_for_us():
+            for name in (SERVER, CLIENT):
+                zmq.auth.create_certificates(str(folder), name)
         return cls(folder)
 
+    def check_private(self) -> None:
+        """Raises UserError where others can read the folder or a secret; what is missing passes.
+
+        A public key may be read by everybody, but not changed: whoever changes one lets himself in.
+        """
+        _check_private(self.folder, GROUP_OR_OTHERS)
+        for name in (SERVER, CLIENT):
+            _check_private(self.folder / f"{name}.key_secret", GROUP_OR_OTHERS)
+            _check_private(self.folder / f"{name}.key", CHANGE)
+
     def _pair(self, name: str, secret: bool) -> tuple[bytes, bytes | None]:
+        self.check_private()
         path = self.folder / f"{name}.key{'_secret' * secret}"
         try:
             return zmq.auth.load_certificate(path)
@@ -67,6 +86,40 @@ class _Only:
 
     def callback(self, domain: str, key: bytes) -> bool:
         return zmq.utils.z85.encode(key) == self._allowed if len(key) == 32 else key == self._allowed
+
+
+@contextmanager
+def _only_for_us() -> Iterator[None]:
+    """Files that are made meanwhile have the mode 0600 from their first moment (Windows has no such modes)."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _check_private(path: Path, forbidden: int) -> None:
+    """Raises UserError where others than the owner have one of the `forbidden` mode bits.
+
+    A file system that is mounted read-only, as a Secret of Kubernetes is, belongs to whoever mounted it: its folder may
+    have any mode, and a group may read its files. Windows has no such modes.
+    """
+    if os.name != "posix":
+        return
+    try:
+        status, mounted = path.stat(), os.statvfs(path)
+    except OSError:  # not there, or not ours to look at: whoever reads it will hear
+        return
+    mode, is_folder = stat.S_IMODE(status.st_mode), stat.S_ISDIR(status.st_mode)
+    if mounted.f_flag & os.ST_RDONLY:
+        forbidden &= 0 if is_folder else OTHERS
+    if mode & forbidden:
+        can = "read or change" if mode & forbidden & ~CHANGE else "change"
+        private = "700" if is_folder else "600"
+        raise UserError(
+            f"net.keys: others can {can} {path} (mode {mode:04o}), and whoever has these keys can pose as this cell: "
+            f"chmod {private} {shlex.quote(str(path))} ; where others may have read them already, make new ones"
+        )
 
 
 def check_bind(host: str, keys: Keys | None) -> None:

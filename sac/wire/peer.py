@@ -7,10 +7,13 @@ import math
 import secrets
 import time
 from dataclasses import dataclass, field
+from itertools import islice
 
 PING = 1.0  # seconds between two signs of life
 LOST = 3.5  # seconds of silence after which a client looks for its server anew
 GONE = 60.0  # seconds of silence after which a server forgets a client
+COUNTERS = 256  # numbers that a ping or pong tells, at most
+NAME = 128  # characters of their names, at most
 
 
 def new_life() -> int:
@@ -51,10 +54,15 @@ class Peer:
 
 
 def counters_of(text: str) -> dict[str, float]:
-    """The finite numbers by name that a ping or pong tells; what else it says is left out."""
+    """The finite numbers by name that a ping or pong tells, so many of them; what else it says is left out."""
     try:
         found = json.loads(text or "{}", parse_int=float)
     except (ValueError, RecursionError):
         return {}
     pairs = found.items() if isinstance(found, dict) else ()
-    return {name: value for name, value in pairs if isinstance(value, float) and math.isfinite(value)}
+    usable = (
+        (name, value)
+        for name, value in pairs
+        if isinstance(value, float) and math.isfinite(value) and len(name) <= NAME
+    )
+    return dict(islice(usable, COUNTERS))

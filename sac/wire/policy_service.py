@@ -18,6 +18,7 @@ from sac.wire.peer import Peer
 from sac.wire.server import Server
 
 log = logging.getLogger(__name__)
+EPISODES = 1 << 16  # that wait for the learner at most: while so many do, what actors report is lost
 
 
 class Published:
@@ -113,10 +114,14 @@ class PolicyService:
             elif message.kind == "act":
                 asked.append((peer, message))
             elif message.kind == "episodes":
-                for pair in zip(message.arrays["return"].tolist(), message.arrays["length"].tolist()):
-                    self.episodes.put(pair)
+                self._take_episodes(message.arrays["return"], message.arrays["length"])
         if asked:
             self._choose(asked)
+
+    def _take_episodes(self, returns: np.ndarray, lengths: np.ndarray) -> None:
+        room = max(0, EPISODES - self.episodes.qsize())
+        for pair in zip(returns[:room].tolist(), lengths[:room].tolist()):
+            self.episodes.put(pair)
 
     def _send_weights(self, peer: Peer, have: int, near: bool) -> None:
         if not self._published:

@@ -9,14 +9,26 @@ from dataclasses import asdict
 
 import numpy as np
 
+from sac.errors import UserError
 from sac.moments import Moments
 from sac.types import Batch
 from sac.wire import shared_memory
 from sac.wire.client import Client
-from sac.wire.codec import Message
+from sac.wire.codec import Kind, Message
 from sac.wire.kinds import NONE, as_batch
 
 WAIT = 0.2  # seconds that one turn waits for a batch
+
+
+def check_batch(batch: Kind, updates_per_call: int, batch_size: int) -> None:
+    """Raises UserError for batches that are too large to be sent: the learner would wait for them for ever."""
+    try:
+        batch.check_size(updates_per_call, batch_size)
+    except UserError as error:
+        raise UserError(
+            f"{error}; lower replay.batch_size={batch_size}, sac.updates_per_call={updates_per_call}, or the length of "
+            "windows (sac.n_step, sac.sequence_length, sac.burn_in_step)"
+        ) from None
 
 
 class RemoteReplay:
@@ -31,6 +43,7 @@ class RemoteReplay:
         self, client: Client, batch_size: int, updates_per_call: int, moments: Moments, outstanding: int = 4, *,
         prioritized: bool = True,
     ):  # fmt: skip
+        check_batch(client.codec.kinds["batch"], updates_per_call, batch_size)
         self.client, self.batch_size, self.updates_per_call = client, batch_size, updates_per_call
         self.moments = moments  # kept up to date
         self.updates = 0

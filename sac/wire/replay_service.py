@@ -22,6 +22,7 @@ from sac.wire.shared_memory import Place, SharedArrays
 
 log = logging.getLogger(__name__)
 WINDOW = 8  # chunks of an actor that may be under way
+SAMPLES = 256  # batches that are asked for and not granted yet, at most; a learner asks for a few at once
 
 
 class Stored(Protocol):
@@ -175,8 +176,12 @@ class ReplayService:
         self.server.say(peer, "ack", room=0 if ahead else WINDOW, **told)
 
     def _sample(self, peer: Peer, message: Message) -> None:
-        if peer.role == "learner":
+        if peer.role != "learner":
+            return
+        if len(self._asked) < SAMPLES:
             self._asked.append((peer, message))
+        else:
+            self.server.complain(f"{peer.uid} asks for more than {SAMPLES} batches at once")
 
     def _grant(self) -> None:
         """Batches, as long as there is credit for them; all that are granted now are drawn at once."""

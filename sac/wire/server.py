@@ -11,7 +11,7 @@ from typing import Any
 import zmq
 
 from sac.errors import UserError
-from sac.wire.codec import LARGEST, VERSION, BadMessage, Codec, Message
+from sac.wire.codec import LARGEST, VERSION, WHOLE, BadMessage, Codec, Message
 from sac.wire.description import Description
 from sac.wire.directory import Directory
 from sac.wire.frames import receive_frames, send_frames
@@ -21,6 +21,12 @@ from sac.wire.peer import GONE, Peer, counters_of, new_life
 log = logging.getLogger(__name__)
 AT_ONCE = 256  # messages handled before the owner gets a turn
 REPORTED = 5  # bad messages that are logged one by one
+SHOWN = 1000  # characters of a message's fault that are logged, at most
+# Whoever comes through may say what it likes as often as it likes; what is kept of it is bounded.
+PEERS = 4096  # clients that may be there at once
+ASKED = 1024  # hellos of clients that are asked to describe themselves: the newest are kept, others say hello again
+REPLACED = 4096  # lives that are refused because another came in their place: the newest are kept
+NUMBERS = 10_000  # the largest number that tells clients of one role apart
 
 
 class Server:
@@ -47,17 +53,22 @@ class Server:
         self._arrived, self._left, self._described = arrived, left, described
         self._places = places or {}
         self._asked: dict[bytes, Message] = {}  # hellos of those who shall describe themselves
-        self._replaced: set[int] = set()  # lives whose place another has taken: two that live would take turns for ever
+        self._replaced: dict[int, None] = {}  # lives whose place another took: two that live would take turns for ever
         self._looked = time.monotonic()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 500)
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # who comes back by another line is the same
         self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
-        self._authenticator = keys.protect_server(self._socket) if keys else None
+        self._authenticator = None
         port = directory.port(role)
         try:
+            if keys is not None:
+                self._authenticator = keys.protect_server(self._socket)
             self._socket.bind(f"tcp://{host}:{port or '*'}")
+        except UserError:  # of the keys
+            self.close()
+            raise
         except zmq.ZMQError as error:
             self.close()
             raise UserError(
@@ -70,7 +81,8 @@ class Server:
         """What clients ask for, after at most `timeout` seconds of waiting; empty when nobody did."""
         requests: list[tuple[Peer, Message]] = []
         for _ in range(AT_ONCE):
-            frames = receive_frames(self._socket, timeout, copy=True)  # small ones: a copy is cheaper
+            # small frames: a copy is cheaper
+            frames = receive_frames(self._socket, timeout, True, self.codec.parts, WHOLE, envelope=1)
             if frames is None:
                 break
             timeout, request = 0.0, self._take(frames[0], frames[1:])
@@ -90,10 +102,10 @@ class Server:
         self.send(peer, self.codec.encode(kind, values))
 
     def complain(self, what: str) -> None:
-        """Counts a message that nothing was done about; a flood of them does not fill the log."""
+        """Counts a message that nothing was done about; neither many nor long ones fill the log."""
         self.bad += 1
         if self.bad <= REPORTED or self.bad % 1000 == 0:
-            log.warning("bad message %d: %s", self.bad, what)
+            log.warning("bad message %d: %s", self.bad, what[:SHOWN])
 
     def end(self) -> None:
         """Tells every client that the run is over."""
@@ -148,6 +160,8 @@ class Server:
     def _hello(self, identity: bytes, hello: Message) -> None:
         if hello["life"] <= 0:
             self._refuse(identity, f"{hello['life']} is no life")
+        elif not 0 <= hello["number"] <= NUMBERS:
+            self._refuse(identity, f"number {hello['number']}: allowed is 0 to {NUMBERS}")
         elif hello["version"] != VERSION:
             self._refuse(identity, f"protocol version {hello['version']}, the {self.role} speaks version {VERSION}")
         elif hello["life"] in self._replaced:
@@ -156,15 +170,17 @@ class Server:
                 f"another {hello['uid']} has come since and took its place: end one of the two "
                 "(actors differ in net.number; a replay has one learner)",
             )
-        elif (self.description is None and hello["role"] != "learner") or self._full(hello):
+        elif (self.description is None and hello["role"] != "learner") or self._full(identity, hello):
             self._reply(identity, "later")
         elif self.description is None or hello["hash"] != self.description.hash:
-            self._asked[identity] = hello
+            _keep(self._asked, identity, hello, ASKED)
             self._reply(identity, "describe_yourself")
         else:
             self._welcome(identity, hello)
 
-    def _full(self, hello: Message) -> bool:
+    def _full(self, identity: bytes, hello: Message) -> bool:
+        if len(self.peers) >= PEERS and identity not in self.peers:
+            return True
         others = [p for p in self.peers.values() if p.role == hello["role"] and p.uid != hello["uid"]]
         return len(others) >= self._places.get(hello["role"], len(others) + 1)
 
@@ -193,8 +209,8 @@ class Server:
     def _welcome(self, identity: bytes, hello: Message) -> None:
         peer = Peer(identity, *(hello[key] for key in ("role", "uid", "life", "number", "session")))
         for other in list(self.peers.values()):
-            if other.uid == peer.uid and other.life != peer.life:
-                self._replaced.add(other.life)
+            if other.life != peer.life and (other.uid == peer.uid or other.identity == identity):
+                _keep(self._replaced, other.life, None, REPLACED)
                 self._forget(other)
         known = self.peers.get(identity)
         self._reply(identity, "welcome", self.description.text(), life=self.life)
@@ -226,3 +242,11 @@ class Server:
     def _forget(self, peer: Peer) -> None:
         self.peers.pop(peer.identity, None)
         self._left(peer)
+
+
+def _keep(kept: dict, key: Any, value: Any, most: int) -> None:
+    """The newest `most` entries stay."""
+    kept.pop(key, None)
+    kept[key] = value
+    while len(kept) > most:
+        del kept[next(iter(kept))]

@@ -27,6 +27,20 @@ def test_temperatures_evolve_where_they_are_learnt(auto):
     assert not any(name.startswith("optimizer") for name in names)
 
 
+def test_how_observations_look_does_not_evolve():
+    """The statistics of a normaliser are counted from rows: numbers drawn around the elites' would blind a learner."""
+    agent = make_agent(SPECS["continuous"], networks={"normalized": True})
+    names = agent.evolving_variables()
+    statistics = {id(weight) for weight in agent.nets.normalizer.weights}
+    assert len(statistics) == 2 and not statistics & {id(variable) for variable in names.values()}
+    evolved, before = Evolved(agent, None), [np.array(weight) for weight in agent.nets.normalizer.weights]
+    evolved.become({name: np.full_like(array, 0.5) for name, array in evolved.networks().items()})
+    for weight, was in zip(agent.nets.normalizer.weights, before):
+        np.testing.assert_array_equal(weight, was)
+    plain = Evolved(make_agent(SPECS["continuous"]), None)
+    assert evolved.schema == plain.schema, "a learner that normalises evolves in what all others do"
+
+
 def test_one_becomes_what_the_other_is():
     (one, batch), (other, _) = learnt(0), learnt(1)
     evolved = Evolved(one, None)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sac.backend import keras, tf
+from sac.draws import FOR_POLICY
 from sac.errors import UserError
 from sac.nets.contract import scaled
 from sac.types import Noise, Sensor, Spec
@@ -155,6 +156,74 @@ def test_invalid_rows_mean_nothing(agent):
     np.testing.assert_array_equal(td_error, again)
     for key, value in weights(agent).items():
         np.testing.assert_array_equal(value, after[key], err_msg=key)
+
+
+# --- the policy's loss
+
+
+def frozen(agent):
+    """Every step changes nothing: what the loss was made of can be read from the networks afterwards."""
+    for optimizer, _ in agent.trained.values():
+        optimizer.learning_rate.assign(0.0)
+
+
+def ending(spec, shift=3.0):
+    """Windows of which every second one ends behind its first row: the second trained row is a final observation.
+
+    Final observations are `shift` away from what the others look like.
+    """
+    batch = windows(spec, B, steps=T)
+    batch.valid[:] = 1
+    batch.valid[::2, 1:] = 0
+    batch.obs["v"][::2, 1:] += shift
+    return single(batch)
+
+
+def values_of_policy(agent, batch):
+    """E[min Q] + entropy bonus of the trained states and both entropies, one state at a time [B, M], in NumPy."""
+    spec, b = agent.spec, batch.weight.shape[1]
+    z, _ = agent.nets.rep({"v": batch.obs["v"][0, :, :M]}, tf.zeros((b, M, 0)), tf.zeros((b, 0)))
+    pi = agent.nets.policy(z).masked(batch.mask[0, :, :M])
+    raw, log_c = (x.numpy() for x in agent.draws.action(pi, (b, M), FOR_POLICY))
+    q = agent.nets.q(z, np.tanh(raw)).numpy()
+    alpha_c, alpha_d = (float(x) for x in agent.temperatures.alphas())
+    if not spec.branches:
+        return q[..., 0].min(0) - alpha_c * log_c, (-log_c, np.zeros_like(log_c))
+    probs = pi.probs.numpy()
+    entropy = -(probs * np.log(probs)).sum(-1)
+    if len(spec.branches) == 1:
+        expected = (q.min(0) * probs).sum(-1)
+    else:
+        expected = (q * probs).sum(-1).min(0)
+    return expected - alpha_c * log_c + alpha_d * entropy, (-log_c, entropy)
+
+
+def test_the_policy_is_judged_where_it_acts_alone(agent):
+    """Its loss and both entropies are means over the rows that hold an action: final rows are no states of its own."""
+    frozen(agent)
+    batch = ending(agent.spec)
+    metrics, _ = agent.update(batch)
+    values, entropies = values_of_policy(agent, batch)
+    acts = batch.valid[0, :, :M] > 0
+    assert acts.sum() == B + B // 2
+    np.testing.assert_allclose(metrics["policy/loss"], -values[acts].mean(), rtol=1e-4, atol=1e-6)
+    assert abs(values[acts].mean() - values.mean()) > 1e-3
+    for kind, entropy in zip(("continuous", "discrete"), entropies):
+        if f"policy/entropy_{kind}" in metrics:
+            np.testing.assert_allclose(metrics[f"policy/entropy_{kind}"], entropy[acts].mean(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_final_observation_does_not_train_the_policy(agent):
+    """It is looked at for the targets only, which the policy never sees."""
+    agent.trained["critic"][0].learning_rate.assign(0.0)
+    before, after = weights(agent), []
+    for shift in (0.0, 3.0):
+        agent.restore(before, {})
+        agent.update(ending(agent.spec, shift))
+        after.append(weights(agent))
+    for key in part(after[0], "policy/", "temperatures/"):
+        np.testing.assert_array_equal(after[0][key], after[1][key], err_msg=key)
+    assert moved(before, after[0], "policy", "temperatures")
 
 
 # --- temperatures

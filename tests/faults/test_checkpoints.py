@@ -352,3 +352,21 @@ def test_arrays_come_back_with_their_types(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         Checkpoints(tmp_path).load({"agent": fresh}, "best")
     assert fresh.array.dtype == np.uint8 and not caplog.text
+
+
+def test_the_same_step_written_very_often_has_its_newest_last(tmp_path):
+    """As a kill leaves it before the older one is removed: number 10 comes behind number 9."""
+    checkpoints = saved(tmp_path, [5])
+    first = checkpoints.all()[0].path
+    for number in (9, 10):
+        shutil.copytree(first, first.with_name(f"{first.name}.{number}"))
+    assert [one.path.name for one in checkpoints.all()] == [first.name + more for more in ("", ".9", ".10")]
+    assert checkpoints.select("latest")[0].path.name.endswith(".10")
+
+
+def test_the_newest_that_holds_a_part_is_found(tmp_path):
+    checkpoints = saved(tmp_path, [1, 2, 3])
+    assert checkpoints.newest_with("agent")[0].step == 3
+    flip(checkpoints.all()[-1].path / "agent.npz")
+    found, arrays, _ = checkpoints.newest_with("agent")
+    assert found.step == 2 and next(iter(arrays.values())).max() == 2.0

@@ -48,3 +48,10 @@ def test_ratios_know_the_discrete_part_only_where_a_policy_has_it():
 
 def test_a_uniform_policy_is_uniform_over_what_is_legal():
     np.testing.assert_allclose(ActionDistribution(SPEC, None, LOGITS, MASK).uniform().probs, [[0.5, 0, 0.5, 0.5, 0.5]])
+
+
+def test_novelty_chooses_every_candidate_of_a_policy_and_only_the_random_draws_of_critics():
+    """DQN-like choices are greedy but for the exploratory ones, which novelty may replace."""
+    explore = tf.constant([True, False])
+    assert ByPolicy.prefers(explore).numpy().tolist() == [True, True]
+    assert ByCritic.prefers(explore).numpy().tolist() == [True, False]

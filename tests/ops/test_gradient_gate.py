@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sac.backend import tf
+from sac.backend import keras, tf
 from sac.ops.gradient_gate import aligned, cosine
+from sac.ops.gradient_gate import gradients as of_weights
 
 
 def gradients(seed, *shapes):
@@ -53,3 +54,12 @@ def test_gate_passes_the_half_space_of_the_guide(guide, passes, jit):
 
 def test_gate_of_no_weights_is_open_to_nothing():
     assert aligned([], []) == []
+
+
+def test_a_weight_that_a_loss_does_not_depend_on_has_a_gradient_of_zeros():
+    used, unused = (keras.Variable(np.full(2, x, np.float32)) for x in (3.0, 5.0))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(used.value))
+    first, second = of_weights(tape, loss, [used, unused])
+    np.testing.assert_array_equal(first, [6.0, 6.0])
+    np.testing.assert_array_equal(second, [0.0, 0.0])

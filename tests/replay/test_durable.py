@@ -122,6 +122,21 @@ def test_what_is_remembered_of_sources_is_bounded(tmp_path):
     assert list(durable(tmp_path, 20, 1, 0)._ledger) == list(range(190, 200))
 
 
+@pytest.mark.parametrize("rows_of_others", range(7))
+def test_a_chunk_is_known_as_long_as_one_of_its_rows_lives(tmp_path, rows_of_others):
+    """Sent again it is stored a second time only when nothing of it is left."""
+    capacity, mine = 6, chunk([Row(0, 1), Row(0, 2)])
+    replay = durable(tmp_path, capacity, 1, 0)
+    replay.add_from(5, 1, mine)
+    for seq in range(1, rows_of_others + 1):
+        replay.add_from(6, seq, chunk([Row(0, 10 + seq)]))
+    lives = rows_of_others < capacity  # rows 2, 3, ... of others: the last of mine, row 1, goes with row 7
+    assert replay.acked(5) == int(lives)
+    first = replay.add_from(5, 1, mine)
+    assert first == (None if lives else 2 + rows_of_others)
+    assert replay.total == 2 + rows_of_others + 2 * (not lives)
+
+
 def test_rows_of_foreign_data_stay_foreign(tmp_path):
     replay = durable(tmp_path, 20, 1, 0)
     replay.add_foreign(chunk([Row(0, 1), Row(0, 2, final=True)]))

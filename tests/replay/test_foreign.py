@@ -129,3 +129,14 @@ def test_columns_without_width_may_be_missing():
     assert got["later"].shape == (len(arrays["last"]), 0)
     with pytest.raises(UserError, match=r"column 'later': expected shape \(1,\) float32, found none"):
         fitted({**COLUMNS, "later": ((1,), "float32")}, SPEC.branches, arrays, "x")
+
+
+def test_what_final_rows_hold_in_place_of_an_action_is_no_choice():
+    old = make(100)
+    old.add(chunk(Player().rows(1, "time")))
+    arrays, _ = saved(old)
+    arrays["discrete"] = np.where(arrays["last"][:, None], 99, np.array(SPEC.branches) - 1).astype(np.int32)
+    assert fitted(COLUMNS, SPEC.branches, arrays, "x")["discrete"].max() == 99
+    arrays["discrete"][~arrays["last"]] += 1
+    with pytest.raises(UserError, match="branch 0 of the actions: expected 2 choices"):
+        fitted(COLUMNS, SPEC.branches, arrays, "x")

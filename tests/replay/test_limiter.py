@@ -116,3 +116,13 @@ def test_the_target_is_what_was_asked_for_and_the_ratio_comes_to_it(rate):
         while limiter.take():
             pass
     assert limiter.target == rate and limiter.ratio == pytest.approx(rate, rel=0.01)
+
+
+def test_a_part_of_an_update_survives():
+    original, copy = Limiter(1 / 3, 0), Limiter(1 / 3, 0)
+    original.earn(5, ready=True)
+    assert original.take() and not original.take() and original.credit == pytest.approx(2 / 3)
+    copy.restore({}, json.loads(json.dumps(original.state()[1])))
+    assert copy.credit == original.credit
+    copy.earn(1, ready=True)
+    assert copy.take() and not copy.take()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ring_model import SPEC, STATE, Model, Player, chunk, make
+from ring_model import SPEC, STATE, Model, Player, Row, chunk, make
 
 from sac.replay import Newcomers, Replay
 
@@ -98,3 +98,13 @@ def test_a_restored_replay_still_owes_what_it_owed(capacity):
     others, all_new = fresh(12, 2)
     others.take_over(arrays, scalars)
     assert all_new.count == len(others._ring.legal(2)) > len(owed)
+
+
+def test_who_waited_before_keeps_its_turn_when_it_is_restored():
+    """Row 1 is complete before row 0 is."""
+    replay, newcomers = fresh(20, 1)
+    replay.add(chunk([Row(1, 0), Row(2, 1), Row(2, 2), Row(1, 3)]))
+    assert newcomers.legal().tolist() == [1, 0]
+    again, restored = fresh(20, 1)
+    again.restore(*replay.state())
+    assert restored.legal().tolist() == [1, 0]

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from ring_model import Player, chunk, make, prioritized
+from ring_model import Player, Row, chunk, make, prioritized
 
 from sac.replay import Uniform
 from sac.replay.random_stream import RandomStream
@@ -166,3 +166,25 @@ def test_random_numbers_are_those_of_a_new_generator(seed):
             np.testing.assert_array_equal(generator.random(2), fresh.random(2))
             small = [g.integers(0, 9, 3, dtype=np.int32) for g in (generator, fresh)]  # half a number is left over
             np.testing.assert_array_equal(*small)
+
+
+def test_the_oldest_row_learns_its_error_and_an_overwritten_one_gives_it_to_nobody():
+    """Rows 3 to 12 live; row 2 lay where row 12 does now."""
+    replay = make(10)
+    replay.add(chunk([Row(0, i) for i in range(10)]))
+    replay.add(chunk([Row(0, 10 + i) for i in range(3)]))
+    before = replay._sampler._tree.leaves.copy()
+    replay.update(np.array([2, 3]), np.array([0.3, 0.2]))
+    after = replay._sampler._tree.leaves
+    assert np.flatnonzero(before != after).tolist() == [3]
+    assert after[3] == pytest.approx(0.2**0.6)
+
+
+def test_three_batches_at_once_are_the_next_three():
+    """As if they were drawn one by one, also those behind them."""
+    one, other = make(50, uniform=True, seed=3), make(50, uniform=True, seed=3)
+    for replay in (one, other):
+        replay.add(chunk([Row(0, i) for i in range(40)]))
+    single = [one.draw(8, 1)[0][0] for _ in range(5)]
+    together = [*other.draw(8, 3)[0], *other.draw(8, 2)[0]]
+    np.testing.assert_array_equal(single, together)

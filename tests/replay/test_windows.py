@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from ring_model import SPEC, Model, Player, Row, check_windows, chunk, make
 
 from sac.replay import writer
+from sac.replay.ring import NONE, Ring
 
 whats = st.sampled_from(["act"] * 6 + ["end", "time"])
 
@@ -97,6 +98,34 @@ def test_a_slow_stream_begins_afresh():
     ring = replay._ring
     assert ring.prev[7 % 6] == -1
     assert 7 not in ring.next
+
+
+def test_a_row_that_its_own_chunk_overwrites_is_not_linked():
+    """Row 4 follows row 1, and row 5 of another stream takes the place of row 1 at once: it must not get row 1's link.
+
+    The ring has four places. Before come row 1 of stream 1, rows 0 and 2 of stream 2, row 3 of stream 3.
+    """
+    ring = Ring({"tag": ((), "int64")}, 4)
+    ring.append({"tag": np.arange(4)}, np.array([NONE, NONE, 0, NONE]), np.zeros(4, bool))
+    places = ring.append({"tag": np.array([4, 5])}, np.array([1, 2]), np.zeros(2, bool))
+    assert places.tolist() == [0, 1]
+    assert ring.columns["tag"].tolist() == [4, 5, 2, 3]
+    assert ring.next.tolist() == [NONE, NONE, 5, NONE], "row 2 leads to row 5, and nothing to row 4"
+    assert ring.legal(1).tolist() == [2]
+
+
+def test_a_memory_of_such_a_chunk_goes_on_as_it_was():
+    """Which windows are whole is worked out from the links alone when a memory is read."""
+    replay, reread = make(4, 1), make(4, 1)
+    replay.add(chunk([Row(2, 0), Row(1, 1), Row(2, 2), Row(3, 3)]))
+    replay.add(chunk([Row(1, 4), Row(2, 5)]))
+    reread.restore(*replay.state())
+    for one in (replay, reread):
+        assert one.legal.tolist() == [2], "row 5 has no successor yet"
+        one.add(chunk([Row(2, 6)]))
+        assert one.legal.tolist() == [5]
+        batch = one.windows(one.legal, np.ones(1, np.float32))
+        assert batch.obs["x"][..., 0].tolist() == [[5, 6]]
 
 
 def test_a_true_end_needs_its_final_row():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sac.behaviour import NOISE_BLOCK, ColoredNoise, Exploring, Greedy, WhiteNoise
+from sac.behaviour import NOISE_BLOCK, ColoredNoise, Epsilon, Exploring, Greedy, WhiteNoise
 from sac.replay import Replay, Uniform
 from sac.types import Sensor, Spec
 from tests.rollout.players import Linear
@@ -149,3 +149,36 @@ def test_greedy_hands_no_noise_to_the_policy():
         np.arange(2), {"x": np.ones((2, 1))}, np.ones((2, 0), bool), np.zeros((2, 0)), np.zeros((2, 0))
     )
     np.testing.assert_allclose(choice.raw, np.full((2, 2), np.tanh(1)))
+
+
+def test_the_mean_of_a_block_has_the_power_of_the_lowest_frequency():
+    """Frequency 0 has the power of frequency 1: an agent keeps a leaning of its own for as long as a block lasts."""
+    means = [series(ColoredNoise(SPEC, seed, 1.0), NOISE_BLOCK).mean(0).ravel() for seed in range(150)]
+    power = 1 / np.arange(1.0, NOISE_BLOCK // 2 + 1)  # of frequencies 1 to the highest, which like 0 is a real number
+    expected = power[0] / (power[0] + power[-1] + 4 * power[:-1].sum())
+    assert np.var(means) == pytest.approx(expected, rel=4 * np.sqrt(2 / 900))
+
+
+@pytest.mark.parametrize(("step", "epsilon"), [(0, 1.0), (5, 0.55), (10, 0.1), (11, 0.1), (10**6, 0.1)])
+def test_epsilon_falls_in_a_line_and_stays_at_its_end(step, epsilon):
+    assert Epsilon(1.0, 0.1, 10)(step) == pytest.approx(epsilon)
+
+
+@pytest.mark.parametrize(("extra", "least"), [(0.0, 0.05), (0.3, 0.3), (3.0, 1.0)])
+def test_an_actor_that_is_set_apart_explores_with_its_own_chance(extra, least):
+    """It is a chance: never above 1, however large the noise is; without discrete actions there is none."""
+
+    class Asked(Linear):
+        def check_noise(self):
+            pass
+
+        def act(self, *arguments):
+            asked.append(arguments[6])
+            return super().act(*arguments)
+
+    asked: list[float] = []
+    for spec in (SPEC, Spec(SPEC.sensors, 2)):
+        behaviour = Exploring(Asked(spec), WhiteNoise(spec, 0), epsilon=Epsilon(0.05, 0.05, 1), extra_noise=extra)
+        nothing = np.zeros((3, 0), np.float32)
+        behaviour.choose(SLOTS, {"x": np.zeros((3, 1))}, np.ones((3, spec.choices), bool), nothing, nothing)
+    assert asked == [least, 0.05]

@@ -320,3 +320,36 @@ def test_nothing_is_closed_where_nothing_was_open():
     restored = Rollout(Lengths(6, 7), Counting(env.spec))
     restored.restore(*saved(rollout))
     assert restored.close_restored() is None
+
+
+def test_a_restored_iteration_ends_where_it_would_have_ended():
+    env = Stage(Said(asks={0: (1, 0)}), circular=True)
+    rollout = Rollout(env, Counting(env.spec), max_step_each_iter=4)
+    for _ in range(3):
+        rollout.advance()
+    state = saved(rollout)
+    restored = Rollout(Stage(*env.turns, circular=True), Counting(env.spec), max_step_each_iter=4)
+    restored.restore(*state)
+    assert [restored.advance().iteration_ended for _ in range(5)] == [True, False, False, False, True]
+
+
+def test_an_agent_that_was_lost_is_not_waited_for():
+    """Agent 1 is lost in the first iteration; agent 0 ends an episode in every second turn, and so an iteration."""
+    both, alone = Said(asks={0: (1, 0), 1: (1, 0)}), Said(asks={0: (1, 0)})
+    ends = Said(asks={0: (1, 0)}, ends={0: (1, 1, 0)})
+    env = Stage(both, both, Said(asks={0: (1, 0)}, lost=(1,)), *[ends, alone] * 4)
+    rollout = Rollout(env, Counting(env.spec))
+    assert [rollout.advance().iteration_ended for _ in range(8)] == [False, False] + [True, False] * 3
+    assert rollout.present == [0]
+
+
+def test_what_was_saved_does_not_change_any_more():
+    env = Lengths(5, 6)
+    rollout = Rollout(env, Counting(env.spec))
+    rollout.advance()
+    arrays, _ = rollout.state()
+    before = {name: np.array(x) for name, x in arrays.items()}
+    for _ in range(3):
+        rollout.advance()
+    for name, x in arrays.items():
+        np.testing.assert_array_equal(x, before[name], err_msg=name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from malformed import WRONG, exchanged, header_with, parts
-from wire_kit import SPEC, World, random_rows
+from malformed import WRONG, exchanged, header_with, hello, parts
+from wire_kit import SPEC, WORLD, World, random_rows
 
 from sac.types import Batch, Sensor, Spec, Step
 from sac.wire import codec as wire_codec
-from sac.wire.codec import TOGETHER, BadMessage, Codec, Kind
+from sac.wire.codec import HEADER, TOGETHER, BadMessage, Codec, Kind
 from sac.wire.kinds import (
     as_batch,
     as_step,
@@ -225,3 +225,11 @@ def test_no_noise_raises_anything_else(seed):
         except BadMessage:
             refused += 1
     assert refused > 50
+
+
+def test_a_header_has_a_largest_size_whatever_it_says():
+    """A text in it may be as long as it likes else."""
+    good, bad = hello(uid="x" * 600), hello(uid="x" * HEADER)
+    assert WORLD.codec.decode(good)["uid"] == "x" * 600
+    with pytest.raises(BadMessage, match=r"a header of 1\d\d\d bytes"):
+        WORLD.codec.decode(bad)

@@ -371,3 +371,18 @@ def test_a_damaged_population_is_told_in_words(tmp_path):
         (tmp_path / "evolver" / "description.json").write_text(text)
         with pytest.raises(UserError, match="remove that folder to begin with a new one"):
             folder.description()
+
+
+def test_networks_of_what_a_learner_is_no_more_make_no_generation(tmp_path, lines):
+    with Served(tmp_path) as served:
+        best = lines.lines[3].client
+        wait_for(lambda: len(served.evolution.members) == 4, meanwhile=lines.turn)
+        for _ in range(2):
+            lines.evaluate()
+            wait_for(lambda: not any(line._untold for line in lines.lines), meanwhile=lines.turn)
+        wait_for(lambda: "learner-4" in served.service._elites, meanwhile=best.pump)  # asked, and not answered
+        for told in ({"generation": 1, "assigned": 5}, {"generation": 2, "assigned": 0}):
+            best.send(best.codec.encode("networks", told, Learner(9.0).networks()))
+        best.say("evaluated", assigned=0, step=9999, value=3.0)
+        wait_for(lambda: served.evolution.members["learner-4"].step == 9999, meanwhile=best.pump)
+        assert served.service._elites["learner-4"] is None

@@ -251,3 +251,19 @@ def test_the_end_ends_the_asking(tmp_path):
         ending.start()
         assert policy.choose(question(1, 0)) is None and policy.client.ended  # nothing was ever published
         ending.join()
+
+
+def test_an_answer_to_an_earlier_question_is_not_taken(tmp_path, monkeypatch):
+    """The learner is slow, so the first question is asked several times, and answered as often."""
+    monkeypatch.setattr(policy_client, "AGAIN", 0.05)
+
+    def slowly(arrays):
+        time.sleep(0.3)
+        return chosen(arrays)
+
+    with served(tmp_path, slowly) as service, asking(Records(tmp_path, "")) as policy:
+        service.publish(weights(1), 1)
+        for seed in range(3):
+            asked = question(2, seed)
+            for name, x in zip(Choice._fields, policy.choose(asked)):
+                np.testing.assert_array_equal(x, getattr(chosen(asked), name))

@@ -318,7 +318,7 @@ def keys(tmp_path_factory) -> dict[str, Keys | None]:
     """Ours, another cell's, and half of each."""
     folder = tmp_path_factory.mktemp("keys")
     found = {name: Keys.make(folder / name) for name in ("ours", "others")}
-    (folder / "mixed").mkdir()
+    (folder / "mixed").mkdir(0o700)
     for whose, name in (("ours", "server.key"), ("others", "client.key_secret")):
         shutil.copy(folder / whose / name, folder / "mixed")
     return {**found, "mixed": Keys(folder / "mixed"), "none": None}

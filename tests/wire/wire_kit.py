@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import zmq
 
 from sac.moments import Moments
 from sac.replay import DurableReplay, Limiter, Prioritized, Replay, Uniform
@@ -125,6 +126,36 @@ class Served(InThread):
     def close(self) -> None:
         self.server.close()
         self.replay.close()
+
+
+class Stranger:
+    """Somebody at the server's door who may be anybody, again and again."""
+
+    def __init__(self, served: Served):
+        self._context, self._address = zmq.Context(), served.directory.find("replay")
+        self._sockets: list[zmq.Socket] = []
+        self.anew()
+
+    def anew(self) -> Stranger:
+        socket = self._context.socket(zmq.DEALER)
+        socket.connect(self._address)
+        self._sockets.append(socket)
+        return self
+
+    def say(self, frames: list) -> Stranger:
+        self._sockets[-1].send_multipart(frames)
+        return self
+
+    def hears(self, seconds: float = 10.0) -> str:
+        """The kind of the next message."""
+        assert self._sockets[-1].poll(1000 * seconds)
+        return WORLD.codec.decode(self._sockets[-1].recv_multipart()).kind
+
+    def __enter__(self) -> Stranger:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._context.destroy(0)
 
 
 class Process:
