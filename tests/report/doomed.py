@@ -93,8 +93,8 @@ RUNS = {
     ),
     # whoever stays is paid for as much entropy as the door is worth within a few steps
     "idle": (
-        ["base.max_step=500", "base.build_path=Door-v0", "sac.soft_target=true", "sac.tau=0.05", "sac.init_log_alpha=-1",
-         "sac.use_auto_alpha=false"],
+        ["base.max_step=500", "base.build_path=Door-v0", "sac.tau=0.05", "sac.init_log_alpha=-1",
+         "sac.use_auto_alpha=false", "sac.soft_target=true"],
         {"Entropy outweighs the rewards"},
     ),
     "out": (
