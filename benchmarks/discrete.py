@@ -4,9 +4,9 @@
     python benchmarks/discrete.py --models models/discrete --collect-only
 
 Each run is one process with one thread in a folder of its own below `--models`/<variant>/<task>; a finished one is not
-repeated and an interrupted one goes on, so this may be stopped and begun again at any time. Runs come in the order of
-TASKS, all variants of a seed one after another. Writes discrete.csv and discrete.md into docs/results, of all runs found
-there; a task or variant without a run that has ended has no row.
+repeated and an interrupted one goes on, so this may be stopped and begun again at any time. Runs come in the order
+of TASKS, all variants of a seed one after another. Writes discrete.csv and discrete.md into docs/results, of all runs
+found there; a task or variant without a run that has ended has no row.
 """
 
 from __future__ import annotations

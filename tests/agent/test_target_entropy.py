@@ -43,7 +43,7 @@ def test_the_temperature_follows_the_share_of_today(updates, sign):
 
 
 def test_an_agent_counts_its_updates_for_it():
-    """A share that comes to its end with the first update is that end; one that has far to go is still its beginning."""
+    """A share that reaches its end with the first update is that end; one that has far to go is still its beginning."""
     learnt = []
     for ratio, end, updates in ((1.0, None, 1), (0.0, 1.0, 1), (0.0, None, 1), (0.0, 1.0, 10**9)):
         share = {
