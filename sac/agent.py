@@ -157,7 +157,7 @@ class Agent:
         mask = batch.mask[:, :m]
         self._train_critics(tape, critic_loss, extra_losses)
         policy_loss, entropies, saturated = self._improve_policy(seen.z[:, :m], seen.z_target[:, :m], mask, valid)
-        self.temperatures.adjust(self.trained["temperature"][0], entropies, mask, valid)
+        self.temperatures.adjust(self.trained["temperature"][0], entropies, mask, valid, self.updates)
         self._move_targets()
 
         td_error = losses.td_error(q, target)

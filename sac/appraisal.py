@@ -13,7 +13,8 @@ from sac.types import Step
 
 
 class Appraisal:
-    """Q of every row, as the mean of all critics in units of reward; with it come the entropy bonuses ahead.
+    """Q of every row, as the mean of all critics in units of reward; with it come the entropy bonuses ahead that
+    the targets are paid for.
 
     Called a few times in an evaluation, so nothing is compiled for it. Noise in the weights is silent.
     """

@@ -100,6 +100,7 @@ def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int):
         )
     for key, needed, on in (
         ("discrete_dqn_like", "discrete", s.discrete_dqn_like and not spec.branches),
+        ("target_entropy_ratio_end", "discrete", s.target_entropy_ratio_end is not None and not spec.branches),
         ("clip_epsilon_policy", "continuous", s.clip_epsilon_policy > 0 and not spec.continuous),
     ):
         if on:

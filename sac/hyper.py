@@ -27,6 +27,9 @@ class Hyper:
     init_log_alpha: float = -2.3
     use_auto_alpha: bool = True
     target_entropy_ratio: float = 0.5
+    target_entropy_ratio_end: float | None = None
+    target_entropy_ratio_updates: int = 1_000_000
+    soft_target: bool | None = None
     learning_rate: float = 3e-4
     learning_rate_schedule: str = "constant"
     learning_rate_end: float = 0.0
@@ -34,6 +37,11 @@ class Hyper:
     grad_clip_norm: float | None = None
     weight_decay: float = 0.0
     jit: bool = True
+
+    @property
+    def entropy_in_target(self) -> tuple[bool, bool]:
+        """Whether the targets of Q pay for the entropy of the continuous and of the discrete actions."""
+        return (True, False) if self.soft_target is None else (self.soft_target, self.soft_target)
 
     @property
     def steps(self) -> int:

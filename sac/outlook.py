@@ -18,8 +18,8 @@ class Outlook:
     An over-estimating critic shows here (van Hasselt et al., arXiv:1509.06461, figure 3): Q of the first step against
     the discounted return. Where a time limit cut an episode, Q of its last step stands for that step and all after it;
     `eval/q_rest` is the part of the return that comes from there.
-    Q counts the entropy bonuses of a policy that explores, the return counts none: Q may lie above by
-    alpha * entropy / (1 - gamma).
+    Where the targets of Q are paid for entropy (`sac.soft_target`), Q counts the bonuses of a policy that explores and
+    the return counts none: Q may lie above by alpha * entropy / (1 - gamma).
     """
 
     def __init__(self, gamma: float, appraise: Callable[[Step], np.ndarray]):

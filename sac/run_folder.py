@@ -26,9 +26,11 @@ THIS_CALL = ("role", "ckpt", "render", "base.name", "base.models")  # of the com
 OF_PLAYING = ("base.max_iter",)  # bounds what is played in this call, not what was trained
 OF_THE_PROCESS = ("base.threads", "base.port", *(key for key in all_keys() if key.startswith("net.")))  # and differ in
 FREE_FORM = ("reset", "random_params")  # sections with names of the user's own
-AS_BEFORE: dict[str, object] = {  # keys that older runs did not write: the value that keeps what those runs did
+# Keys that older runs did not write: the value that keeps what those runs did.
+AS_BEFORE: dict[str, object] = {
     "base.scale_by": "255",
     "base.channels": "before",
+    "sac.soft_target": True,
 }
 OF_THE_RUN = ("seed", "sac.seed", "repeat")  # a resumed run keeps its own, so that a command can be repeated
 SECTIONS = ("base", "replay", "sac", "eval", "track")  # half a config lacks at least one of them

@@ -22,7 +22,7 @@ class Targets:
         """Targets of Q [B, m] and the mean clipped ratio pi / mu. Values belong to the states 1 ... T."""
         h = self.hyper
         pi = self.nets.policy(z[:, 1:]).masked(batch.mask[:, 1:])
-        alpha_c, alpha_d = self.temperatures.alphas()
+        alpha_c, alpha_d = self._alphas()
         q, bonus = self._next(pi, z_target[:, 1:], batch.reward.shape, alpha_c, alpha_d)
 
         # What was done in the states 1 ... T - 1; the last state's action is not in the window: its row is cut off.
@@ -42,6 +42,11 @@ class Targets:
         else:
             target = returns.vtrace(soft_reward=soft_reward, rho_cap=h.v_rho, **window)
         return self.scale.squash(target), ratio
+
+    def _alphas(self) -> list:
+        """Both temperatures as the targets see them: zero where entropy shall add nothing to Q."""
+        alphas = self.temperatures.alphas()
+        return [x if counts else tf.zeros_like(x) for x, counts in zip(alphas, self.hyper.entropy_in_target)]
 
     def _next(self, pi, z, lead, alpha_c, alpha_d):
         """E[Q] of fresh actions in later states, and the entropy bonus there: [B, T] each."""

@@ -30,12 +30,20 @@ class Temperatures(keras.layers.Layer):
         """Both temperatures."""
         return tf.unstack(tf.exp(self.log_alpha))
 
-    def adjust(self, optimizer, entropies, mask, valid) -> None:
+    def discrete_ratio(self, updates):
+        """The target entropy of discrete choices after so many updates, as a share of the largest entropy."""
+        h = self.hyper
+        if h.target_entropy_ratio_end is None:
+            return h.target_entropy_ratio
+        done = tf.minimum(tf.cast(updates, tf.float32) / h.target_entropy_ratio_updates, 1.0)
+        return h.target_entropy_ratio + done * (h.target_entropy_ratio_end - h.target_entropy_ratio)
+
+    def adjust(self, optimizer, entropies, mask, valid, updates) -> None:
         """One step towards the target entropies, for entropies [B, m] of both kinds and legal choices `mask`."""
         if not self.hyper.use_auto_alpha or not self.kinds:
             return
         legal = soft_value.largest_entropy(mask, self.branches)
-        targets = self.continuous_target, self.hyper.target_entropy_ratio * legal
+        targets = self.continuous_target, self.discrete_ratio(updates) * legal
         with tf.GradientTape() as tape:
             log_alpha = tf.unstack(tf.convert_to_tensor(self.log_alpha))
             loss = sum(losses.temperature(log_alpha[i], entropies[i], targets[i], valid) for i in self.kinds)

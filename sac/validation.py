@@ -189,6 +189,9 @@ def _check_combinations(c: Config) -> None:
         )
     if s.v_c > s.v_rho:
         log.warning("sac.v_c=%s exceeds sac.v_rho=%s: V-trace's traces should be cut at least as early", s.v_c, s.v_rho)
+    if s.target_entropy_ratio_end is not None and (s.discrete_dqn_like or not s.use_auto_alpha):
+        why = "sac.discrete_dqn_like=true" if s.discrete_dqn_like else "sac.use_auto_alpha=false"
+        log.warning("sac.target_entropy_ratio_end has no effect with %s: no temperature follows it", why)
     _check_environment(c)
 
 

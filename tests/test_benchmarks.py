@@ -1,12 +1,13 @@
-"""Tables of learning: what is told of environments that were not run again is what was told before."""
+"""Tables of learning: what is told of environments that were not run again is what was told before; what has ended."""
 
 from __future__ import annotations
 
 import csv
+import json
 
 import numpy as np
 
-from benchmarks import learning
+from benchmarks import discrete, learning
 from benchmarks.learning import Run, earlier, outcomes, summary, write
 
 
@@ -42,3 +43,28 @@ def test_a_table_from_before_overrides_were_told_can_be_read(tmp_path):
     (tmp_path / "old.csv").write_text(f"{','.join(columns)}\n{','.join(row)}\n")
     [told] = earlier(tmp_path / "old.csv", {})
     assert (told.eval_return, told.first_met_at, told.overrides) == (710.7, None, "")
+
+
+def finished(folder, scene: str, seed: int, returns: list[float], reason: str = "max_step") -> None:
+    """A run's folder with as much in it as the table reads."""
+    path = folder / scene / f"gym-frozen_lake-seed{seed}"
+    path.mkdir(parents=True)
+    lines = [f"{1000 * (i + 1)},{value}" for i, value in enumerate(returns)]
+    (path / "metrics.csv").write_text("\n".join(["env_step,eval/return", *lines]) + "\n")
+    (path / "result.json").write_text(json.dumps({"seconds": 60.0, "reason": reason}))
+    (path / "commit.txt").write_text("abc1234")
+
+
+def test_the_table_of_discrete_scenes_tells_what_has_ended_and_nothing_else(tmp_path):
+    task, (shipped, before) = "FrozenLake 4x4", discrete.VARIANTS
+    for seed, returns in ((1, [0.0, 1.0]), (2, [1.0, 0.0])):
+        finished(discrete.folder(tmp_path / "runs", shipped, task), "frozen_lake", seed, returns)
+    finished(discrete.folder(tmp_path / "runs", shipped, task), "frozen_lake", 3, [1.0], "stopped")  # goes on later
+    finished(discrete.folder(tmp_path / "runs", before, "CartPole"), "cart_pole", 1, [500.0])  # of another env
+    discrete.write(tmp_path / "runs", tmp_path)
+    with (tmp_path / "discrete.csv").open() as file:
+        [row] = csv.DictReader(file)
+    assert (row["task"], row["targets"], row["solved"], row["seeds"]) == (task, shipped, "1 of 2", "1 2")
+    assert (row["at the end"], row["spread"], row["each seed"]) == ("0.5", "0.5", "1 0")
+    assert (row["first at the goal"], row["minutes"]) == ("2,000 1,000", "1")
+    assert "abc1234" in (tmp_path / "discrete.md").read_text()

@@ -70,6 +70,13 @@ Q_FAR_ABOVE = Kind(
     "a lower sac.gamma or sac.learning_rate, a lower sac.tau, more critics (sac.ensemble_q_num=10 with "
     "sac.ensemble_q_sample=2), fewer sac.updates_per_step, sac.grad_clip_norm=1.",
 )
+ENTROPY_OUTWEIGHS = Kind(
+    "Entropy outweighs the rewards",
+    "More of Q is made of entropy bonuses than of rewards, so the policy is paid for living on rather than for what it "
+    "achieves: it learns to stay away from a goal that ends the episode. It happens where rewards are rare or small.",
+    "sac.soft_target=false (entropy pays in the policy's loss only), a lower sac.init_log_alpha, a lower sac.gamma, "
+    "larger rewards.",
+)
 UPDATES_OFF_TARGET = Kind(
     "Updates per step are off target",
     "The run has not learnt as often as it was told to: resumed with another sac.updates_per_step, or a memory that "
@@ -175,11 +182,12 @@ def _q_above_returns(run: RunCurves) -> Iterator[Finding]:
     earned = returned - rest  # without the critics' own word
     size = np.abs(earned)
     large = np.maximum(Q_ABOVE * smoothed(size), Q_ABOVE_LARGEST * np.maximum.accumulate(size))
-    above = q - returned - _bonuses_ahead(run, steps) - _still_to_learn(run, steps) * np.maximum(0, -earned)
+    bonuses = _ahead(run, steps, _entropy_bonus(run, steps) + _intrinsic_rewards(run, steps))
+    above = q - returned - bonuses - _still_to_learn(run, steps) * np.maximum(0, -earned)
     holds = above > np.maximum(large, Q_NOISE * _at(run, "critic/td_error", steps))
-    if not holds[-IN_A_ROW:].all():
+    begin = _since(holds)
+    if begin is None:
         return
-    begin = len(holds) - int(np.argmin(holds[::-1])) if not holds.all() else 0
     words = f"Q of the first steps above the discounted return since step {steps[begin]:,.0f}"
     yield Finding(
         Q_FAR_ABOVE, f"{words}; at step {steps[-1]:,.0f} Q was {q[-1]:.4g}, the return {returned[-1]:.4g}",
@@ -187,14 +195,49 @@ def _q_above_returns(run: RunCurves) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def _bonuses_ahead(run: RunCurves, steps: np.ndarray) -> np.ndarray:
-    """Discounted entropy bonuses and intrinsic rewards of an evaluation episode: Q holds them, the return does not."""
+def _entropy_outweighs(run: RunCurves) -> Iterator[Finding]:
+    """Only what lasts to the end."""
+    steps, returned = run.series("eval/discounted_return")
+    if len(steps) < IN_A_ROW:
+        return
+    size = np.abs(returned - _at(run, "eval/q_rest", steps))
+    rewards = np.maximum(smoothed(size), Q_ABOVE_LARGEST * np.maximum.accumulate(size))
+    entropy = _ahead(run, steps, _entropy_bonus(run, steps))
+    begin = _since(entropy > np.maximum(rewards, Q_NOISE * _at(run, "critic/td_error", steps)))
+    if begin is not None:
+        words = f"the entropy of an evaluation episode is worth more than its rewards since step {steps[begin]:,.0f}"
+        seen = f"{words}; at step {steps[-1]:,.0f} it was {entropy[-1]:.3g}, the rewards {size[-1]:.3g}"
+        yield Finding(ENTROPY_OUTWEIGHS, seen, int(steps[begin]))
+
+
+def _since(holds: np.ndarray) -> int | None:
+    """Index from which on [n] all are true; None unless the last few are."""
+    if not holds[-IN_A_ROW:].all():
+        return None
+    return len(holds) - int(np.argmin(holds[::-1])) if not holds.all() else 0
+
+
+def _entropy_bonus(run: RunCurves, steps: np.ndarray) -> np.ndarray:
+    """What a step's entropy adds to Q, for the kinds of actions that `sac.soft_target` names."""
+    soft = run.config.get("sac.soft_target", True)  # runs that did not know the key paid for both
+    kinds = {None: ("continuous",), True: ("continuous", "discrete"), False: ()}[soft]
     each = np.zeros(len(steps))
-    for kind in ("continuous", "discrete"):
+    for kind in kinds:
         each += np.maximum(0, _at(run, f"alpha/{kind}", steps) * _at(run, f"policy/entropy_{kind}", steps))
+    return each
+
+
+def _intrinsic_rewards(run: RunCurves, steps: np.ndarray) -> np.ndarray:
+    """What the extras add to a step's reward."""
+    each = np.zeros(len(steps))
     for name in run.columns:
         if name.endswith("/bonus"):
             each += np.maximum(0, _at(run, name, steps))
+    return each
+
+
+def _ahead(run: RunCurves, steps: np.ndarray, each: np.ndarray) -> np.ndarray:
+    """The discounted sum of something that each step of an evaluation episode pays."""
     gamma, length = _number(run, "sac.gamma", 0.99), _at(run, "eval/length", steps)
     horizon = length if gamma >= 1 else (1 - gamma**length) / (1 - gamma)
     return each * horizon
@@ -220,8 +263,8 @@ def _updates_off_target(run: RunCurves) -> Iterator[Finding]:
     target = _at(run, "replay/updates_per_step_target", steps)
     calls = target * (steps - _starts(run)) / _number(run, "sac.updates_per_call", 1)
     off = (np.abs(ratio - target) > OFF_TARGET * target) & (target > 0) & (calls >= ENOUGH_CALLS)
-    if len(off) >= IN_A_ROW and off[-IN_A_ROW:].all():
-        begin = len(off) - int(np.argmin(off[::-1])) if not off.all() else 0
+    begin = _since(off) if len(off) >= IN_A_ROW else None
+    if begin is not None:
         words = f"{ratio[-1]:.3g} updates for each step where {target[-1]:.3g} were asked for"
         cell = len(run.series("actors/present")[0]) > 0
         if cell and run.config.get("replay.limiter") == "free":
@@ -278,6 +321,7 @@ CHECKS = (
     _alphas,
     _saturation,
     _q_above_returns,
+    _entropy_outweighs,
     _updates_off_target,
     _learner_waits,
     _clipping,

@@ -59,7 +59,8 @@ class Pieces:
         z = nets.rep(batch.obs, empty, empty)[0][:, 1:]
         self.z_target = nets.target_rep(batch.obs, empty, empty)[0].numpy()
         pi = nets.policy(z)
-        self.alpha_c, self.alpha_d = np.exp(np.array(agent.temperatures.log_alpha))
+        counted = {None: (1, 0), True: (1, 1), False: (0, 0)}[agent.hyper.soft_target]  # entropy that Q is paid for
+        self.alpha_c, self.alpha_d = np.exp(np.array(agent.temperatures.log_alpha)) * counted
         seed = [agent.seed * 100 + FOR_TARGET, int(agent.updates.numpy()) + 1]
         noise = tf.random.stateless_normal((B, T, spec.continuous), seed).numpy()
         subset_seed = [agent.seed * 100 + 10 + FOR_TARGET, seed[1]]
@@ -152,6 +153,14 @@ def expected_targets(agent, batch):
         ("branches", {"trace": "retrace"}),
         ("hybrid", {"ensemble": 5, "ensemble_q_sample": 2}),
         ("hybrid", {"v_rho": float("inf"), "v_c": float("inf")}),
+        ("continuous", {"soft_target": False}),
+        ("discrete", {"soft_target": True}),
+        ("discrete", {"soft_target": False, "trace": "retrace"}),
+        ("hybrid", {"soft_target": True}),
+        ("hybrid", {"soft_target": False}),
+        ("hybrid", {"soft_target": False, "use_n_step_is": False}),
+        ("branches", {"soft_target": True, "use_n_step_is": False}),
+        ("branches", {"soft_target": True, "trace": "retrace"}),
     ],
 )
 def test_targets_are_the_recursion_written_out(kind, hyper, monkeypatch):
@@ -269,9 +278,10 @@ def test_before_the_first_update_every_ratio_is_one(kind, monkeypatch):
     assert np.abs(log_ratios[1] + 0.2).max() < 1e-3 and parts
 
 
-def test_policy_loss_takes_the_online_critics_on_fresh_actions():
-    """Against NumPy for one hybrid state: J = alpha_c log pi - alpha_d H - min E[Q]."""
-    agent = agent_with("hybrid", ensemble=3, ensemble_q_sample=3)
+@pytest.mark.parametrize("soft_target", [None, True, False])
+def test_policy_loss_takes_the_online_critics_on_fresh_actions(soft_target):
+    """Against NumPy for one hybrid state: J = alpha_c log pi - alpha_d H - min E[Q], whatever the targets hold."""
+    agent = agent_with("hybrid", ensemble=3, ensemble_q_sample=3, soft_target=soft_target)
     z = np.random.default_rng(0).normal(size=(B, M, 6)).astype(np.float32)
     valid = np.ones((B, M), np.float32)
     pi = agent.nets.policy(z)

@@ -112,6 +112,26 @@ def test_v_c_above_v_rho_is_only_warned_of(program, caplog):  # noqa: F811
     assert "sac.v_c=2.0 exceeds sac.v_rho=1.0" in caplog.text
 
 
+@pytest.mark.parametrize("off", ["sac.use_auto_alpha=false", "sac.discrete_dqn_like=true"])
+def test_a_schedule_of_the_target_entropy_that_nothing_follows_is_warned_of(program, caplog, off):  # noqa: F811
+    program.config("env=gym/cart_pole", off)
+    assert not caplog.text
+    assert program.config("env=gym/cart_pole", off, "sac.target_entropy_ratio_end=0.1").sac.target_entropy_ratio_end
+    assert f"sac.target_entropy_ratio_end has no effect with {off}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("typed", "allowed"),
+    [
+        ("sac.target_entropy_ratio_end=1.5", "a number between 0 and 1 or null"),
+        ("sac.target_entropy_ratio_updates=0", "a whole number at least 1"),
+        ("sac.soft_target=perhaps", "true or false or null"),
+    ],
+)
+def test_entropy_that_makes_no_sense_is_refused(program, typed, allowed):  # noqa: F811
+    assert f"{typed}: allowed is {allowed}" == program.error("env=gym/cart_pole", typed)
+
+
 def test_the_failed_job_of_a_multirun_is_named_and_the_others_run(program):  # noqa: F811
     outcome = program("-m", BASIC, "env=gym/pendulum", "sac.gamma=2,0.5")
     assert outcome.code == 1 and [c.sac.gamma for c in outcome.configs] == [0.5]

@@ -14,11 +14,15 @@ STATES, ACTIONS = 3, 3
 
 @dataclass
 class SoftMDP:
-    """Rewards and discounts [S, A], transitions [S, A, S]. One pair is a true end: its discount is 0."""
+    """Rewards and discounts [S, A], transitions [S, A, S]. One pair is a true end: its discount is 0.
+
+    `alpha` is the price of entropy in the values; 0 leaves the rewards alone.
+    """
 
     reward: np.ndarray
     discount: np.ndarray
     transition: np.ndarray
+    alpha: float = ALPHA
 
     @classmethod
     def make(cls, seed: int) -> SoftMDP:
@@ -29,7 +33,7 @@ class SoftMDP:
 
     def value(self, q, pi):
         """V(s) = E_pi[Q] + alpha H(pi). [S]"""
-        return (pi * (q - ALPHA * np.log(pi))).sum(-1)
+        return (pi * (q - self.alpha * np.log(pi))).sum(-1)
 
     def backup(self, value):
         """r + gamma d E[V(s')]. [S] -> [S, A]"""
@@ -46,8 +50,8 @@ class SoftMDP:
         """Q* and softmax(Q* / alpha)."""
         q = np.zeros((STATES, ACTIONS))
         for _ in range(400):
-            q = self.backup(ALPHA * np.log(np.exp(q / ALPHA).sum(-1)))
-        return q, softmax(q / ALPHA)
+            q = self.backup(self.alpha * np.log(np.exp(q / self.alpha).sum(-1)))
+        return q, softmax(q / self.alpha)
 
 
 @dataclass
@@ -80,7 +84,7 @@ class Windows:
         """Arguments of the targets. What means nothing is NaN, so that a use of it would show."""
         s, a, gone = self.state[:, :-1], self.action, self.valid == 0
         log_ratio = np.log(pi / mu)[s, a]
-        soft_reward = -ALPHA * np.log(pi)[s, a]
+        soft_reward = -mdp.alpha * np.log(pi)[s, a]
         columns = {
             "reward": np.where(gone, np.nan, mdp.reward[s, a]),
             "discount": np.where(gone, 1.0, mdp.discount[s, a]),

@@ -56,6 +56,17 @@ class Still(Push):
         return obs, -float(np.mean(np.square(action))), *ends
 
 
+class Door(Push):
+    """One choice leads out and pays 1, the other pays nothing."""
+
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def step(self, action):
+        obs, _, over, cut, info = super().step([0.0])
+        return obs, float(action), bool(action), (over or cut) and not action, info
+
+
+gymnasium.register("Door-v0", Door)
 gymnasium.register("Push-v0", Push)
 gymnasium.register("Still-v0", Still)
 
@@ -79,6 +90,17 @@ RUNS = {
         ["base.max_step=400", "base.build_path=Still-v0", "replay.random_steps=1000", "sac.gamma=0.999", "sac.tau=1",
          "sac.learning_rate=0.01", "sac.updates_per_step=4", "sac.init_log_alpha=-10", "sac.use_auto_alpha=false"],
         {"Q is far above the returns", "Alpha has collapsed"},
+    ),
+    # whoever stays is paid for as much entropy as the door is worth within a few steps
+    "idle": (
+        ["base.max_step=500", "base.build_path=Door-v0", "sac.tau=0.05", "sac.init_log_alpha=-1",
+         "sac.use_auto_alpha=false", "sac.soft_target=true"],
+        {"Entropy outweighs the rewards"},
+    ),
+    "out": (
+        ["base.max_step=500", "base.build_path=Door-v0", "sac.tau=0.05", "sac.init_log_alpha=-1",
+         "sac.use_auto_alpha=false"],
+        set(),
     ),
     "lossy": (["base.max_step=150", "base.env_kwargs={nan_at: 50}"], {"Episodes were lost"}),
 }  # fmt: skip

@@ -52,6 +52,9 @@ def test_a_healthy_run_and_an_empty_one_have_none():
         ({"eval__q_start": late(60, 120)}, "Q is far above the returns", 13_000),
         ({"eval__q_start": late(60, 1e7), "eval__discounted_return": late(55, 9e6 + 50), "eval__q_rest": late(5, 9e6)},
          "Q is far above the returns", 13_000),
+        # 87 for entropy, 20 for rewards
+        ({"alpha__discrete": 1.0, "policy__entropy_discrete": late(0.1, 1.0), "eval__discounted_return": 25.0},
+         "Entropy outweighs the rewards", 13_000),
         ({"replay__updates_per_step": late(1.0, 0.7)}, "Updates per step are off target", 13_000),
         ({"replay__updates_per_step": late(1.0, 1.2)}, "Updates per step are off target", 13_000),
         ({"episode__lost": late(0, 1)}, "Episodes were lost", 13_000),
@@ -77,6 +80,8 @@ def test_each_fires_with_its_step(changed, title, since):
         {"eval__discounted_return": 0.1, "eval__q_rest": 0.0, "eval__q_start": 1.5},  # within three TD errors
         # fifty were earned once, next to nothing is now: what Q still says is little beside the fifty
         {"eval__discounted_return": late(55, 5.1, 8), "eval__q_start": late(60, 9, 8)},
+        {"alpha__discrete": 0.5, "policy__entropy_discrete": 1.0},  # 43 for entropy, 50 for rewards
+        {"alpha__discrete": late(1.0, 0.1), "policy__entropy_discrete": 1.0},  # mended itself
         {"replay__updates_per_step": late(0.2, 1.0)},
         {"replay__updates_per_step": 0.0, "replay__updates_per_step_target": 0.0},
     ],
@@ -89,8 +94,18 @@ def test_bonuses_that_q_holds_and_the_return_does_not_are_taken_off():
     """alpha * entropy = 1 for each of 200 steps, discounted: 87; an intrinsic reward likewise."""
     high = {"eval__q_start": 55 + 87 + 20}
     assert titles(**high) == ["Q is far above the returns"]
-    assert titles(**high, alpha__continuous=0.5, policy__entropy_continuous=2.0) == []
+    assert titles(**high, alpha__continuous=0.5, policy__entropy_continuous=2.0) == ["Entropy outweighs the rewards"]
     assert titles(**high, curiosity__bonus=1.0) == []
+
+
+@pytest.mark.parametrize(("soft", "kinds"), [(True, "cd"), (None, "c"), (False, "")])
+def test_only_entropy_that_q_is_paid_for_counts(soft, kinds):
+    """A bonus of 0.6 a step, 52 in all, beside rewards of 40: taken off from Q, and too much of it."""
+    promised = {"eval__discounted_return": 45.0, "eval__q_start": 45 + 52 + 10}
+    for kind, name in (("c", "continuous"), ("d", "discrete")):
+        bonus = {f"alpha__{name}": 0.6, f"policy__entropy_{name}": 1.0}
+        expected = "Entropy outweighs the rewards" if kind in kinds else "Q is far above the returns"
+        assert titles({"sac.soft_target": soft}, **promised, **bonus) == [expected]
 
 
 def test_critics_that_began_at_zero_get_time_to_come_down():
@@ -126,7 +141,7 @@ def test_shares_are_averaged_over_the_records_before():
 
 
 def test_nothing_shown_is_left_unchecked():
-    assert len(set(CHECKS)) == len(CHECKS) == 8
+    assert len(set(CHECKS)) == len(CHECKS) == 9
 
 
 CELL = {"actors__present": 2.0}
