@@ -24,6 +24,7 @@ class Sweep:
 
     def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, options: dict[str, Any]):
         setup_globals()
+        self._composition = Composition(context, config)
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
         self._pool = getattr(launcher, "stream", None)
         if self._pool is None:
@@ -35,7 +36,6 @@ class Sweep:
             Path(config.base.models) / config.base.scene / "sweeps" / chosen.study_name
         )
         self._options = chosen
-        self._composition = Composition(context, config)
 
     def run(self, arguments: list[str]) -> float | None:
         """Searches until there are as many trials as asked for; returns the best value of a single objective.

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sac.commands import run_command
 from sac.config import CELL, Config, all_keys, field_of
 from sac.errors import UserError
+from sac.text_keys import with_texts
 from sac.validation import check_value, unknown_key
 
 log = logging.getLogger(__name__)
@@ -139,16 +140,21 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
     except OmegaConfBaseException as error:
         why = str(error).splitlines()[0].removeprefix("UserError raised while resolving interpolation: ")
         raise UserError(f"{error.full_key}: {why}") from error
+    with_texts(composed)
     if composed.get("base") is None or OmegaConf.is_missing(composed.base, "scene"):
         return composed  # validation says what is wrong
     for key in (*THIS_CALL, "base.scene"):
-        check_value(key, OmegaConf.select(composed, key))
+        try:
+            check_value(key, OmegaConf.select(composed, key))
+        except OmegaConfBaseException as error:  # a text that looks like an interpolation even now
+            raise UserError(f"{key}: {str(error).splitlines()[0]}") from error
     wants_stored = composed.role == "play" or composed.ckpt not in (None, "auto")
     if job is not None:
-        exists = wants_stored and RunFolder.of(composed).config.exists()  # meant as typed
+        exists = wants_stored and _exists(RunFolder.of(composed).config)  # meant as typed
         composed.base.name = composed.base.name if exists else name_in_multirun(composed, job)
+        check_value("base.name", composed.base.name)
     folder = RunFolder.of(composed)
-    if not folder.config.exists():
+    if not _exists(folder.config):
         if not wants_stored:
             return composed
         missing = "no run was named" if "{time}" in composed.base.name else f"there is no run {folder.path}"
@@ -158,6 +164,18 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
     stored = _read(folder.config)
     folder.check_kind(composed, stored)
     return _changed(stored, composed, overrides)
+
+
+def _exists(path: Path) -> bool:
+    """Raises UserError where the file system does not take the path, e.g. as too long."""
+    try:
+        return path.exists()
+    except (OSError, ValueError) as error:
+        raise UserError(f"base.models, base.scene and base.name make {path}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def name_in_multirun(composed: DictConfig, job: int) -> str:

@@ -74,6 +74,8 @@ def check_value(name: str, value: Any) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{name}={value}: must be a finite number")
     check = known.metadata["check"]
+    if value is None and known.type.startswith("str") and "None" not in known.type:
+        raise UserError(_refusal(name, "null", known))
     if check is not None and value is not None and not check(value):
         raise UserError(_refusal(name, value, known))
 
