@@ -48,9 +48,8 @@ class Composition:
         HydraConfig.instance().set_config(composed)  # ${hydra:...} in the config
         try:
             task = {key: value for key, value in composed.items_ex(resolve=False) if key != "hydra"}
-            plain = OmegaConf.create(
-                OmegaConf.to_container(OmegaConf.create(task), resolve=True, throw_on_missing=False)
-            )
+            task = OmegaConf.to_container(OmegaConf.create(task), resolve=True, throw_on_missing=False)
+            plain = OmegaConf.create(task)
             typed = explicit_overrides(composed.hydra)
             env = {name: str(value) for name, value in composed.hydra.job.env_set.items()}
         finally:

@@ -24,7 +24,7 @@ from sac.track.wandb_run import sync_command, unsynced
 log = logging.getLogger(__name__)
 OF_ONE_RUN = {  # keys that are not part of what was found
     "seed", "sac.seed", "repeat", "ckpt", "render", "random_params", "base.name", "base.models", "base.threads",
-    "base.port", "track.wandb_group",
+    "base.port", "base.trust", "track.wandb_group",
 }  # fmt: skip
 PARETO = 8  # files for at most so many trials of a Pareto front
 

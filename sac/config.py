@@ -94,6 +94,7 @@ class Base:
     max_step_each_iter: int = endless_or_positive()
     reset_on_iteration: bool = key()
     models: str = folder()
+    trust: bool = key()
     threads: int | None = at_least(1)
     vectorization: str = one_of("sync", "async")
     env_kwargs: dict[str, Any] = key()

@@ -11,11 +11,13 @@ import shutil
 import string
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sac import trust
 from sac.commands import run_command
 from sac.config import CELL, Config, all_keys, field_of
 from sac.errors import UserError
@@ -23,7 +25,8 @@ from sac.text_keys import with_texts
 from sac.validation import check_value, unknown_key
 
 log = logging.getLogger(__name__)
-THIS_CALL = ("role", "ckpt", "render", "base.name", "base.models")  # of the command, never of the stored config
+# Keys of the command, never of the stored config:
+THIS_CALL = ("role", "ckpt", "render", "base.name", "base.models", "base.trust")
 OF_THE_PROCESS = ("base.threads", "base.port", *(key for key in all_keys() if key.startswith("net.")))  # and differ in
 FREE_FORM = ("reset", "random_params")  # sections with names of the user's own
 AS_BEFORE: dict[str, object] = {}  # keys that older runs did not write: the value that keeps what those runs did
@@ -99,11 +102,23 @@ class RunFolder:
         return self.networks.absolute() if self.networks.exists() else None
 
     def write_config(self, config: Config) -> None:
-        """Raises UserError when the disk refuses."""
+        """From now on the run's code counts as used here. Raises UserError when the disk refuses."""
+        written = OmegaConf.structured(config)
+        written.base.trust = False  # whoever gets this file has to say it himself
         try:
-            write_atomically(self.config, OmegaConf.to_yaml(OmegaConf.structured(config)))
+            write_atomically(self.config, OmegaConf.to_yaml(written))
         except OSError as error:
             raise UserError(f"cannot write {self.config}: {error.strerror or error}") from error
+        trust.remember(trust.pieces(self.path, asdict(config)))
+
+    def check_code(self, trusted: bool, command: str, by_config: bool = True) -> None:
+        """Raises UserError when the run brings code that is new on this machine; see sac.trust.
+
+        `by_config`: whether what its config names counts, and not its nn.py alone.
+        """
+        stored = _read(self.config) if by_config and self.config.exists() else OmegaConf.create()
+        found = trust.pieces(self.path, OmegaConf.to_container(stored, resolve=False))
+        trust.check(found, trusted, self.path, command)
 
     def release(self) -> None:
         """A run that could not begin gives its name back; its logs stay for whoever asks why."""
@@ -143,6 +158,7 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
     with_texts(composed)
     if composed.get("base") is None or OmegaConf.is_missing(composed.base, "scene"):
         return composed  # validation says what is wrong
+    composed.base.trust = overrides.get("base.trust", False)  # a file may have come with the code
     for key in (*THIS_CALL, "base.scene"):
         try:
             check_value(key, OmegaConf.select(composed, key))

@@ -29,17 +29,13 @@ def with_texts(config: DictConfig) -> DictConfig:
     for key in all_keys():
         section, _, leaf = key.rpartition(".")
         holder = OmegaConf.select(config, section) if section else config
-        if (
-            is_text(key)
-            and isinstance(holder, DictConfig)
-            and leaf in holder
-            and not OmegaConf.is_missing(holder, leaf)
-        ):
+        if not is_text(key) or not isinstance(holder, DictConfig) or OmegaConf.is_missing(holder, leaf):
+            continue
+        if leaf in holder:
             value = holder._get_node(leaf)
             plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value._value()
-            texts = _texts(plain)
-            if texts != plain:
-                holder[leaf] = texts
+            if _texts(plain) != plain:
+                holder[leaf] = _texts(plain)
     return config
 
 

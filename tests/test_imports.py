@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAUNCHERS = "sac.interruption sac.random_params sac.report sac.seeds sac.track sac.wire.directory sac.wire.keys"
 RIM = (
-    "sac.roles sac.assemble sac.command_line sac.commands sac.config sac.farewell sac.run_folder sac.text_keys sac.trust "
-    "sac.typed_texts sac.validation run"
+    "sac.roles sac.assemble sac.command_line sac.commands sac.config sac.farewell sac.run_folder sac.text_keys "
+    "sac.trust sac.typed_texts sac.validation run"
 )
 TF_DOOR = "sac.backend"
 
