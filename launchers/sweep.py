@@ -15,6 +15,7 @@ from launchers import findings
 from launchers.composition import Composition
 from launchers.options import SearchOptions
 from launchers.search import Search
+from sac.commands import same_command
 from sac.errors import UserError
 from sac.validation import checked
 
@@ -43,7 +44,11 @@ class Sweep:
         Raises UserError when not one trial has succeeded.
         """
         search = Search(self._composition, self._options, arguments)
-        search.run(self._pool)
+        try:
+            search.run(self._pool)
+        except SystemExit:
+            print(f"the search goes on with: {same_command()}", flush=True)
+            raise
         print(findings.write(search), flush=True)
         trials = search.study.get_trials(deepcopy=False)
         if all(trial.state == TrialState.FAIL for trial in trials):

@@ -166,7 +166,8 @@ def _beginning(name: str) -> str:
 
 
 def _word(path: Path) -> str:
-    return shlex.quote(path.as_posix())
+    text = path.as_posix()
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)  # or it would be an option
 
 
 def _has_key() -> bool:
