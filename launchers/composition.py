@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from launchers.job import Job
 from sac.command_line import as_texts, explicit_overrides
 from sac.text_keys import with_texts
+from sac.track.wandb_run import LONGEST_NAME
 from sac.validation import check_value
 
 
@@ -55,7 +56,7 @@ class Composition:
         finally:
             HydraConfig.instance().cfg = before
         if plain["track"]["wandb_group"] is None:
-            plain["track"]["wandb_group"] = group
+            plain["track"]["wandb_group"] = group[-LONGEST_NAME:] or None
         return Job(number, folder / str(number), with_texts(plain), list(shown), typed, env=env, **more)
 
 

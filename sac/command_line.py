@@ -21,11 +21,12 @@ from sac.host_name import host_number
 from sac.run_folder import MOMENT, moment
 from sac.text_keys import is_text
 from sac.typed_texts import quoted
-from sac.validation import no_environment, unknown_key
+from sac.validation import check_value, no_environment, unknown_key
 
 CONF = Path(__file__).parent.parent / "conf"
 FREE_FORM = ("reset", "random_params", "base.nn_kwargs", "base.env_kwargs", "base.build_path")
 OPTIONS = ("hydra.sweeper.sampler_kwargs", "hydra.sweeper.pruner_kwargs", "hydra.sweeper.objectives")
+FOLDERS = ("base.models", "base.scene")  # of which Hydra makes folders before any job is checked
 INSIDE_FREE_FORM = tuple(f"{name}." for name in FREE_FORM)
 
 
@@ -119,6 +120,8 @@ def _check_multirun(overrides: Sequence[Override], multirun: bool) -> None:
         searches = override.key_or_group == "sweep" and override.value() is not None
         if searches and override.is_sweep_override():
             raise UserError(f"{override.input_line}: one search at a time, each in a call of its own")
+        if multirun and override.key_or_group in FOLDERS and not override.is_sweep_override():
+            check_value(override.key_or_group, override.value())
         if not multirun and (searches or override.key_or_group in ("hydra/sweeper", "hydra/launcher")):
             raise UserError(f"{override.input_line} needs -m: python run.py -m env=... {override.input_line}")
 

@@ -27,6 +27,7 @@ SETTINGS = {
     "finish_timeout_raises": True,  # or nobody would hear of it
 }
 ARTIFACT = "model"  # type of the artifact, and the beginning of its name
+LONGEST_NAME = 128  # letters of the name of a project, a group or a run
 FEW = 2  # folders that a command names one by one
 
 
@@ -37,6 +38,8 @@ class WandbSink:
     `config` is the resolved configuration. When the server cannot be reached the run is recorded offline.
     `files`, asked when the run ends, are those of an artifact `model-<id of the run>`, by their names in it.
     """
+
+    title = "Weights & Biases"
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class WandbSink:
             "project": project,
             "entity": entity,
             "config": dict(config),
-            "name": name,
+            "name": name and name[-LONGEST_NAME:],  # at its end it differs from others
             "group": group,
             "job_type": job_type,
             "tags": list(tags),
@@ -127,6 +130,9 @@ def wandb_sink(folder: Path | str, mode: str, *args: Any, **kwargs: Any) -> Wand
     """The sink for a configured mode (auto | online | offline | disabled); None where nothing is recorded."""
     mode = resolve_mode(mode)
     return None if mode == "disabled" else WandbSink(folder, mode, *args, **kwargs)
+
+
+wandb_sink.title = WandbSink.title
 
 
 def resolve_mode(mode: str) -> str:
