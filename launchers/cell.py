@@ -14,6 +14,7 @@ from launchers.job import Job, Status
 from launchers.pool import Worker
 from launchers.restarts import POLICIES, Restarts
 from launchers.share import Share
+from sac.run_folder import RunFolder
 
 ORDER = ("actor", "learner", "replay")  # of the end: nothing that was played or learnt is lost
 SOON = 10.0  # seconds that each kind may take to save and end when actors cannot go on
@@ -204,7 +205,7 @@ def parts_of(
     start: Callable[[Job, Share], Worker] = Worker, learner: int = 1,
 ) -> list[Part]:  # fmt: skip
     """The processes of a job's cell, whose learner has this number."""
-    found = []
+    found, job = [], vouched(job)
     for role in ("replay", "learner", "actor"):
         for number in range(1, actors + 1) if role == "actor" else (learner,):
             if role in roles:
@@ -212,6 +213,17 @@ def parts_of(
                 own = _share(share, role, threads[role])
                 found.append(Part(role, _role_job(job, role, number), own, mine, start))
     return found
+
+
+def vouched(job: Job) -> Job:
+    """The job whose processes trust the run's code, wherever they are: marks lie on this machine only.
+
+    Raises UserError where nobody has trusted it here.
+    """
+    config = job.config
+    again = "the same command with base.trust=true"
+    RunFolder.of(config).check_code(job.typed.get("base.trust") is True, again)
+    return replace(job, typed={**job.typed, "base.trust": True})
 
 
 def _role_job(job: Job, role: str, number: int) -> Job:

@@ -13,7 +13,10 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from launchers.job import Job
-from sac.command_line import explicit_overrides
+from sac.command_line import as_texts, explicit_overrides
+from sac.text_keys import with_texts
+from sac.track.wandb_run import LONGEST_NAME
+from sac.validation import check_value
 
 
 @dataclass
@@ -23,6 +26,13 @@ class Composition:
     context: HydraContext
     config: DictConfig
 
+    def __post_init__(self):
+        """Before anybody makes a folder of it. Raises UserError for names that no folder can have."""
+        base = with_texts(self.config).base
+        for key in ("models", "scene"):
+            if not OmegaConf.is_missing(base, key):
+                check_value(f"base.{key}", base[key])
+
     def job(
         self, number: int, overrides: Sequence[str], folder: Path, shown: Sequence[str], group: str, **more: Any
     ) -> Job:
@@ -31,21 +41,23 @@ class Composition:
         `group` is what trackers file it under, unless the config names a group.
         """
         setup_globals()
-        composed = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        texts = as_texts(overrides)
+        composed = self.context.config_loader.load_sweep_config(self.config, [texts[o] for o in overrides])
         with open_dict(composed):
             composed.hydra.job.id = composed.hydra.job.num = number
         before = HydraConfig.instance().cfg
         HydraConfig.instance().set_config(composed)  # ${hydra:...} in the config
         try:
             task = {key: value for key, value in composed.items_ex(resolve=False) if key != "hydra"}
-            plain = OmegaConf.to_container(OmegaConf.create(task), resolve=True, throw_on_missing=False)
+            task = OmegaConf.to_container(OmegaConf.create(task), resolve=True, throw_on_missing=False)
+            plain = OmegaConf.create(task)
             typed = explicit_overrides(composed.hydra)
             env = {name: str(value) for name, value in composed.hydra.job.env_set.items()}
         finally:
             HydraConfig.instance().cfg = before
         if plain["track"]["wandb_group"] is None:
-            plain["track"]["wandb_group"] = group
-        return Job(number, folder / str(number), OmegaConf.create(plain), list(shown), typed, env=env, **more)
+            plain["track"]["wandb_group"] = group[-LONGEST_NAME:] or None
+        return Job(number, folder / str(number), with_texts(plain), list(shown), typed, env=env, **more)
 
 
 def varying(batch: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import shlex
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,20 +12,21 @@ from typing import Any
 
 import optuna
 from omegaconf import DictConfig, OmegaConf
-from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
+from launchers import importances
 from launchers.composition import Composition
 from launchers.reporter import ERROR
 from launchers.search import OVERRIDES, RUNS, Search, rounded
-from sac.commands import program
+from launchers.study import StudySpec
+from sac.commands import is_shipped, override, program, word
 from sac.files import write_atomically
 from sac.track.wandb_run import sync_command, unsynced
 
 log = logging.getLogger(__name__)
 OF_ONE_RUN = {  # keys that are not part of what was found
     "seed", "sac.seed", "repeat", "ckpt", "render", "random_params", "base.name", "base.models", "base.threads",
-    "base.port", "track.wandb_group",
+    "base.port", "base.trust", "track.wandb_group",
 }  # fmt: skip
 PARETO = 8  # files for at most so many trials of a Pareto front
 
@@ -41,11 +43,18 @@ def write(search: Search) -> str:
     if count[TrialState.COMPLETE]:
         lines += _best(search)
     lines += [f"table:    {folder / 'trials.csv'}", *(f"picture:  {path}" for path in _pictures(study, search, folder))]
+    lines += [f"note:     {words}" for words in [importances.caveat(study)] if words]
     records = [record for t in trials for run in t.user_attrs.get(RUNS, []) for record in unsynced(run)]
     if records:
         lines.append(f"upload:   {sync_command(records)}")
-    lines.append(f"database: {search.spec.shown}  (optuna-dashboard shows it)")
+    lines += [f"database: {search.spec.shown}", *_dashboard(search.spec)]
     return "\n".join(lines)
+
+
+def _dashboard(spec: StudySpec) -> list[str]:
+    """The command that shows the study; none where that would need a password, which is printed nowhere."""
+    address = spec.address
+    return [f"show it:  optuna-dashboard {shlex.quote(address)}"] if address is not None else []
 
 
 def _table(trials: Sequence[FrozenTrial], objectives: list[str], path: Path) -> None:
@@ -70,18 +79,26 @@ def _best(search: Search) -> list[str]:
         path = search.folder / "conf" / "env" / f"{name}.yaml"
         write_env(search, trial, path, f"# Trial {trial.number} of the study {study.study_name}: {values}.")
         lines.append(f"best:     trial {trial.number}, {values}: {' '.join(map(rounded, trial.user_attrs[OVERRIDES]))}")
-        lines.append(f"run it:   {program()} --config-dir {search.folder / 'conf'} env={name}")
+        lines.append(f"run it:   {_command(search, name)}")
     return lines
+
+
+def _command(search: Search, env: str) -> str:
+    """What trains the trial's config anew, beside the search's own runs."""
+    models = search.composition.config.base.models
+    more = [override("base.models", models)] if models != "models" else []
+    return " ".join([program(), "--config-dir", word(search.folder / "conf"), override("env", env), *more])
 
 
 def write_env(search: Search, trial: FrozenTrial, path: Path, comment: str) -> None:
     """An env file that makes the trial's config: its scene's own file, and what differs from it."""
     used = search.job(trial.number, trial.user_attrs[OVERRIDES]).config
     env = used.base.env
-    different = difference(scene(search.composition, env), used)
+    shipped = env if env and is_shipped(env) else None  # a file of the user's own may not be there another time
+    different = difference(scene(search.composition, shipped), used)
     different.setdefault("base", {})["env"] = env  # else the scene's nn.py would be looked for under the file's name
     head = f"# @package _global_\n{comment}\n"
-    defaults = f"defaults:\n  - /env/{env}\n  - _self_\n" if env else ""
+    defaults = f"defaults:\n  - /env/{env}\n  - _self_\n" if shipped else ""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, head + defaults + OmegaConf.to_yaml(OmegaConf.create(different)))
 
@@ -132,9 +149,12 @@ def _pictures(study: optuna.Study, search: Search, folder: Path) -> list[Path]:
     one = {"target_name": goals[0]} | ({} if len(goals) == 1 else {"target": lambda trial: trial.values[0]})
     plots = {
         "history": lambda: draw.plot_optimization_history(study, **one),
-        "importances": lambda: draw.plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), **one),
         "parallel": lambda: draw.plot_parallel_coordinate(study, **one),
     }
+    if importances.tell_something(study):
+        plots["importances"] = lambda: importances.draw(study, goals[0])
+    else:
+        (folder / "importances.png").unlink(missing_ok=True)  # of an earlier call
     if len(goals) in (2, 3):
         plots["pareto"] = lambda: draw.plot_pareto_front(study, target_names=goals)
     elif search.spec.pruner != "none":

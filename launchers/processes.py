@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from launchers.job import Job, Status
 from launchers.options import ProcessOptions
 from launchers.pool import Pool
 from launchers.table import Table
-from sac.commands import run_command
+from sac.commands import run_command, same_command
 from sac.errors import UserError
 from sac.interruption import Interruption
 from sac.track.wandb_run import sync_command, unsynced
@@ -83,10 +84,17 @@ def _say_how_to_go_on(ended: Sequence[tuple[Job, Status]]) -> None:
     for job, status in ended:
         if status.state == states.INTERRUPTED and status.folder:
             if job.roles:
-                print(f"job {job.number} goes on with the same command and the base.name with which it ran")
+                print(f"job {job.number} goes on with: {_cell_command(job)}")
                 continue
             base = OmegaConf.merge(job.config.base, {"name": Path(status.folder).name})
             print(f"job {job.number} goes on with: {run_command(OmegaConf.create({'base': base}), 'ckpt=latest')}")
+
+
+def _cell_command(job: Job) -> str:
+    """What was typed; a base.name with the time, or none at all, is what it was then, without the job's number."""
+    name = job.config.base.name.removesuffix(f"-{job.number}")
+    repeatable = any(word.lstrip("+").startswith("base.name=") and "{time}" not in word for word in sys.argv[1:])
+    return same_command(None if repeatable else name)
 
 
 def _say_what_to_upload(ended: Sequence[tuple[Job, Status]]) -> None:

@@ -37,6 +37,7 @@ def role_arguments(
         "base.name": config.base.name, "base.models": MODELS, "track.wandb_group": config.track.wandb_group,
         "net.replay_host": hosts["replay"], "net.replay_port": net.replay_port,
         "net.learner_host": hosts["learner"], "net.learner_port": net.learner_port, "net.keys": KEYS,
+        "base.trust": True,  # the marks of a container end with it, and its volumes are its own
     }  # fmt: skip
     if role != "actor":
         told["net.bind"] = "0.0.0.0"

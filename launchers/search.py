@@ -29,7 +29,8 @@ from sac.errors import UserError
 log = logging.getLogger(__name__)
 WORKER, OVERRIDES, RUNS = "worker", "overrides", "runs"  # user attributes of a trial
 WAIT = 600  # seconds for another worker that is just asking
-ASIDE = ("base.name", "base.models", "base.threads", "base.port", "track.", "hydra.")  # may differ from call to call
+# Keys that may differ from call to call:
+ASIDE = ("base.name", "base.models", "base.threads", "base.port", "base.trust", "track.", "hydra.")
 
 
 @dataclass

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from sac.credentials import hidden, without_credentials
 from sac.errors import UserError
@@ -88,6 +90,16 @@ class StudySpec:
         """The storage without its secrets."""
         return self.storage if self.storage.startswith(JOURNAL) else hidden(self.storage)
 
+    @property
+    def address(self) -> str | None:
+        """What optuna-dashboard takes as a storage; None where that holds a secret."""
+        if self.storage.startswith(JOURNAL):
+            return self.storage.removeprefix(JOURNAL)
+        try:
+            return self.storage if make_url(self.shown) == make_url(self.storage) else None
+        except ArgumentError:
+            return None
+
     def _storage(self) -> BaseStorage:
         if self.storage.startswith(JOURNAL):
             path = self.storage.removeprefix(JOURNAL)
@@ -96,6 +108,7 @@ class StudySpec:
             )  # the default needs links, and their privilege
             return JournalStorage(JournalFileBackend(path, lock))
         waits = {"connect_args": {"timeout": 60}} if self.storage.startswith("sqlite") else {}  # jobs write as well
+        _check_options(self.storage)
         return RDBStorage(self.storage, engine_kwargs=waits)
 
     def make_sampler(self, trial: int) -> optuna.samplers.BaseSampler | None:
@@ -134,8 +147,19 @@ def _made(option: str, kind: type, options: Mapping[str, Any]) -> Any:
         raise UserError(f"hydra.sweeper.{option}_kwargs={dict(options)}: {error}") from error
 
 
+def _check_options(url: str) -> None:
+    """Raises ValueError where SQLAlchemy would silently open another file: at the first `?` a path ends for it."""
+    path, _, options = url.partition("?")
+    if path.startswith("sqlite") and options:
+        try:
+            parse_qsl(options, strict_parsing=True)
+        except ValueError as error:
+            raise ValueError("after a ? options follow, name=value; in a path write ? as %3F and % as %25") from error
+
+
 def sqlite(folder: Path) -> str:
-    return f"sqlite:///{folder / 'study.db'}"
+    """The URL of the database in a folder, whatever letters its path holds."""
+    return URL.create("sqlite", database=str(folder / "study.db")).render_as_string()
 
 
 def journal(folder: Path) -> str:

@@ -15,6 +15,7 @@ from launchers import findings
 from launchers.composition import Composition
 from launchers.options import SearchOptions
 from launchers.search import Search
+from sac.commands import same_command
 from sac.errors import UserError
 from sac.validation import checked
 
@@ -24,6 +25,7 @@ class Sweep:
 
     def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, options: dict[str, Any]):
         setup_globals()
+        self._composition = Composition(context, config)
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
         self._pool = getattr(launcher, "stream", None)
         if self._pool is None:
@@ -35,7 +37,6 @@ class Sweep:
             Path(config.base.models) / config.base.scene / "sweeps" / chosen.study_name
         )
         self._options = chosen
-        self._composition = Composition(context, config)
 
     def run(self, arguments: list[str]) -> float | None:
         """Searches until there are as many trials as asked for; returns the best value of a single objective.
@@ -44,7 +45,11 @@ class Sweep:
         """
         search = Search(self._composition, self._options, arguments)
         with search.spec.in_words():
-            search.run(self._pool)
+            try:
+                search.run(self._pool)
+            except SystemExit:
+                print(f"the search goes on with: {same_command()}", flush=True)
+                raise
             print(findings.write(search), flush=True)
             trials = search.study.get_trials(deepcopy=False)
         if all(trial.state == TrialState.FAIL for trial in trials):

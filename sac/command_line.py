@@ -7,7 +7,7 @@ import difflib
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType, Sweep
@@ -20,11 +20,14 @@ from sac.credentials import without_credentials
 from sac.errors import UserError
 from sac.host_name import host_number
 from sac.run_folder import MOMENT, moment
-from sac.validation import no_environment, unknown_key
+from sac.text_keys import is_text
+from sac.typed_texts import quoted
+from sac.validation import check_value, no_environment, unknown_key
 
 CONF = Path(__file__).parent.parent / "conf"
 FREE_FORM = ("reset", "random_params", "base.nn_kwargs", "base.env_kwargs", "base.build_path")
 OPTIONS = ("hydra.sweeper.sampler_kwargs", "hydra.sweeper.pruner_kwargs", "hydra.sweeper.objectives")
+FOLDERS = ("base.models", "base.scene")  # of which Hydra makes folders before any job is checked
 INSIDE_FREE_FORM = tuple(f"{name}." for name in FREE_FORM)
 
 
@@ -79,8 +82,8 @@ def _in_one_line(error: Exception) -> str:
 def begin(arguments: Sequence[str]) -> list[str]:
     """Checks what was typed, and fixes the moment that all jobs of a multirun are named after.
 
-    Returns the arguments for Hydra, which wants '++' before new names in free-form sections. Raises UserError for a
-    key or a choice that does not exist, naming the nearest that does.
+    Returns the arguments for Hydra, which wants '++' before new names in free-form sections, and quotes around texts
+    that look like numbers. Raises UserError for a key or a choice that does not exist, naming the nearest that does.
     """
     from hydra._internal.utils import get_args_parser
 
@@ -91,13 +94,25 @@ def begin(arguments: Sequence[str]) -> list[str]:
     folders = [CONF, *(Path(folder) for folder in [typed.config_dir] if folder)]
     if not folders[-1].is_dir():
         raise UserError(f"--config-dir {folders[-1]}: no such folder")
-    overrides = check_overrides(typed.overrides, folders)
+    texts = as_texts(typed.overrides, _groups(folders))
+    overrides = check_overrides([texts[argument] for argument in typed.overrides], folders)
     if typed.multirun:
         os.environ[MOMENT] = moment()
     if not typed.cfg and not typed.info:
         _check_multirun(overrides, typed.multirun)
     free = {o.input_line for o in overrides if o.type is OverrideType.CHANGE and is_free(o.key_or_group, o.value())}
+    arguments = [texts.get(argument, argument) for argument in arguments]
     return ["++" * (argument in free) + argument for argument in arguments]
+
+
+def as_texts(typed: Sequence[str], groups: Collection[str] = ()) -> dict[str, str]:
+    """Each override -> the same with quotes where a key or a group takes text and Hydra would read something else."""
+    return {argument: quoted(argument) if _takes_text(argument, groups) else argument for argument in typed}
+
+
+def _takes_text(argument: str, groups: Collection[str]) -> bool:
+    name = argument.lstrip("+~").partition("=")[0].partition("@")[0]
+    return is_text(name) or name in groups
 
 
 def _check_multirun(overrides: Sequence[Override], multirun: bool) -> None:
@@ -106,6 +121,8 @@ def _check_multirun(overrides: Sequence[Override], multirun: bool) -> None:
         searches = override.key_or_group == "sweep" and override.value() is not None
         if searches and override.is_sweep_override():
             raise UserError(f"{override.input_line}: one search at a time, each in a call of its own")
+        if multirun and override.key_or_group in FOLDERS and not override.is_sweep_override():
+            check_value(override.key_or_group, override.value())
         if not multirun and (searches or override.key_or_group in ("hydra/sweeper", "hydra/launcher")):
             raise UserError(f"{override.input_line} needs -m: python run.py -m env=... {override.input_line}")
 

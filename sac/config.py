@@ -7,6 +7,7 @@ Imports neither NumPy nor TensorFlow: the command line checks its keys with it b
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
@@ -42,8 +43,38 @@ def one_of(*values: str) -> Any:
     return key(" | ".join(values), lambda x: x in values)
 
 
+LONGEST_NAME = 255  # bytes of one folder's name, on nearly every file system
+MOMENT_LENGTH = 19  # letters of what stands for {time}
+ON_WINDOWS = os.name == "nt"
+DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}  # of Windows
+
+
+def is_folder_name(name: str, windows: bool = ON_WINDOWS) -> bool:
+    """Whether a folder may have this name; one with {time} is as long as it will be."""
+    forbidden = set('/\\<>:"|?*') if windows else set("/\\")
+    if not name.strip() or name in (".", "..") or not is_path(name) or set(name.replace("{time}", "")) & forbidden:
+        return False
+    return not windows or not (name.endswith((".", " ")) or name.partition(".")[0].strip().lower() in DEVICES)
+
+
+def is_path(path: str) -> bool:
+    """Whether a file system takes it: no control characters, valid Unicode, no part of it too long."""
+    try:
+        parts = path.replace("{time}", MOMENT_LENGTH * "t").encode("utf8").replace(b"\\", b"/").split(b"/")
+    except UnicodeEncodeError:
+        return False
+    return max(map(len, parts)) <= LONGEST_NAME and not any(ord(letter) < 32 or ord(letter) == 127 for letter in path)
+
+
 def folder_name() -> Any:
-    return key("a folder name", lambda x: x.strip() and not set(x) & set("/\\\n") and x not in (".", ".."))
+    words = f"a folder name of at most {LONGEST_NAME} bytes, without / \\ and control characters"
+    return key(words, is_folder_name)
+
+
+def folder() -> Any:
+    """A path, not empty. Nobody expands a `~` inside key=~/runs: it would become a folder of that name."""
+    words = f"a folder, with names of at most {LONGEST_NAME} bytes; $HOME is expanded by the shell, a leading ~ is not"
+    return key(words, lambda x: bool(x.strip()) and is_path(x) and x.partition("/")[0] != "~")
 
 
 @dataclass
@@ -55,14 +86,15 @@ class Base:
     build_path: Any = key()
     port: int = between(1024, 65534)  # evaluation begins to look at the next one
     name: str = folder_name()
-    nn: str = key()
+    nn: str = key("the name of a module, a dotted module or a .py file", lambda x: bool(x.strip()))
     nn_kwargs: dict[str, Any] = key()
     n_agents: int = at_least(1)
     max_iter: int = endless_or_positive()
     max_step: int = endless_or_positive()
     max_step_each_iter: int = endless_or_positive()
     reset_on_iteration: bool = key()
-    models: str = key()
+    models: str = folder()
+    trust: bool = key()
     threads: int | None = at_least(1)
     vectorization: str = one_of("sync", "async", "own")
     env_kwargs: dict[str, Any] = key()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sac.commands import run_command
+from sac.commands import place, run_command
 from sac.config import Config
 from sac.run_folder import RunFolder
 from sac.track.wandb_run import resolve_mode, sync_command, unsynced
@@ -26,7 +26,14 @@ def farewell(config: Config, folder: RunFolder, result: Mapping) -> str:
         f"{words} after {result['env_steps']:,} steps and {result['seconds']:.0f} s: {score}\n"
         f"run:    {folder.path}\n"
         f"play:   {run_command(config, 'role=play')}\n"
-        f"resume: {run_command(config, 'role=learner' if config.role == 'learner' else 'ckpt=latest')}"
+        f"resume: {_resume(config)}"
     )
     offline = unsynced(folder.path) if resolve_mode(config.track.wandb) != "disabled" else []
     return f"{lines}\nupload: {sync_command(offline)}" if offline else lines
+
+
+def _resume(config: Config) -> str:
+    """A learner on its own needs its place in the cell again."""
+    if config.role != "learner":
+        return run_command(config, "ckpt=latest")
+    return run_command(config, "role=learner", *place(config))

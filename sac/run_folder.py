@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -9,20 +10,24 @@ import random
 import string
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sac import trust
 from sac.checkpoint import Checkpoints
 from sac.commands import run_command
 from sac.config import CELL, Config, all_keys, field_of
 from sac.errors import UserError
 from sac.files import make_folder, replacing, write_atomically
+from sac.text_keys import with_texts
 from sac.validation import check_value, unknown_key
 
 log = logging.getLogger(__name__)
-THIS_CALL = ("role", "ckpt", "render", "base.name", "base.models")  # of the command, never of the stored config
+# Keys of the command, never of the stored config:
+THIS_CALL = ("role", "ckpt", "render", "base.name", "base.models", "base.trust")
 OF_PLAYING = ("base.max_iter",)  # bounds what is played in this call, not what was trained
 OF_THE_PROCESS = ("base.threads", "base.port", *(key for key in all_keys() if key.startswith("net.")))  # and differ in
 FREE_FORM = ("reset", "random_params")  # sections with names of the user's own
@@ -155,11 +160,27 @@ class RunFolder:
         return [copy for copy in copies if copy.exists()]
 
     def write_config(self, config: Config) -> None:
-        """Raises UserError when the disk refuses."""
+        """From now on the run's code counts as used here. Raises UserError when the disk refuses."""
+        written = OmegaConf.structured(config)
+        written.base.trust = False  # whoever gets this file has to say it himself
         try:
-            write_atomically(self.config, OmegaConf.to_yaml(OmegaConf.structured(config)))
+            write_atomically(self.config, OmegaConf.to_yaml(written))
         except OSError as error:
             raise UserError(f"cannot write {self.config}: {error.strerror or error}") from error
+        trust.remember(trust.pieces(self.path, asdict(config)))
+
+    def check_code(self, trusted: bool, command: str, by_config: bool = True) -> None:
+        """Raises UserError when the run brings code that is new on this machine; see sac.trust.
+
+        `by_config`: whether what its config names counts, and not its nn.py alone.
+        """
+        self.own_networks()  # first: what comes back from a checkpoint is code of the run as well
+        stored = OmegaConf.create()
+        if by_config and self.config.exists():
+            with contextlib.suppress(Unreadable):  # then the command's own config is used
+                stored = self.read_config()
+        found = trust.pieces(self.path, OmegaConf.to_container(stored, resolve=False))
+        trust.check(found, trusted, self.path, command)
 
     def release(self) -> None:
         """A run that could not begin gives its name back; its logs stay for whoever asks why."""
@@ -195,16 +216,22 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
     except OmegaConfBaseException as error:
         why = str(error).splitlines()[0].removeprefix("UserError raised while resolving interpolation: ")
         raise UserError(f"{error.full_key}: {why}") from error
+    with_texts(composed)
     if composed.get("base") is None or OmegaConf.is_missing(composed.base, "scene"):
         return composed  # validation says what is wrong
+    composed.base.trust = overrides.get("base.trust", False)  # a file may have come with the code
     for key in (*THIS_CALL, "base.scene"):
-        check_value(key, OmegaConf.select(composed, key))
+        try:
+            check_value(key, OmegaConf.select(composed, key))
+        except OmegaConfBaseException as error:  # a text that looks like an interpolation even now
+            raise UserError(f"{key}: {str(error).splitlines()[0]}") from error
     wants_stored = composed.role == "play" or composed.ckpt not in (None, "auto")
     if job is not None:
-        exists = wants_stored and RunFolder.of(composed).config.exists()  # meant as typed
+        exists = wants_stored and _exists(RunFolder.of(composed).config)  # meant as typed
         composed.base.name = composed.base.name if exists else name_in_multirun(composed, job)
+        check_value("base.name", composed.base.name)
     folder = RunFolder.of(composed)
-    if not folder.config.exists():
+    if not _exists(folder.config):
         if not wants_stored:
             return composed
         missing = "no run was named" if "{time}" in composed.base.name else f"there is no run {folder.path}"
@@ -220,6 +247,18 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
         return composed
     folder.check_kind(composed, stored)
     return _changed(stored, composed, overrides)
+
+
+def _exists(path: Path) -> bool:
+    """Raises UserError where the file system does not take the path, e.g. as too long."""
+    try:
+        return path.exists()
+    except (OSError, ValueError) as error:
+        raise UserError(f"base.models, base.scene and base.name make {path}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def name_in_multirun(composed: DictConfig, job: int) -> str:

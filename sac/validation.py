@@ -15,9 +15,11 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from sac.config import CELL, Config, all_keys, field_of
 from sac.errors import UserError
+from sac.track.wandb_run import LONGEST_NAME, resolve_mode
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+TRACKED = ("train", "learner")  # roles that keep a record
 
 
 def validated(composed: DictConfig) -> Config:
@@ -74,6 +76,8 @@ def check_value(name: str, value: Any) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{name}={value}: must be a finite number")
     check = known.metadata["check"]
+    if value is None and known.type.startswith("str") and "None" not in known.type:
+        raise UserError(_refusal(name, "null", known))
     if check is not None and value is not None and not check(value):
         raise UserError(_refusal(name, value, known))
 
@@ -193,6 +197,33 @@ def _check_combinations(c: Config) -> None:
         why = "sac.discrete_dqn_like=true" if s.discrete_dqn_like else "sac.use_auto_alpha=false"
         log.warning("sac.target_entropy_ratio_end has no effect with %s: no temperature follows it", why)
     _check_environment(c)
+    _check_wandb(c)
+
+
+LONGEST_TAG, FORBIDDEN = 64, "/\\#?%:"  # letters of a tag; letters that no name of W&B may hold
+
+
+def _check_wandb(c: Config) -> None:
+    """Raises UserError for what W&B would refuse when a new run begins; an older run goes on without W&B then."""
+    t, base = c.track, c.base
+    there = (Path(base.models) / base.scene / base.name / "config.yaml").exists()
+    begins = c.ckpt is None or (c.ckpt == "auto" and not there)
+    if c.role not in TRACKED or not begins or resolve_mode(t.wandb) == "disabled":
+        return
+    for key, value, longest, forbidden in (
+        ("wandb_project", t.wandb_project, LONGEST_NAME, FORBIDDEN),
+        ("wandb_entity", t.wandb_entity, LONGEST_NAME, FORBIDDEN),
+        ("wandb_group", t.wandb_group, LONGEST_NAME, ""),
+        *(("wandb_tags", tag, LONGEST_TAG, "") for tag in t.wandb_tags),
+    ):
+        if value is None or (value.strip() and len(value) <= longest and not set(value) & set(forbidden)):
+            continue
+        without = f", none of them {' '.join(forbidden)}" if forbidden else ""
+        of_many = f" (in {t.wandb_tags})" if key == "wandb_tags" else ""
+        raise UserError(
+            f"track.{key}={value}{of_many}: Weights & Biases takes 1 to {longest} letters{without}; "
+            "or turn it off with track.wandb=disabled"
+        )
 
 
 def _check_environment(c: Config) -> None:

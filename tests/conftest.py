@@ -1,11 +1,13 @@
 """For all tests."""
 
 import os
+import tempfile
 
 import pytest
 
 # A run records itself for Weights & Biases unless told otherwise, which costs it seconds: tests that want it say so.
 os.environ["WANDB_MODE"] = "disabled"
+os.environ["SAC_STATE"] = tempfile.mkdtemp(prefix="sac-state-")  # what is trusted in tests is trusted nowhere else
 
 TIMED = {"faults", "launchers", "roles", "wire"}  # folders: what their processes do is held to times
 

@@ -15,7 +15,10 @@ LAUNCHERS = (
     "sac.credentials sac.files sac.interruption sac.random_params sac.report sac.screen sac.seeds sac.track "
     "sac.wire.directory sac.wire.keys"
 )
-RIM = "sac.roles sac.assemble sac.command_line sac.commands sac.config sac.farewell sac.run_folder sac.validation run"
+RIM = (
+    "sac.roles sac.assemble sac.command_line sac.commands sac.config sac.farewell sac.run_folder sac.text_keys "
+    "sac.trust sac.typed_texts sac.validation run"
+)
 TF_DOOR = "sac.backend"
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
+from sac.commands import run_command
 from sac.config import Config
+from sac.run_folder import RunFolder
 from sac.track.observer import Observer
+
+LOAD_CODE = ("train", "play", "learner", "actor")  # the others hold numbers only
 
 
 def run(config: Config, observer: Observer | None = None) -> float | None:
@@ -15,8 +19,18 @@ def run(config: Config, observer: Observer | None = None) -> float | None:
     `observer` is whoever watches the run from outside, e.g. a launcher.
     """
     limit_threads(config.base.threads)
+    check_code(config)
     role = getattr(import_module(f"sac.roles.{config.role}"), config.role)
     return role(config, observer=observer or Observer())
+
+
+def check_code(config: Config) -> None:
+    """Raises UserError before code of a run is loaded that did not come from this machine."""
+    resumes = config.role == "play" or config.ckpt is not None
+    if config.role in LOAD_CODE and resumes:
+        what = [f"role={config.role}"] * (config.role != "train") + [f"ckpt={config.ckpt}"] * (config.ckpt is not None)
+        command = run_command(config, *what, "base.trust=true")
+        RunFolder.of(config).check_code(config.base.trust, command)
 
 
 def limit_threads(threads: int | None) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from sac import assemble
+from sac.commands import run_command
 from sac.config import Config
 from sac.errors import UserError
 from sac.files import write_atomically
@@ -191,6 +192,8 @@ class Playing:
 
         config = self.config
         assemble.start_tensorflow(config.base.threads)
+        more = f"role=actor net.number={config.net.number}", "base.trust=true"
+        folder.check_code(config.base.trust, run_command(config, *more), by_config=False)  # on a disk that others share
         networks = folder.own_networks() or find_networks(config.base.nn, config.base.env)
         agent = assemble.make_agent(config, spec, networks, seed)
         if agent.state_size != state_size:

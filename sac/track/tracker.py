@@ -15,7 +15,8 @@ log = logging.getLogger(__name__)
 class Sink(Protocol):
     """One place that keeps or shows numbers. `step` counts environment steps, everywhere.
 
-    A sink may also have `progress(step, updates)` (called very often) and `images(values, step)`.
+    A sink may also have `progress(step, updates)` (called very often), `images(values, step)`, and a `title`, which
+    warnings call it by.
     """
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
@@ -43,7 +44,7 @@ class Tracker:
             try:
                 sinks.append(make())
             except Exception as error:
-                log.warning("%s cannot be opened: %r", getattr(make, "func", make), error)
+                log.warning("%s cannot be opened: %s", _title(make), _words(error))
         return cls([sink for sink in sinks if sink is not None])
 
     @property
@@ -79,13 +80,23 @@ class Tracker:
                 call(*args)
             except Exception as error:  # whatever a disk or a server does: training goes on
                 self._sinks.remove(sink)
-                log.warning("%s failed in %s and is dropped: %r", type(sink).__name__, method, error)
+                log.warning("%s failed in %s and is dropped: %s", _title(type(sink)), method, _words(error))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close(*_outcome(error))
+
+
+def _title(maker: Any) -> str:
+    """What a user calls the sink that this class or function makes."""
+    made_by = getattr(maker, "func", maker)
+    return getattr(made_by, "title", None) or getattr(made_by, "__name__", None) or type(made_by).__name__
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _outcome(error: BaseException | None) -> tuple[int, str]:

@@ -30,6 +30,7 @@ SETTINGS = {
 }
 ID = re.compile(r"[\w-]{1,128}", re.ASCII)  # of a run
 ARTIFACT = "model"  # type of the artifact, and the beginning of its name
+LONGEST_NAME = 128  # letters of the name of a project, a group or a run
 FEW = 2  # folders that a command names one by one
 
 
@@ -40,6 +41,8 @@ class WandbSink:
     `config` is the resolved configuration. When the server cannot be reached the run is recorded offline.
     `files`, asked when the run ends, are those of an artifact `model-<id of the run>`, by their names in it.
     """
+
+    title = "Weights & Biases"
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class WandbSink:
             "project": project,
             "entity": entity,
             "config": dict(config),
-            "name": name,
+            "name": name and name[-LONGEST_NAME:],  # at its end it differs from others
             "group": group,
             "job_type": job_type,
             "tags": list(tags),
@@ -132,6 +135,9 @@ def wandb_sink(folder: Path | str, mode: str, *args: Any, **kwargs: Any) -> Wand
     return None if mode == "disabled" else WandbSink(folder, mode, *args, **kwargs)
 
 
+wandb_sink.title = WandbSink.title
+
+
 def resolve_mode(mode: str) -> str:
     """`auto` -> WANDB_MODE if set, else `online` where an API key is present, else `offline`."""
     if mode != "auto":
@@ -169,7 +175,8 @@ def _beginning(name: str) -> str:
 
 
 def _word(path: Path) -> str:
-    return shlex.quote(path.as_posix())
+    text = path.as_posix()
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)  # or it would be an option
 
 
 def _has_key() -> bool:
