@@ -203,7 +203,7 @@ class Folder:
         return self._path / f"generation.{generation}.npz"
 
     def _write(self, path: Path, arrays: Networks) -> None:
-        with replacing(path) as file:
+        with replacing(path) as new, new.open("wb") as file:
             np.savez(file, **arrays)
 
     def _write_twice(self, path: Path, text: str) -> None:
