@@ -181,6 +181,7 @@ class Folder:
         from sac.report import lineage  # Matplotlib takes a second
 
         try:
+            write_atomically(self._lineage, _as_csv(evolution.lineage))  # what was damaged of it is gone
             lineage.draw(self._lineage, self._run / "lineage.png")
         except OSError as error:
             log.warning("the lineage could not be drawn: %s", error)
