@@ -15,17 +15,17 @@ NOT_OFFERED = (errno.EINVAL, errno.ENOTSUP)  # errors of a network drive that ca
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, flush: bool = True, temporary: Path | None = None) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` at the end of the block, or never. Raises OSError.
+def replacing(path: Path, *, flush: bool = True, temporary: Path | None = None) -> Iterator[Path]:
+    """Where to write a file, which takes the place of `path` at the end of the block, or never. Raises OSError.
 
     With `flush` the file is on the disk before it takes that place, and the folder after it: a power cut cannot leave
     an empty file. `temporary` is where it is written until then.
     """
     temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
-            yield file
-            if flush:
+        yield temporary
+        if flush:
+            with temporary.open("rb+") as file:
                 flush_file(file)
         temporary.replace(path)
     except BaseException:
@@ -38,8 +38,8 @@ def replacing(path: Path, *, flush: bool = True, temporary: Path | None = None) 
 
 def write_atomically(path: Path, text: str, *, flush: bool = True) -> None:
     """Writes a small file as a whole (see `replacing`). Raises OSError."""
-    with replacing(path, flush=flush) as file:
-        file.write(text.encode("utf8"))
+    with replacing(path, flush=flush) as new:
+        new.write_text(text, encoding="utf8")
 
 
 class OftenWritten:

@@ -196,7 +196,7 @@ class RunFolder:
 
 def _copy(file: Path, to: Path) -> None:
     with replacing(to) as new:
-        new.write(file.read_bytes())
+        new.write_bytes(file.read_bytes())
 
 
 def _spoilt(file: Path) -> bool:

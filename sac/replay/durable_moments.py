@@ -41,7 +41,7 @@ class DurableMoments(Moments):
     def save(self, flush: bool = True) -> None:
         """Replaces the file as a whole; without `flush` a power cut may leave it empty, and rows are counted anew."""
         arrays, scalars = self.state()
-        with replacing(self._path, flush=flush) as file:
+        with replacing(self._path, flush=flush) as new, new.open("wb") as file:
             np.savez(file, total=self._replay.total, **scalars, **arrays)
         self._saved, self._saved_at = self._replay.total, time.monotonic()
 

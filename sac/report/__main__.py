@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sac.errors import UserError
-from sac.report.curves import find_runs, read_run
+from sac.report.curves import RunCurves, find_runs, read_run
 from sac.report.page import Report, common_parent, make_report
 from sac.screen import unbreakable_screen
 
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     typed = _parser().parse_args(arguments)
     try:
         folders = find_runs(typed.runs)
-        report = make_report([read_run(folder) for folder in folders])
+        report = make_report(_readable(folders))
         out = typed.out or common_parent(folders)
         written = _write(report, out)
     except UserError as error:
@@ -29,6 +29,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"warning: {run}: {alarm.kind.title}: {finding.seen}")
     print("\n".join(f"wrote {path}" for path in written))
     return 0
+
+
+def _readable(folders: Sequence[Path]) -> list[RunCurves]:
+    """The runs that can be read; others are named. Raises UserError when there is none."""
+    runs = []
+    for folder in folders:
+        try:
+            runs.append(read_run(folder))
+        except UserError as error:
+            if len(folders) == 1:
+                raise
+            print(f"warning: {folder} is left out: {error}", file=sys.stderr)
+    if not runs:
+        raise UserError("none of these runs can be read")
+    return runs
 
 
 def _parser() -> argparse.ArgumentParser:

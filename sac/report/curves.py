@@ -84,7 +84,9 @@ def _runs_below(path: Path) -> Iterable[Path]:
     """What lies inside a run is no run (Weights & Biases keeps a config.yaml of its own there)."""
     for folder, inner, files in os.walk(path):
         inner.sort()
-        if "config.yaml" in files:
+        if "manifest.json" in files:  # a checkpoint, which keeps a copy of its run's config.yaml
+            inner.clear()
+        elif "config.yaml" in files:
             inner.clear()
             yield Path(folder)
 
@@ -129,11 +131,17 @@ def _in_order(points: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray
 
 
 def _config(path: Path) -> dict[str, Any]:
-    try:
-        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-        return dict(_flat(loaded))
-    except Exception as error:  # yaml has its own
-        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    """What config.yaml says, or else its copy in the newest checkpoint."""
+    first: Exception | None = None
+    for file in (path, *sorted(path.parent.glob("checkpoints/step_*/config.yaml"), reverse=True)):
+        try:
+            if loaded := dict(_flat(OmegaConf.to_container(OmegaConf.load(file), resolve=False))):
+                return loaded
+        except Exception as error:  # yaml has its own
+            first = first or error
+    if first is not None:
+        raise UserError(f"{path} cannot be read: {' '.join(str(first).split())}") from first
+    return {}
 
 
 def _flat(tree: dict, prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -182,6 +182,7 @@ class Folder:
         from sac.report import lineage  # Matplotlib takes a second
 
         try:
+            write_atomically(self._lineage, _as_csv(evolution.lineage))  # what was damaged of it is gone
             lineage.draw(self._lineage, self._run / "lineage.png")
         except OSError as error:
             log.warning("the lineage could not be drawn: %s", error)
@@ -204,7 +205,7 @@ class Folder:
         return self._path / f"generation.{generation}.npz"
 
     def _write(self, path: Path, arrays: Networks) -> None:
-        with replacing(path) as file:
+        with replacing(path) as new, new.open("wb") as file:
             np.savez(file, **arrays)
 
     def _write_twice(self, path: Path, text: str) -> None:

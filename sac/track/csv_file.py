@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -65,12 +64,10 @@ class CsvSink:
 
     def _rewrite(self, rows: bool, last_step: int | None = None) -> None:
         """Writes the header of today's columns, then the old rows up to `last_step`."""
-        header = io.StringIO()
-        csv.writer(header, lineterminator="\n").writerow(self._columns)
-        with replacing(self._path) as file:
-            file.write(header.getvalue().encode())
+        with replacing(self._path) as new, new.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerow(self._columns)
             if rows:
-                file.writelines(line.encode() for line in _rows(self._path, last_step))
+                file.writelines(_rows(self._path, last_step))
 
 
 def _rows(path: Path, last_step: int | None) -> Iterator[str]:

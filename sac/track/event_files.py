@@ -28,7 +28,8 @@ def take_back(folder: Path, last_step: int) -> None:
     for path in sorted(folder.glob("events.out.tfevents.*"), reverse=True):  # the newest first
         begun_at = [event.step for _, event in _records(path) if _begins(event)]
         if any(_is_beyond(event, last_step) for _, event in _records(path)):
-            with replacing(path, temporary=folder / f".rewritten.{os.getpid()}") as file:
+            temporary = folder / f".rewritten.{os.getpid()}"  # TensorBoard reads whatever is called tfevents
+            with replacing(path, temporary=temporary) as new, new.open("wb") as file:
                 file.writelines(record for record, event in _records(path) if not _is_beyond(event, last_step))
         last_step = min([last_step, *(step - 1 for step in begun_at)])
 

@@ -188,3 +188,45 @@ def test_a_config_file_that_was_spoilt(go, text):
     path = go.run().path / "config.yaml"
     path.write_text(text if text == "{" else path.read_text() + text + "\n" if "colour" in text else text)
     assert "m/pendulum/a/config.yaml" in go(*AGAIN, "ckpt=latest").error
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_flipped_byte_in_the_networks_does_not_cost_the_memory(go):
+    """Networks of step 20 beside memory and counters of step 30; episodes that were open begin anew."""
+    go.ok(*PENDULUM, "base.max_step=20")
+    go.ok(*AGAIN, "ckpt=latest", "base.max_step=30")
+    before, saved = go.run().arrays(), go.run().checkpoints
+    rows = before["replay/reward"]
+    for name in ("agent", "rollout"):
+        flip(saved[1] / f"{name}.npz")
+    told = go.ok(*AGAIN, "ckpt=latest", "base.max_step=40")
+    assert "the agent of step 20 takes its place, the rollout begins anew; all else is as it was at step 30" in told.err
+    after = go.run().arrays()
+    assert go.run().result["updates"] == 40 - 8 and go.run().steps == [20, 30, 40]
+    np.testing.assert_array_equal(after["replay/reward"][: len(rows) - 1], rows[:-1])
+    assert after["replay/last"][len(rows) - 1], "what was open is closed"
+    assert (saved[1].parent / ASIDE / saved[1].name / "rollout.npz").exists()
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused_everywhere_and_stays(go):
+    go.ok(*PENDULUM, NO_UPDATES, "base.max_step=20")
+    path = go.run().checkpoints[0] / "manifest.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+    before = {
+        file: file.read_bytes() for file in go.run().path.rglob("*.*") if file.is_file() and "log" not in str(file)
+    }
+    for typed in (
+        (*AGAIN, "ckpt=latest", "base.max_step=40"),
+        (*AGAIN, "ckpt=auto", "base.max_step=40"),
+        (*AGAIN, "role=play"),
+        (*PENDULUM, NO_UPDATES, "base.name=b", "replay.load=m/pendulum/a"),
+    ):
+        error = go(*typed).error
+        assert "step_000000000020 was made by a newer version of this program (its format is 2" in error
+    after = {file: file.read_bytes() for file in before}
+    assert after == before and not (go.run().path / "checkpoints" / ASIDE).exists()
