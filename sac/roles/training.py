@@ -81,6 +81,7 @@ class Training:
             raise
         except EnvironmentFailed as failure:  # networks and memory are sound
             self.failure = failure
+            log.error("%s; saving what was learnt", failure)
             self._summarise(tracker)
             try:
                 self.break_off()
