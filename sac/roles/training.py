@@ -246,6 +246,8 @@ class Training:
         warning = self.experience.resumed()
         if warning:
             log.warning("resumed at step %d: %s", self.steps, warning)
+        else:
+            log.info("resumed at step %d", self.steps)
         _seed_generators(resumed_seed(self.config.sac.seed, self.steps))
         self._saved_updates = self.learner.updates
         self.folder.write_config(self.config)

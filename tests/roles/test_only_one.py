@@ -73,7 +73,6 @@ def test_a_run_that_trains_is_not_resumed_by_another_process(go):
             assert f"process {process.pid} on " in error and "trains the run m/pendulum/a already" in error
             assert go.run().steps == steps and error.count("\n") == 1
             assert "exists already" in go(*PENDULUM).error
-            assert "process" in go(*PENDULUM, "ckpt=auto").error
             assert "mean return" in go.ok("role=play", *AGAIN, "eval.episodes=1", "base.env_kwargs.at=999").out
         finally:
             process.kill()
