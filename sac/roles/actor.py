@@ -20,7 +20,7 @@ from sac.files import write_atomically
 from sac.interruption import Interruption
 from sac.networks_file import find_networks
 from sac.roles.only_one import only_one
-from sac.roles.resilient import RESTARTS, Resilient
+from sac.roles.resilient import RESTARTS, EnvironmentFailed, Resilient
 from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys
 from sac.rollout import Episode, Rollout
 from sac.run_folder import RunFolder
@@ -141,8 +141,10 @@ class Playing:
             with suppress(Over):
                 self._play()
             self.inserter.flush()
-        finally:
+        except EnvironmentFailed:
             self.inserter.drain(DRAIN)
+            raise
+        self.inserter.drain(DRAIN)
         return self.inserter.transitions
 
     def _play(self) -> None:

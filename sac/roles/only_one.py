@@ -48,6 +48,8 @@ def only_one(folder: RunFolder, who: str) -> Iterator[None]:
         yield
     finally:
         holder.remove()
+        with contextlib.suppress(OSError):  # Windows removes it by itself
+            path.unlink()  # while it is held: whoever waits for it sees that the file is gone and makes another
         lock.release()
 
 

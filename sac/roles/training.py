@@ -81,6 +81,7 @@ class Training:
             raise
         except EnvironmentFailed as failure:  # networks and memory are sound
             self.failure = failure
+            log.error("%s; saving what was learnt", failure)
             self._summarise(tracker)
             try:
                 self.break_off()
@@ -247,6 +248,8 @@ class Training:
         warning = self.experience.resumed()
         if warning:
             log.warning("resumed at step %d: %s", self.steps, warning)
+        else:
+            log.info("resumed at step %d", self.steps)
         _seed_generators(resumed_seed(self.config.sac.seed, self.steps))
         self._saved_updates = self.learner.updates
         self.folder.write_config(self.config)
