@@ -232,6 +232,9 @@ def _check_environment(c: Config) -> None:
         raise UserError(
             f"base.build_path={base.build_path}: with base.env_type=GYM it is an environment id, e.g. Pendulum-v1"
         )
+    for name, value in (("action_mask", base.action_mask), ("reward_weights", base.reward_weights)):
+        if value and base.env_type == "UNITY":
+            raise UserError(f"base.{name}={value} is for base.env_type=GYM; Unity sends masks and one reward by itself")
     if base.reward_weights and base.vectorization == "own":
         raise UserError(
             f"base.reward_weights={base.reward_weights} are for single environments: "

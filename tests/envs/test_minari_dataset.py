@@ -16,10 +16,12 @@ from envs.adapters.action_space import ActionSpace
 from envs.adapters.gymnasium_env import GymEnv
 from envs.adapters.joint_branches import JointBranches
 from envs.adapters.minari_dataset import EDGE, MinariEpisodes
+from envs.adapters.reading import Reading
 from sac.errors import UserError
 from sac.replay import Replay, Uniform
 from sac.types import Action, Sensor, Spec, Step
 from tests.envs.recorded import Recorded, play, write
+from tests.envs.space_toys import Legal
 from tests.envs.toys import Echo
 
 pytest.importorskip("minari")
@@ -225,3 +227,28 @@ def test_an_episode_without_a_step_is_nothing():
     episodes = MinariEpisodes("cartpole/empty-v0", CARTPOLE)
     episodes._dataset.iterate_episodes = lambda _: [Recorded([played[0].observations[0]])]
     assert list(episodes.steps(10)) == []
+
+
+@pytest.mark.parametrize("where", ["obs", "both branches"])
+def test_masks_that_were_recorded_are_kept_and_joined_where_branches_are(where):
+    single = Legal() if where == "obs" else Recordable()
+    write("legal/random-v0", single, play(single, 3))
+    reading = Reading(mask="action_mask")
+    env = GymEnv.from_vector(SyncVectorEnv([type(single)], autoreset_mode="SameStep"), reading=reading)
+    env = env if where == "obs" else JointBranches(env)
+    rows = joined(MinariEpisodes("legal/random-v0", env.spec, reading=env.reading).steps(100))
+    told = (np.rint(rows.obs["view"][:, 1:] * 20).astype(int) >> np.arange(4)) & 1 == 1
+    joint = (told[:, :2, None] & told[:, None, 2:]).reshape(-1, 4)
+    np.testing.assert_array_equal(rows.mask, told if where == "obs" else joint)
+    assert len(rows.last) == 12 and not rows.mask.all() and list(rows.obs) == ["view"]
+
+
+class Recordable(Legal):
+    """A mask in the observation for two branches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = spaces.MultiDiscrete([2, 2])
+
+    def step(self, action):
+        return super().step(action[0])

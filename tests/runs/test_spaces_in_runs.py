@@ -50,6 +50,7 @@ def test_several_rewards_are_weighed_by_a_key(go):
     assert arrays["replay/reward"][:4].tolist() == [11, 21, 31, 41]
     words = go(*START, "base.vectorization=own", "base.reward_weights=[1]").error
     assert "base.vectorization=sync or async" in words
+    assert "is for base.env_type=GYM" in go("env=roller", *TINY, "eval.stop_return=null", "base.action_mask=mask").error
 
 
 def test_a_vector_of_a_function_trains(go):
