@@ -11,6 +11,7 @@ import pytest
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from launchers import findings, importances
+from launchers.search import OVERRIDES
 from launchers.study import StudySpec
 from sac.errors import UserError
 from tests.launchers.searches import by, done, search, value_of
@@ -103,3 +104,12 @@ def test_a_password_is_in_no_command():
     assert StudySpec("s", "postgresql://me:secret@host/db", ["maximize"]).address is None
     assert StudySpec("s", "journal:/a b/journal.log", ["maximize"]).address == "/a b/journal.log"
     assert StudySpec("s", "nonsense", ["maximize"]).address is None
+
+
+def test_a_trial_to_take_over_sets_nothing_that_is_not_searched(tmp_path):
+    """Somebody else's study could name somebody else's code."""
+    one = search(tmp_path, 2)
+    trial = one.study.ask()
+    trial.set_user_attr(OVERRIDES, ["sac.n_step=1", "++base.build_path=evil:Env-v0"])
+    with pytest.raises(UserError, match=r"trial 0 of s sets base\.build_path, which is not searched"):
+        one.run(by(lambda job: done(0.0)))

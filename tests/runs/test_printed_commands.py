@@ -52,15 +52,12 @@ def test_play_and_resume_of_a_run_with_strange_names_and_a_scene_of_its_own(shel
     quick = [word for word in TINY if not word.startswith(("base.models=", "base.name="))]
     words = [*quick, "sac.updates_per_step=0", "base.max_step=5", "base.build_path=Pendulum-v1"]
     typed = " ".join([*map(shlex.quote, words), *(override(key, value) for key, value in NAMES.items())])
-    train = f"python {shlex.quote(str(ROOT / 'run.py'))} env=gym/acrobot {typed}"
-    said = shell(train)
+    said = shell(f"python {shlex.quote(str(ROOT / 'run.py'))} env=gym/acrobot {typed}")
     run = RunFiles(tmp_path / NAMES["base.models"] / NAMES["base.scene"] / NAMES["base.name"])
     assert run.steps == [5]
     assert "mean return" in shell(command_after("play:", said))
     shell(command_after("resume:", said) + " base.max_step=9")
     assert run.steps == [5, 9]
-    taken = subprocess.run(train, shell=True, cwd=tmp_path, capture_output=True, text=True, env=os.environ, timeout=200)
-    assert "exists already" in taken.stderr or "not found" in taken.stderr
 
 
 def test_a_file_that_a_search_found_runs_where_the_search_was(shell, tmp_path, monkeypatch):
@@ -122,9 +119,7 @@ def test_a_cell_goes_on_by_what_was_typed_with_the_name_that_it_got(monkeypatch)
     assert shlex.split(_cell_command(job))[1:] == sys.argv == shlex.split(same_command())[1:]
 
 
-@pytest.mark.parametrize(
-    "value", ["${seed}", "a ${x} b", "$HOME", "\\${x}", 'say "${x}"', "a\\", "%s", "!x", "`ls`", "*"]
-)
+@pytest.mark.parametrize("value", ["${seed}", "a ${x} b", "$HOME", 'say "${x}"', "a\\", "%s", "!x", "`ls`", "*"])
 def test_any_text_comes_back_as_it_was(value):
     from omegaconf import OmegaConf
 
