@@ -174,6 +174,11 @@ class Search:
             values = self.space.suggest(trial)
             drawn = ["++" * is_free(name, value) + f"{name}={value_text(value)}" for name, value in values.items()]
             storage.set_trial_user_attr(trial_id, OVERRIDES, drawn)
+        strange = {line.lstrip("+").partition("=")[0] for line in drawn} - set(self.space.distributions)
+        if strange:  # who may write into the database must not choose what runs here
+            raise UserError(
+                f"trial {number} of {self.spec.name} sets {', '.join(sorted(strange))}, which is not searched"
+            )
         storage.set_trial_user_attr(trial_id, WORKER, self._me)
         return drawn
 

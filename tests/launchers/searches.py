@@ -18,6 +18,7 @@ from launchers.job import Job, Status
 from launchers.options import SearchOptions
 from launchers.search import Search
 from launchers.sweep import Sweep
+from sac.commands import value_text
 from sac.validation import checked
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,9 @@ def loader() -> ConfigLoader:
 
 def search(folder: Path, n_trials: int = 4, arguments: list[str] = ARGUMENTS, **options) -> Search:
     config_loader = loader()
-    config = config_loader.load_configuration("config", [f"base.models={folder}", *arguments], RunMode.MULTIRUN)
+    config = config_loader.load_configuration(
+        "config", [f"base.models={value_text(str(folder))}", *arguments], RunMode.MULTIRUN
+    )
     context = HydraContext(config_loader=config_loader, callbacks=None)
     defaults = {k: v for k, v in yaml.safe_load(SHIPPED.read_text()).items() if k != "_target_"}
     mine = {"n_trials": n_trials, "study_name": "s", "folder": str(folder / "sweep")}

@@ -93,3 +93,20 @@ def test_tracking_does_not_import_tensorflow(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_sinks_are_called_by_their_names(monkeypatch, tmp_path, caplog):
+    from sac.track import wandb_run
+
+    def refused(*args):
+        raise ValueError("no such tag")
+
+    monkeypatch.setattr(wandb_run.WandbSink, "__init__", refused)
+    Tracker.open([partial(wandb_run.wandb_sink, tmp_path, "offline", "p", {})])
+    assert "Weights & Biases cannot be opened: ValueError: no such tag" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(wandb_run.WandbSink, "__init__", lambda self: None)
+    monkeypatch.setattr(wandb_run.WandbSink, "scalars", refused)
+    Tracker([wandb_run.WandbSink()]).scalars({}, 0)
+    assert "Weights & Biases failed in scalars and is dropped: ValueError: no such tag" in caplog.text
+    assert " at 0x" not in caplog.text
