@@ -105,3 +105,11 @@ def test_noise_in_the_weights_of_critics_explores_without_epsilon():
     # measured with three seeds 60, 40, 68 times with noise, never without
     assert reached_in_spite_of_bait() == 0
     assert reached_in_spite_of_bait(module=nn, kwargs={"ModelQ": {}}) >= 10
+
+
+@pytest.mark.parametrize(("soft_target", "expected"), [(True, 0), (None, 1)])
+def test_who_is_paid_for_entropy_stays_away_from_the_goal_that_all_have_found(soft_target, expected):
+    """Living on is worth 0.1 log 2 / (1 - 0.97) = 2.3, the goal 1; five steps away, it is found often enough."""
+    options = {"use_auto_alpha": False, "init_log_alpha": -2.3, "soft_target": soft_target}
+    times, final = reached(length=6, steps=6000, **options)
+    assert times > 20 and final == expected
