@@ -122,6 +122,14 @@ def test_what_is_remembered_of_sources_is_bounded(tmp_path):
     assert list(durable(tmp_path, 20, 1, 0)._ledger) == list(range(190, 200))
 
 
+def test_a_source_that_goes_on_hides_none_that_are_gone(tmp_path):
+    replay = durable(tmp_path, 6, 1, 0)
+    for seq in range(1, 10):
+        replay.add_from(1, seq, chunk([Row(0, seq)]))
+        replay.add_from(100 + seq, 1, chunk([Row(0, 50 + seq)]))
+    assert list(replay._ledger) == [107, 108, 1, 109] and replay.acked(106) == 0
+
+
 @pytest.mark.parametrize("rows_of_others", range(7))
 def test_a_chunk_is_known_as_long_as_one_of_its_rows_lives(tmp_path, rows_of_others):
     """Sent again it is stored a second time only when nothing of it is left."""

@@ -188,3 +188,12 @@ def test_three_batches_at_once_are_the_next_three():
     single = [one.draw(8, 1)[0][0] for _ in range(5)]
     together = [*other.draw(8, 3)[0], *other.draw(8, 2)[0]]
     np.testing.assert_array_equal(single, together)
+
+
+@pytest.mark.parametrize("uniform", [False, True])
+def test_the_count_is_that_of_legal_rows_also_when_others_are_overwritten(uniform):
+    """Final rows and newest rows are no starts, and were never counted."""
+    replay, player = make(7, uniform=uniform), Player()
+    for what in ["act", "time", "act", "end", "time", "act", "act", "time", "act"] * 3:
+        replay.add(chunk(player.rows(1, what)))
+        assert replay._sampler.count == len(replay._sampler.legal()) == len(replay._ring.legal(1))

@@ -181,3 +181,14 @@ def test_a_learner_is_not_done_while_a_batch_waits_for_it(tmp_path):
         remote.sample(WORLD.batch, 1)
         assert remote.spent(16) and not remote.spent(18)
         remote.client.close()
+
+
+def test_a_batch_that_nobody_asked_for_on_this_line_is_left_out(tmp_path):
+    """It was under way when the line broke; what was asked for again comes as another one."""
+    with Served(WORLD, tmp_path) as served:
+        remote = learner(served.directory)
+        wait_for(lambda: remote._ids, meanwhile=lambda: remote.pump(0.01))
+        asked = dict(remote._ids)
+        remote._hear(Message("batch_written", {"id": 99, "transitions": 5, "slot": 0}, {}))
+        assert (remote._ids, len(remote._here), remote.transitions) == (asked, 0, 0)
+        remote.client.close()
