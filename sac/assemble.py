@@ -51,7 +51,7 @@ def make_env(
     config: Config, *, seed: int, n_agents: int | None = None, render_mode: str | None = None,
     port: int | None = None, log_folder: Path,
 ) -> Env:  # fmt: skip
-    """An environment of the configured kind. Raises UserError when it cannot start."""
+    """An environment of the configured kind, which draws from `seed` alone. Raises UserError when it cannot start."""
     from envs.adapters.joint_branches import join_branches
 
     base, reset = config.base, config.reset
@@ -61,7 +61,7 @@ def make_env(
 
         env = GymEnv(
             base.build_path, n, base.vectorization, reset_options=reset,
-            render_mode=render_mode, env_kwargs=base.env_kwargs,
+            render_mode=render_mode, env_kwargs=base.env_kwargs, seed=seed,
         )  # fmt: skip
     else:
         from envs.adapters.unity import UnityEnv

@@ -1,6 +1,10 @@
-"""Seeds made of seeds."""
+"""Seeds made of seeds, and the global generators of Python and NumPy."""
 
 from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -8,3 +12,21 @@ import numpy as np
 def seed_of(*numbers: int) -> int:
     """One seed of several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0] % 2**31)
+
+
+def seed_generators(seed: int) -> None:
+    """Seeds the global generators, which some environments draw from."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+@contextmanager
+def own_generators(seed: int) -> Iterator[None]:
+    """Seeds the global generators for what is done within; afterwards they go on as if nothing had been drawn."""
+    kept = random.getstate(), np.random.get_state()
+    seed_generators(seed)
+    try:
+        yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])

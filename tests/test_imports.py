@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "sac.learner": "sac.clock sac.replay sac.moments",
     "sac.offline": "sac.checkpoint sac.moments sac.replay envs.adapters",
     "sac.report": "",  # reads run folders, and knows nothing of what wrote them
-    "envs.adapters": "",
+    "envs.adapters": "sac.seeds",
     "envs.players": "",
     **each(RIM, "sac envs"),
     "envs": "sac.nets sac.backend",  # the scenes' nn.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from envs.adapters.action_mask import ActionMask, value_at
 from envs.adapters.action_space import ActionSpace
+from envs.adapters.env_seeds import seed_spaces, spread
 from envs.adapters.gymnasium_make import env_maker, explained
 from envs.adapters.gymnasium_vector import close_vector, dead_workers, make_vector
 from envs.adapters.observation_space import ObservationSpace
@@ -25,7 +27,8 @@ class GymEnv:
 
     Under the autoreset mode NEXT_STEP an agent whose episode has ended does not ask for an action in that turn: the
     step that resets it is no transition. Under the other modes it asks at once, in its new episode.
-    Raises UserError for unknown ids, missing packages and spaces without a form here.
+    `seed` is that of what the constructors draw, and of the first reset. Raises UserError for unknown ids, missing
+    packages and spaces without a form here.
     """
 
     def __init__(
@@ -37,18 +40,23 @@ class GymEnv:
         render_mode: str | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
         autoreset: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        seed: int | None = None,
     ) -> None:
         if n_agents < 1 or vectorization not in ("sync", "async"):
             raise UserError(f"n_agents={n_agents} (at least 1), vectorization={vectorization} (sync or async)")
         maker = env_maker(env_id, render_mode, env_kwargs or {}, reset_options or {})
+        makers = [maker] * n_agents
+        if seed is not None:
+            makers = [replace(maker, seed=own) for own in spread(seed, n_agents)]
         if vectorization == "async":  # spaces are looked at before any process starts
-            probe = maker()
+            probe = makers[0]()
             try:
                 ObservationSpace(probe.observation_space), ActionSpace(probe.action_space)
             finally:
                 probe.close()
-        vector = make_vector([maker] * n_agents, vectorization, AutoresetMode(autoreset))
+        vector = make_vector(makers, vectorization, AutoresetMode(autoreset))
         self._attach(vector, AutoresetMode(autoreset), reset_options, env_id)
+        self._seed = seed
 
     @classmethod
     def from_vector(
@@ -70,6 +78,7 @@ class GymEnv:
     ) -> None:
         self._vector, self._mode, self._name = vector, autoreset, name
         self._options = dict(reset_options or {})
+        self._seed: int | None = None  # of the first reset, where that is given none
         try:
             own_arrays = getattr(vector.unwrapped, "copy", False) is True
             self._observations = ObservationSpace(vector.single_observation_space, copy=not own_arrays)
@@ -97,11 +106,16 @@ class GymEnv:
         self._resets_singly = self._gymnasium_made or autoreset is AutoresetMode.DISABLED
 
     def reset(self, seed: int | None = None) -> Turn:
-        """Starts new episodes everywhere. A seed is spread to one independent seed a sub-environment."""
-        seeds = seed
-        if seed is not None and self._gymnasium_made:
-            # 31 bits: old environments take no more. Neighbouring run seeds share no sub-environment's seed
-            seeds = [int(s) >> 1 for s in np.random.SeedSequence(seed).generate_state(self.n_agents)]
+        """Starts new episodes everywhere. A seed is spread to one independent seed a sub-environment.
+
+        Without one the first reset takes the constructor's.
+        """
+        seeds = seed = self._seed if seed is None else seed
+        self._seed = None
+        if seed is not None:
+            seed_spaces(self._vector, seed)
+            if self._gymnasium_made:
+                seeds = spread(seed, self.n_agents)
         raw, info = self._call(self._vector.reset, seed=seeds, options=dict(self._options))
         obs, mask = self._observations.batch(raw), self._masks.rows(info)
         bad = self._observations.nonfinite(obs)

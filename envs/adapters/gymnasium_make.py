@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import importlib
 import os
+import pickle
 import signal
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -14,7 +15,11 @@ from typing import Any
 
 import gymnasium
 
+from envs.adapters.action_mask import KEY
+from envs.adapters.contract import Contract, held_to_contract
+from envs.adapters.env_seeds import own_spaces, seed_spaces, seeded_construction
 from sac.errors import UserError
+from sac.seeds import seed_generators
 
 OLD = "gym:"  # prefix that asks for the old package `gym`
 EXTRAS = {  # word in an import error or id -> the extra of this project that brings it
@@ -27,31 +32,72 @@ EXTRAS = {  # word in an import error or id -> the extra of this project that br
 }
 
 
-class EpisodeBorder(gymnasium.Wrapper):
-    """What vector environments leave out: options at every reset, and last observations that the reset cannot change.
+class EpisodeBorder(Contract):
+    """What vector environments leave out, where they meet one environment.
 
-    A vector environment with same-step autoreset calls `reset` before anyone reads the last observation, and an
-    environment may well write its first one into the same array.
+    Options at every reset; a seed for every space that the environment may draw from; last observations that the reset
+    cannot change (a vector environment with same-step autoreset calls `reset` before anyone reads the last observation,
+    and an environment may well write its first one into the same array); of `info` nothing but the mask, since vector
+    environments cannot put together what is of many kinds.
     """
 
-    def __init__(self, env: gymnasium.Env, options: Mapping[str, Any]) -> None:
-        super().__init__(env)
+    def __init__(self, env: gymnasium.Env, name: str, options: Mapping[str, Any]) -> None:
+        super().__init__(env, name)
         self._options = dict(options)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
+        if seed is not None:
+            seed_spaces(self.env, seed)
         options = {**self._options, **(options or {})}
-        return self.env.reset(seed=seed, options=options or None)
+        obs, info = super().reset(seed=seed, options=options or None)
+        return obs, _mask_only(info)
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict]:
-        obs, reward, terminated, truncated, info = self.env.step(action)
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        obs, reward, terminated, truncated, info = super().step(action)
+        info = _mask_only(info)
         if terminated or truncated:
             obs, info = deepcopy((obs, info))
         return obs, reward, terminated, truncated, info
 
 
+class WorkerBorder(EpisodeBorder):
+    """The same in a process of its own: global generators are seeded with it, and what it raises can be sent."""
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
+        if seed is not None:
+            seed_generators(seed)
+        with _sendable():
+            return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        with _sendable():
+            return super().step(action)
+
+
+def _mask_only(info: Mapping[str, Any]) -> dict[str, Any]:
+    mask = info.get(KEY)
+    return {} if mask is None else {KEY: mask}
+
+
+@contextlib.contextmanager
+def _sendable() -> Iterator[None]:
+    """An exception that another process could not read becomes a RuntimeError of the same words."""
+    try:
+        yield
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+        raise
+
+
 @dataclass
 class EnvMaker:
-    """Makes one sub-environment; crosses to worker processes with its specification, not only its name."""
+    """Makes one sub-environment; crosses to worker processes with its specification, not only its name.
+
+    With a seed, what is drawn while it is made comes from there.
+    """
 
     env_id: str
     spec: Any  # EnvSpec of gymnasium or of gym
@@ -59,20 +105,24 @@ class EnvMaker:
     render_mode: str | None = None
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     reset_options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
     parent: int = field(default_factory=os.getpid)
 
     def __call__(self) -> gymnasium.Env:
+        border = EpisodeBorder
         if os.getpid() != self.parent:
+            border = WorkerBorder
             ignore_ctrl_c()
         kwargs = dict(self.env_kwargs)
         if self.render_mode is not None:  # environments that draw nothing need not know the word
             kwargs["render_mode"] = self.render_mode
-        with explained(self.env_id):
+        with explained(self.env_id), seeded_construction(self.seed):
             if self.old:
                 env = importlib.import_module("envs.adapters.old_gym").make(self.spec, **kwargs)
             else:
                 env = gymnasium.make(self.spec, **kwargs)
-        return EpisodeBorder(env, self.reset_options)
+        own_spaces(env)
+        return border(held_to_contract(env, self.env_id), self.env_id, self.reset_options)
 
 
 def ignore_ctrl_c() -> None:

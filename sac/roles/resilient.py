@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sac.errors import ContractBroken
 from sac.types import Action, Env, Turn
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,8 @@ FAILURES, SECONDS = 3, 60.0  # so many failures in so many seconds are too many
 class Resilient:
     """Hands everything on. Where it fails its agents are lost, and those of a new environment ask instead.
 
-    The third failure within a minute is a RuntimeError: then it is not by chance.
+    The third failure within a minute is a RuntimeError: then it is not by chance. One that breaks Gymnasium's contract
+    would do so again: that passes.
     """
 
     def __init__(self, make: Callable[[], Env]):
@@ -31,12 +33,16 @@ class Resilient:
     def reset(self, seed: int | None = None) -> Turn:
         try:
             return self._seen(self._env.reset(seed))
+        except ContractBroken:
+            raise
         except Exception as error:
             return self._anew(error)
 
     def step(self, action: Action) -> Turn:
         try:
             return self._seen(self._env.step(action))
+        except ContractBroken:
+            raise
         except Exception as error:
             return self._anew(error)
 
