@@ -9,6 +9,7 @@ import numpy as np
 from sac.evaluation import Scores, evaluate
 from sac.outlook import Outlook
 from sac.rollout import Behaviour
+from sac.seeds import own_generators, seed_generators
 from sac.types import Env
 
 
@@ -49,11 +50,13 @@ class Evaluator:
         """Plays; returns statistics, none when it was cut short. What is played depends on seed and `steps` alone."""
         while self.due(steps):
             self._next += self.per_step
-        if self._env is None:
-            self._env = self._open_env()
-        self._env.reset(self._seed + steps)
-        outlook = self._outlook()
-        episodes = evaluate(self._env, self._behaviour(self._seed + steps), self.episodes, self._stop, outlook)
+        outlook, seed = self._outlook(), self._seed + steps
+        with own_generators(seed):  # environments that draw from them in training go on as if nobody had evaluated
+            if self._env is None:
+                self._env = self._open_env()
+                seed_generators(seed)
+            self._env.reset(seed)
+            episodes = evaluate(self._env, self._behaviour(seed), self.episodes, self._stop, outlook)
         if len(episodes) < self.episodes:
             return {}
         self._last = steps
