@@ -13,6 +13,7 @@ from rich.console import Console
 from sac.behaviour import ColoredNoise, Epsilon, Exploring, Greedy, Sampling, WhiteNoise
 from sac.checkpoint import ONLY_NEWEST, Checkpoints
 from sac.config import Config
+from sac.episode_limit import NO_LIMIT, EpisodeLimit
 from sac.errors import UserError
 from sac.moments import Moments
 from sac.offline import fill
@@ -25,6 +26,7 @@ from sac.track.tracker import Tracker
 from sac.types import Env, Sensor, Spec
 
 log = logging.getLogger(__name__)
+LONG_EPISODE = 10_000  # steps after which an evaluation ends an episode that nothing else limits
 EVALUATION_SEED = 1_000_003  # evaluation plays other episodes than training does
 
 
@@ -273,3 +275,16 @@ def evaluation_agents(config: Config) -> int:
     """How many agents evaluate in parallel."""
     wanted = config.eval.n_agents or config.base.n_agents
     return min(wanted, config.eval.episodes)
+
+
+def episode_limit(config: Config, env: Env) -> EpisodeLimit:
+    """How long an episode of evaluation or play in `env` may last, since some tasks never end by themselves."""
+    own, iteration = getattr(env, "max_episode_steps", None), config.base.max_step_each_iter
+    if config.eval.max_episode_steps is not None:
+        wanted = config.eval.max_episode_steps
+        return EpisodeLimit(wanted, "eval.max_episode_steps") if wanted > 0 else NO_LIMIT
+    if own is not None:
+        return EpisodeLimit(own, "the environment's own limit")
+    if iteration > 0:
+        return EpisodeLimit(iteration, f"base.max_step_each_iter={iteration}")
+    return EpisodeLimit(LONG_EPISODE, "neither the environment nor a key says how long one may last")

@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 THIS_CALL = ("role", "ckpt", "render", "base.name", "base.models")  # of the command, never of the stored config
 OF_THE_PROCESS = ("base.threads", "base.port", *(key for key in all_keys() if key.startswith("net.")))  # and differ in
 FREE_FORM = ("reset", "random_params")  # sections with names of the user's own
-AS_BEFORE: dict[str, object] = {}  # keys that older runs did not write: the value that keeps what those runs did
+AS_BEFORE: dict[str, object] = {  # keys that older runs did not write: the value that keeps what those runs did
+    "eval.max_episode_steps": -1,
+}
 OF_THE_RUN = ("seed", "sac.seed", "repeat")  # a resumed run keeps its own, so that a command can be repeated
 MOMENT = "SAC_MOMENT"  # environment variable: the moment that a multirun's parent has fixed for all its jobs
 

@@ -23,7 +23,7 @@ def each(names: str, rooms: str) -> dict[str, str]:
 # Who may import whom; `sac.types` and `sac.errors` are open to all, the rim (which reads configs) to itself alone.
 MAY_IMPORT = {
     **each("sac.types sac.errors sac.clock sac.hyper sac.interruption sac.random_params sac.run_log", ""),
-    **each("sac.source sac.viewer sac.host_name sac.seeds", ""),
+    **each("sac.source sac.viewer sac.host_name sac.seeds sac.episode_limit", ""),
     "sac.backend": "",
     "sac.ops": "sac.backend",
     "sac.nets": "sac.nets sac.ops sac.backend",
@@ -40,9 +40,9 @@ MAY_IMPORT = {
     **each("sac.track sac.behaviour sac.networks_file sac.evolution sac.checkpoint sac.moments", ""),
     "sac.replay": "sac.moments",
     "sac.wire": "sac.evolution sac.moments sac.replay",
-    "sac.rollout": "sac.clock",
-    **each("sac.evaluation sac.outlook sac.progress", "sac.rollout sac.outlook sac.clock"),
-    "sac.evaluator": "sac.rollout sac.evaluation sac.outlook sac.seeds",
+    "sac.rollout": "sac.clock sac.episode_limit",
+    **each("sac.evaluation sac.outlook sac.progress", "sac.rollout sac.outlook sac.clock sac.episode_limit"),
+    "sac.evaluator": "sac.rollout sac.evaluation sac.outlook sac.seeds sac.episode_limit",
     "sac.experience": "sac.learner sac.moments sac.progress sac.replay sac.rollout",
     "sac.learner": "sac.clock sac.replay sac.moments",
     "sac.offline": "sac.checkpoint sac.moments sac.replay envs.adapters",

@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from envs.adapters.layers import layers
 from sac.seeds import seed_generators, seed_of
 
 SPACES = ("observation_space", "action_space", "single_observation_space", "single_action_space")
@@ -50,7 +51,7 @@ def seeded_construction(seed: int | None) -> Iterator[None]:
 def seed_spaces(env: Any, seed: int) -> None:
     """Seeds every space that `env`, or what it wraps, may sample from; each with a seed of its own."""
     numbers = count()
-    for layer in _layers(env):
+    for layer in layers(env):
         held = {name: value for name, value in vars(layer).items() if _is_space(value)}
         held |= {name: getattr(layer, name, None) for name in SPACES}
         for name in sorted(held):
@@ -60,20 +61,11 @@ def seed_spaces(env: Any, seed: int) -> None:
 
 def own_spaces(env: gymnasium.Env) -> None:
     """Spaces that belong to a class become the environment's own: others of its class would draw from them too."""
-    for layer in _layers(env):
+    for layer in layers(env):
         for name in SPACES:
             shared = next((vars(c)[name] for c in type(layer).__mro__ if name in vars(c)), None)
             if name not in vars(layer) and _is_space(shared):
                 setattr(layer, name, deepcopy(shared))
-
-
-def _layers(env: Any) -> Iterator[Any]:
-    """`env`, what it wraps, what that wraps ..., also where Shimmy put an environment of old gym."""
-    seen = set()
-    while hasattr(env, "__dict__") and id(env) not in seen:
-        seen.add(id(env))
-        yield env
-        env = vars(env).get("env", vars(env).get("gym_env"))
 
 
 def _is_space(value: Any) -> bool:

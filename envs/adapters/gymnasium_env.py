@@ -14,6 +14,7 @@ from envs.adapters.action_space import ActionSpace
 from envs.adapters.env_seeds import seed_spaces, spread
 from envs.adapters.gymnasium_make import env_maker, explained
 from envs.adapters.gymnasium_vector import close_vector, dead_workers, make_vector
+from envs.adapters.layers import step_limit
 from envs.adapters.observation_space import ObservationSpace
 from envs.adapters.strikes import Strikes
 from sac.errors import UserError
@@ -27,6 +28,7 @@ class GymEnv:
 
     Under the autoreset mode NEXT_STEP an agent whose episode has ended does not ask for an action in that turn: the
     step that resets it is no transition. Under the other modes it asks at once, in its new episode.
+    `max_episode_steps`: after so many steps the environment ends an episode by itself; None where it has no such limit.
     `seed` is that of what the constructors draw, and of the first reset. Raises UserError for unknown ids, missing
     packages and spaces without a form here.
     """
@@ -50,6 +52,7 @@ class GymEnv:
             makers = [replace(maker, seed=own) for own in spread(seed, n_agents)]
         if vectorization == "async":  # spaces are looked at before any process starts
             probe = makers[0]()
+            limit = step_limit(probe)
             try:
                 ObservationSpace(probe.observation_space), ActionSpace(probe.action_space)
             finally:
@@ -57,6 +60,7 @@ class GymEnv:
         vector = make_vector(makers, vectorization, AutoresetMode(autoreset))
         self._attach(vector, AutoresetMode(autoreset), reset_options, env_id)
         self._seed = seed
+        self.max_episode_steps = limit if vectorization == "async" else step_limit(vector.envs[0])
 
     @classmethod
     def from_vector(
@@ -78,6 +82,7 @@ class GymEnv:
     ) -> None:
         self._vector, self._mode, self._name = vector, autoreset, name
         self._options = dict(reset_options or {})
+        self.max_episode_steps: int | None = vector.spec.max_episode_steps if vector.spec else None
         self._seed: int | None = None  # of the first reset, where that is given none
         try:
             own_arrays = getattr(vector.unwrapped, "copy", False) is True
