@@ -21,8 +21,8 @@ class EpisodeLimit:
         if not self._said:
             self._said = True
             log.warning(
-                "an episode of evaluation or play was ended after %s steps (%s); it counts as truncated, as will others. "
-                "Another limit: eval.max_episode_steps=...",
+                "an episode of evaluation or play ended after %s steps (%s); it counts as truncated, like later ones. "
+                "To change the limit set eval.max_episode_steps",
                 f"{self.steps:,}",
                 self.reason,
             )

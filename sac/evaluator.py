@@ -18,7 +18,7 @@ class Evaluator:
     """Plays `episodes` episodes every `per_step` environment steps; the environment is opened when first needed.
 
     `behaviour(seed)` makes the greedy behaviour, `stop()` cuts an evaluation short, which then counts for nothing;
-    `limit(env)` is that of an episode there; `outlook()`, where given, makes what compares the critics with the returns.
+    `limit(env)` is that of an episode; `outlook()`, where given, makes what compares the critics with the returns.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ import difflib
 import importlib
 import os
 import pickle
+import re
 import signal
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -135,7 +136,8 @@ def ignore_ctrl_c() -> None:
 def env_maker(
     env_id: str, render_mode: str | None, env_kwargs: Mapping[str, Any], reset_options: Mapping[str, Any]
 ) -> EnvMaker:
-    """Finds an id: `Name-v1`, `module:Name-v1`, `gym:Name-v1`; Gymnasium first, then old gym.
+    """Finds an id: `Name-v1`, `module:Name-v1`, `gym:Name-v1`. Old gym is for what begins with `gym:`, and for names
+    that Gymnasium knows in no version.
 
     Raises UserError with the nearest known ids.
     """
@@ -152,6 +154,9 @@ def _find(env_id: str) -> tuple[Any, bool]:
         spec = gymnasium.registry.get(name) or gymnasium.registry.get(_newest(name))
         if spec is not None:
             return spec, False
+        versions = _versions(_unversioned(name))
+        if versions:
+            raise UserError(_other_version(env_id, name, versions))
     old_gym = importlib.import_module("envs.adapters.old_gym")  # slow and noisy: only when asked
     spec = old_gym.find(name)
     if spec is None:
@@ -165,15 +170,34 @@ def _import_registering(module: str, env_id: str) -> None:
         importlib.import_module(module)
 
 
+def _unversioned(name: str) -> str:
+    """`ALE/Pong-v5` -> `ALE/Pong`."""
+    return re.sub(r"-v\d+$", "", name)
+
+
+def _versions(name: str) -> list[str]:
+    """Ids under which Gymnasium knows a name without its version, newest first."""
+    specs = [s for s in gymnasium.registry.values() if _unversioned(s.id) == name]
+    return [s.id for s in sorted(specs, key=lambda s: -1 if s.version is None else s.version, reverse=True)]
+
+
 def _newest(name: str) -> str | None:
     """`Pendulum` -> `Pendulum-v1`."""
-    versions = [s for s in gymnasium.registry.values() if s.version is not None and s.id.rsplit("-v", 1)[0] == name]
-    return max(versions, key=lambda s: s.version).id if versions else None
+    return next(iter(_versions(name)), None)
+
+
+def _other_version(env_id: str, name: str, versions: list[str]) -> str:
+    prefix = env_id.removesuffix(name)
+    more = f", or {', '.join(prefix + v for v in versions[1:])}" if len(versions) > 1 else ""
+    return (
+        f"environment '{env_id}': Gymnasium does not have this version; use the newest, {prefix}{versions[0]}{more}. "
+        "(Environments of the old package gym are named gym:<id>)"
+    )
 
 
 def _unknown(env_id: str, name: str, known: list[str], prefix: str) -> str:
     near = list(dict.fromkeys(difflib.get_close_matches(name, known, n=5, cutoff=0.5)))
-    near.sort(key=lambda s: s.rsplit("-v", 1)[0] != name.rsplit("-v", 1)[0])  # other versions of the same first
+    near.sort(key=lambda s: _unversioned(s) != _unversioned(name))  # other versions of the same first
     advice = f"Nearest ids: {', '.join(prefix + s for s in near)}." if near else "No known id is near."
     return (
         f"environment '{env_id}' is known neither to Gymnasium nor to old gym. {advice} An id that another package "
@@ -197,11 +221,14 @@ def _explanation(env_id: str, error: Exception) -> str | None:
     text = str(error).rstrip(".")
     if {cls.__name__ for cls in type(error).__mro__} & {"ImportError", "DependencyNotInstalled"}:  # of gym or gymnasium
         extra = next((extra for word, extra in EXTRAS.items() if word in f"{text} {env_id}".lower()), None)
-        cure = f' Install it with: pip install -e ".[{extra}]"' if extra else ""
-        newest = _newest(env_id.removeprefix(OLD).rpartition(":")[2].rsplit("-v", 1)[0])
-        hint = f" The newest version here is {newest}." if newest and newest != env_id else ""
+        cure = f' Install what it needs with: pip install -e ".[{extra}]"' if extra else ""
+        newest = _newest(_unversioned(env_id.removeprefix(OLD).rpartition(":")[2]))
+        hint = f" Use the newest version, {newest}." if newest and newest != env_id else ""
         return f"environment '{env_id}' cannot be loaded: {text}.{hint}{cure}"
     mistyped = "keyword argument" in text or "required positional argument" in text  # in base.env_kwargs
-    if isinstance(error, gymnasium.error.Error) or (isinstance(error, TypeError) and mistyped):
+    no_env = (
+        "must inherit from" in text or "incompatible with Gymnasium" in text
+    )  # a class of another kind, or of old gym
+    if isinstance(error, gymnasium.error.Error) or (isinstance(error, TypeError) and (mistyped or no_env)):
         return f"environment '{env_id}' cannot be made: {text}"
     return None

@@ -32,7 +32,7 @@ class ObservationSpace:
         self._floats: list[str] = []
         sensors = []
         for path, leaf in _leaves(space, ()):
-            name = "/".join(map(str, path)) or PLAIN
+            name = _name(path)
             shape, dtype, convert = _converter(name, leaf)
             sensors.append(Sensor(name, shape, dtype))
             self._parts.append((name, path, convert))
@@ -67,6 +67,16 @@ class ObservationSpace:
         return found
 
 
+def named_spaces(space: spaces.Space) -> Iterator[tuple[str, spaces.Space]]:
+    """The parts of an observation space, each with its sensor's name."""
+    for path, leaf in _leaves(space, ()):
+        yield _name(path), leaf
+
+
+def _name(path: tuple) -> str:
+    return "/".join(map(str, path)) or PLAIN
+
+
 def _leaves(space: spaces.Space, path: tuple) -> Iterator[tuple[tuple, spaces.Space]]:
     if isinstance(space, spaces.Dict):
         for key, part in space.spaces.items():
@@ -83,10 +93,10 @@ def _converter(name: str, space: spaces.Space) -> tuple[tuple[int, ...], str, Co
     if isinstance(space, spaces.Box):
         return _box(name, space)
     if isinstance(space, spaces.Discrete):
-        return (int(space.n),), "float32", _one_hot(np.array([space.n]), np.array([space.start]))
+        return (int(space.n),), "float32", _one_hot(name, np.array([space.n]), np.array([space.start]))
     if isinstance(space, spaces.MultiDiscrete):
         nvec, start = space.nvec.ravel(), np.asarray(space.start).ravel()
-        return (int(nvec.sum()),), "float32", _one_hot(nvec, start)
+        return (int(nvec.sum()),), "float32", _one_hot(name, nvec, start)
     if isinstance(space, spaces.MultiBinary):
         return (int(np.prod(space.shape)),), "float32", _vector("float32")
     raise UserError(
@@ -129,14 +139,16 @@ def _vector(dtype: str) -> Convert:
     return lambda x: x.reshape(len(x), -1).astype(dtype, copy=False)
 
 
-def _one_hot(counts: np.ndarray, start: np.ndarray) -> Convert:
+def _one_hot(name: str, counts: np.ndarray, start: np.ndarray) -> Convert:
     """Numbers [k, ...], each with its own count -> their one-hot vectors side by side [k, sum of counts]."""
-    offset = np.concatenate([[0], np.cumsum(counts)[:-1]]) - start
+    offset = np.concatenate([[0], np.cumsum(counts)[:-1]])
     width = int(counts.sum())
 
     def convert(x: np.ndarray) -> np.ndarray:
-        out = np.zeros((len(x), width), np.float32)
-        np.put_along_axis(out, x.reshape(len(x), -1) + offset, 1.0, axis=1)
+        out, numbers = np.zeros((len(x), width), np.float32), x.reshape(len(x), -1) - start
+        if ((numbers < 0) | (numbers >= counts)).any():
+            raise UserError(f"observation '{name}' holds a number outside of its space: {x.min()} to {x.max()}")
+        np.put_along_axis(out, numbers + offset, 1.0, axis=1)
         return out
 
     return convert

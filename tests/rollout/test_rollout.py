@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sac.behaviour import Exploring, WhiteNoise
-from sac.replay import Replay, Uniform
 from sac.episode_limit import EpisodeLimit
+from sac.replay import Replay, Uniform
 from sac.rollout import Rollout
 from sac.types import Action
 from tests.envs.scripted import ScriptedEnv
