@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -36,6 +37,20 @@ class Plain(gymnasium.Env):
     def step(self, action):
         self.t += 1
         return self.first(), 0.0, self.t >= 5, False, {}
+
+
+class Endless(Plain):
+    """Never ends; a reward of 1 for each step. Makes the file `mark` at its hundredth step."""
+
+    def __init__(self, mark: str | None = None) -> None:
+        super().__init__()
+        self.mark = mark
+
+    def step(self, action):
+        self.t += 1
+        if self.t == 100 and self.mark is not None:
+            Path(self.mark).touch()
+        return self.first(), 1.0, False, False, {}
 
 
 def zeros(space: spaces.Space) -> Any:
@@ -208,5 +223,6 @@ class Chatty(Plain):
 gymnasium.register("Says-v0", says)
 gymnasium.register("Begins-v0", begins)
 gymnasium.register("Limited-v0", says, max_episode_steps=50)
+gymnasium.register("Endless-v0", Endless)
 gymnasium.register("Raising-v0", Raising)
 gymnasium.register("Chatty-v0", Chatty)

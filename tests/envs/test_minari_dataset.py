@@ -287,13 +287,13 @@ def test_a_dataset_of_which_nothing_can_be_read_is_refused(tmp_path):
         list(MinariEpisodes("cartpole/spoilt-v0", CARTPOLE).steps(100))
 
 
-@pytest.mark.parametrize(("size", "keeps"), [(32, False), (31, True)])
+@pytest.mark.parametrize(("size", "jpeg", "keeps"), [(32, True, False), (31, True, True), (32, False, True)])
 @pytest.mark.parametrize("nested", [False, True])
-def test_pictures_that_were_kept_as_jpeg_are_told_of(size, keeps, nested, caplog):
+def test_pictures_that_were_kept_as_jpeg_are_told_of(size, jpeg, keeps, nested, caplog):
     picture = spaces.Box(0, 255, (size, size, 3), np.uint8)
     toy = TimeLimit(Echo(spaces.Discrete(2), spaces.Dict(eye=picture) if nested else picture), 3)
     played = play(toy, 1)
-    write("toy/pictures-v0", toy, played)
+    write("toy/pictures-v0", toy, played, jpeg_encoding=jpeg)
     here = GymEnv.from_vector(SyncVectorEnv([lambda: toy], autoreset_mode="SameStep"))
     rows = joined(MinariEpisodes("toy/pictures-v0", here.spec).steps(100))
     seen = [o["eye"] if nested else o for o in played[0].observations]
