@@ -13,6 +13,7 @@ from sac.errors import ContractBroken
 
 Fit = Callable[[Any], Any]  # a raw value -> the value as its space has it; raises Misfit
 STEP = "observation, reward, terminated, truncated, info"
+INFO = dict, Mapping, type(None)  # `info` may be any mapping; None says as little as an empty one
 SHOWN = 60  # letters of a value in a message
 
 
@@ -33,11 +34,11 @@ class Contract(gymnasium.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
         result = self.env.reset(seed=seed, options=options)
         try:
-            if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping | None)):
+            if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], INFO)):
                 raise Misfit(
                     f"reset() returned {_shown(result)}; allowed is a tuple of two: observation, info (a dict)"
                 )
-            return self._fit(result[0]), dict(result[1] or {})
+            return self._fit(result[0]), result[1] or {}
         except Misfit as misfit:
             raise self._broken("reset", misfit) from None
 
@@ -47,10 +48,10 @@ class Contract(gymnasium.Wrapper):
             if not (isinstance(result, tuple) and len(result) == 5):
                 raise Misfit(f"step() returned {_shown(result)}; allowed is a tuple of five: {STEP}{_old(result)}")
             obs, reward, terminated, truncated, info = result
-            if not isinstance(info, Mapping | None):
+            if not isinstance(info, INFO):
                 raise Misfit(f"info is {_shown(info)}; allowed is a dict")
             terminated, truncated = _flag("terminated", terminated), _flag("truncated", truncated)
-            return self._fit(obs), _reward(reward), terminated, truncated, dict(info or {})
+            return self._fit(obs), _reward(reward), terminated, truncated, info or {}
         except Misfit as misfit:
             raise self._broken("step", misfit) from None
 
@@ -153,8 +154,8 @@ def _numbers(name: str, space: spaces.Space, first: Any, last: Any) -> Fit:
 
 
 def _reward(value: Any) -> float:
-    if type(value) is float:
-        return value
+    if isinstance(value, float | int | np.floating):
+        return float(value)
     array = _array(value)
     if array is None or array.dtype.kind not in "biuf":
         raise Misfit(f"reward is {_shown(value)}; allowed is one number")
@@ -167,8 +168,8 @@ def _reward(value: Any) -> float:
 
 
 def _flag(name: str, value: Any) -> bool:
-    if type(value) is bool:
-        return value
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
     array = _array(value)
     if array is None or array.size != 1 or array.dtype.kind not in "biuf" or array.reshape(()) not in (0, 1):
         raise Misfit(f"{name} is {_shown(value)}; allowed is True or False")
