@@ -26,7 +26,7 @@ from sac.track.tracker import Tracker
 from sac.types import Env, Sensor, Spec
 
 log = logging.getLogger(__name__)
-LONG_EPISODE = 10_000  # steps after which an evaluation ends an episode that nothing else limits
+LONG_EPISODE = 3_000  # steps after which evaluation and play end an episode that nothing else limits
 EVALUATION_SEED = 1_000_003  # evaluation plays other episodes than training does
 
 
