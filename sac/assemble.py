@@ -13,6 +13,7 @@ from rich.console import Console
 from sac.behaviour import ColoredNoise, Epsilon, Exploring, Greedy, Sampling, WhiteNoise
 from sac.checkpoint import ONLY_NEWEST, Checkpoints
 from sac.config import Config
+from sac.episode_limit import NO_LIMIT, EpisodeLimit
 from sac.errors import UserError
 from sac.moments import Moments
 from sac.offline import fill
@@ -25,6 +26,7 @@ from sac.track.tracker import Tracker
 from sac.types import Env, Sensor, Spec
 
 log = logging.getLogger(__name__)
+LONG_EPISODE = 3_000  # steps after which evaluation and play end an episode that nothing else limits
 EVALUATION_SEED = 1_000_003  # evaluation plays other episodes than training does
 
 
@@ -51,7 +53,7 @@ def make_env(
     config: Config, *, seed: int, n_agents: int | None = None, render_mode: str | None = None,
     port: int | None = None, log_folder: Path,
 ) -> Env:  # fmt: skip
-    """An environment of the configured kind. Raises UserError when it cannot start."""
+    """An environment of the configured kind, which draws from `seed` alone. Raises UserError when it cannot start."""
     from envs.adapters.joint_branches import join_branches
 
     base, reset = config.base, config.reset
@@ -62,7 +64,7 @@ def make_env(
         env = GymEnv(
             base.build_path, n, base.vectorization, reset_options=reset,
             render_mode=render_mode, env_kwargs=base.env_kwargs, reading=make_reading(config),
-            reward_weights=base.reward_weights,
+            reward_weights=base.reward_weights, seed=seed,
         )  # fmt: skip
     else:
         from envs.adapters.unity import UnityEnv
@@ -287,3 +289,16 @@ def evaluation_agents(config: Config) -> int:
     """How many agents evaluate in parallel."""
     wanted = config.eval.n_agents or config.base.n_agents
     return min(wanted, config.eval.episodes)
+
+
+def episode_limit(config: Config, env: Env) -> EpisodeLimit:
+    """How long an episode of evaluation or play in `env` may last, since some tasks never end by themselves."""
+    own, iteration = getattr(env, "max_episode_steps", None), config.base.max_step_each_iter
+    if config.eval.max_episode_steps is not None:
+        wanted = config.eval.max_episode_steps
+        return EpisodeLimit(wanted, "eval.max_episode_steps") if wanted > 0 else NO_LIMIT
+    if own is not None:
+        return EpisodeLimit(own, "the environment's own limit")
+    if iteration > 0:
+        return EpisodeLimit(iteration, f"base.max_step_each_iter={iteration}")
+    return EpisodeLimit(LONG_EPISODE, "neither the environment nor a key says how long one may last")

@@ -223,6 +223,7 @@ class Net:
 class Eval:
     per_step: int = endless_or_positive()
     episodes: int = at_least(1)
+    max_episode_steps: int | None = endless_or_positive()
     n_agents: int | None = at_least(1)
     window: int = at_least(1)
     stop_return: float | None = key()

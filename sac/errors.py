@@ -10,3 +10,7 @@ class UserError(Exception):
 
 class Refused(UserError):  # noqa: N818 - what happened
     """Another process of the run does not let us in, or not any more: what was learnt until then is worth saving."""
+
+
+class ContractBroken(UserError):  # noqa: N818 - what happened
+    """An environment returns what none may return: making it anew would not help."""

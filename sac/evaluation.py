@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sac.episode_limit import NO_LIMIT, EpisodeLimit
 from sac.outlook import Outlook
 from sac.rollout import Behaviour, Episode, Rollout
 from sac.types import Env
@@ -18,7 +19,8 @@ def fair_episodes(rollout: Rollout, episodes: int, outlook: Outlook | None = Non
     `outlook` sees every row and the episodes that count.
 
     Fixed shares matter: the first so many episodes to *finish* would be the short ones. What a lost agent leaves
-    undone is shared out among the others once they have done theirs.
+    undone is shared out among the others once they have done theirs. All start anew when every agent that still has
+    to play idles, since a limit has ended its episode and its environment has not.
     """
     agents, total, more = max(1, rollout.env.n_agents), 0, 0
     counts: Counter[int] = Counter()
@@ -39,15 +41,21 @@ def fair_episodes(rollout: Rollout, episodes: int, outlook: Outlook | None = Non
         yield counted
         if total >= episodes:
             return
-        more += bool(rollout.present) and all(missing(slot) <= 0 for slot in rollout.present)
+        waited_for = [slot for slot in rollout.present if missing(slot) > 0]
+        more += bool(rollout.present) and not waited_for
+        if waited_for and rollout.idle.issuperset(waited_for):
+            rows = rollout.restart()
+            if outlook is not None:
+                outlook.see(rows)
 
 
 def evaluate(
-    env: Env, behaviour: Behaviour, episodes: int, stop=lambda: False, outlook: Outlook | None = None
-) -> list[Episode]:
+    env: Env, behaviour: Behaviour, episodes: int, stop=lambda: False, outlook: Outlook | None = None,
+    limit: EpisodeLimit = NO_LIMIT,
+) -> list[Episode]:  # fmt: skip
     """The episodes of one evaluation; a `stop()` that turns true ends it early with what there is."""
     played: list[Episode] = []
-    for counted in fair_episodes(Rollout(env, behaviour), episodes, outlook):
+    for counted in fair_episodes(Rollout(env, behaviour, limit=limit), episodes, outlook):
         played += counted
         if stop():
             break

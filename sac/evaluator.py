@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sac.episode_limit import NO_LIMIT, EpisodeLimit
 from sac.evaluation import Scores, evaluate
 from sac.outlook import Outlook
 from sac.rollout import Behaviour
+from sac.seeds import own_generators, seed_generators
 from sac.types import Env
 
 
@@ -16,7 +18,7 @@ class Evaluator:
     """Plays `episodes` episodes every `per_step` environment steps; the environment is opened when first needed.
 
     `behaviour(seed)` makes the greedy behaviour, `stop()` cuts an evaluation short, which then counts for nothing;
-    `outlook()`, where given, makes what compares the critics with the returns.
+    `limit(env)` is that of an episode; `outlook()`, where given, makes what compares the critics with the returns.
     """
 
     def __init__(
@@ -29,11 +31,13 @@ class Evaluator:
         behaviour: Callable[[int], Behaviour],
         stop: Callable[[], bool],
         outlook: Callable[[], Outlook | None] = lambda: None,
+        limit: Callable[[Env], EpisodeLimit] = lambda _: NO_LIMIT,
     ):
         self.per_step, self.episodes, self.scores = per_step, episodes, Scores(window)
         self._seed, self._open_env, self._behaviour, self._stop = seed, open_env, behaviour, stop
-        self._outlook = outlook
+        self._outlook, self._limit_in = outlook, limit
         self._env: Env | None = None
+        self._limit = NO_LIMIT
         self._next = per_step
         self._last = -1  # step of the last evaluation
         self.latest: tuple[int, float] | None = None  # step and mean return of this process's last evaluation
@@ -49,11 +53,15 @@ class Evaluator:
         """Plays; returns statistics, none when it was cut short. What is played depends on seed and `steps` alone."""
         while self.due(steps):
             self._next += self.per_step
-        if self._env is None:
-            self._env = self._open_env()
-        self._env.reset(self._seed + steps)
-        outlook = self._outlook()
-        episodes = evaluate(self._env, self._behaviour(self._seed + steps), self.episodes, self._stop, outlook)
+        outlook, seed = self._outlook(), self._seed + steps
+        with own_generators(seed):  # environments that draw from them in training go on as if nobody had evaluated
+            if self._env is None:
+                self._env = self._open_env()
+                self._limit = self._limit_in(self._env)
+                seed_generators(seed)
+            self._env.reset(seed)
+            behaviour = self._behaviour(seed)
+            episodes = evaluate(self._env, behaviour, self.episodes, self._stop, outlook, self._limit)
         if len(episodes) < self.episodes:
             return {}
         self._last = steps

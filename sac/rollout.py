@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from sac.clock import Clock
+from sac.episode_limit import NO_LIMIT, EpisodeLimit
 from sac.types import Action, Choice, Env, Spec, Step, Turn, joined, no_endings
 
 
@@ -23,7 +24,11 @@ class Behaviour(Protocol):
 
 @dataclass
 class Episode:
-    """One finished episode; `complete` is false when it was cut by a forced reset or a lost agent."""
+    """One finished episode.
+
+    `complete` is false when it broke off by chance: its agent was lost, or began it late in an iteration that a reset
+    ended. What a limit of steps cut is complete.
+    """
 
     slot: int
     total_reward: float
@@ -48,6 +53,9 @@ class Rollout:
     An iteration ends when every agent has finished an episode since it began, or after `max_step_each_iter` turns;
     with `reset_on_iteration` all agents then start anew and what was open is closed as a truncation. Agents that come
     later are waited for too, lost ones are not until they ask again.
+
+    `limit` ends longer episodes as truncations. One agent cannot start anew alone everywhere: it idles then, which is
+    no episode, until its environment ends what it was in, or `restart`.
     """
 
     def __init__(
@@ -59,10 +67,12 @@ class Rollout:
         reset_on_iteration: bool = False,
         seed: int | None = None,
         clock: Clock | None = None,
+        limit: EpisodeLimit = NO_LIMIT,
     ):
         self.env, self.behaviour, self.spec = env, behaviour, env.spec
         self.max_turns, self.reset_on_iteration = max_step_each_iter, reset_on_iteration
-        self._seed, self.clock = seed, clock or Clock()
+        self._seed, self.clock, self.limit = seed, clock or Clock(), limit
+        self.idle: set[int] = set()  # slots whose episode the limit has ended, and their environment has not
         self._slots = _Slots(env.spec, behaviour)
         self._turn: Turn | None = None
         self._turns = 0  # of this iteration
@@ -81,6 +91,8 @@ class Rollout:
         with self.clock("act"):
             choice = self.behaviour.choose(asking, turn.obs, turn.mask, slots.previous[asking], slots.state[asking])
         slots.acted(asking, turn, choice)
+        if self.idle:
+            slots.open[list(self.idle)] = False
         with self.clock("env"):
             turn = self.env.step(Action(choice.action, choice.discrete))
 
@@ -93,8 +105,15 @@ class Rollout:
             rows.append(slots.completed(known, reward, np.ones(len(known), np.float32)))
         self._turn = turn
         self._turns += 1
+        newcomers = slots.asked(asking, turn)
+        too_long = np.flatnonzero(slots.rows >= self.limit.steps)
+        if len(too_long):
+            self.limit.reached()
+            rows += slots.cut(too_long)
+            episodes += slots.close(too_long, complete=True)
+            self.idle.update(too_long.tolist())
         self._waiting_for.difference_update(e.slot for e in episodes)
-        self._waiting_for.update(slots.asked(asking, turn))
+        self._waiting_for.update(newcomers)
         ended = (bool(episodes) and not self._waiting_for) or 0 < self.max_turns <= self._turns
         if ended:
             rows += self._next_iteration(episodes)
@@ -105,7 +124,16 @@ class Rollout:
         """Slots of the agents that are there (not lost)."""
         return np.flatnonzero(self._slots.present).tolist()
 
+    def restart(self) -> Step:
+        """Starts all agents anew, the idle ones as well; returns rows that close what the others were in."""
+        slots = self._slots
+        rows = slots.cut(slots.running())
+        slots.close(np.arange(len(slots.ids)), complete=False)
+        self._begin()
+        return slots.joined(rows)
+
     def _begin(self) -> None:
+        self.idle.clear()
         self._turn = self.env.reset(self._seed)
         self._seed = None
         self._slots.asked(self._slots.places(self._turn.agents), self._turn)
@@ -120,6 +148,7 @@ class Rollout:
         slots, rows, episodes = self._slots, [], []
         if len(turn.ended.agents):
             e = slots.places(turn.ended.agents)
+            self.idle.difference_update(e.tolist())
             had_acted = slots.open[e]  # an ending without an action before it (right after a reset) is no episode
             e, end = e[had_acted], turn.ended
             if len(e):
@@ -129,6 +158,7 @@ class Rollout:
                 episodes += slots.close(e, complete=True)
         if len(turn.lost):
             lost = slots.places(turn.lost)
+            self.idle.difference_update(lost.tolist())
             rows += slots.cut(lost)
             episodes += slots.close(lost, complete=False)
         return rows, episodes
@@ -137,8 +167,10 @@ class Rollout:
         slots, rows = self._slots, []
         running = slots.running()
         if self.reset_on_iteration and len(running):
+            whole = np.isin(running, list(self._waiting_for))  # they were in it as long as the iteration or themselves
             rows = slots.cut(running)
-            episodes += slots.close(running, complete=False)
+            episodes += slots.close(running[whole], complete=True) + slots.close(running[~whole], complete=False)
+            slots.present[running] = False  # until they ask again
             self._begin()
         self._count_again()
         return rows

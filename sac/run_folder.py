@@ -36,6 +36,7 @@ AS_BEFORE: dict[str, object] = {
     "base.scale_by": "255",
     "base.channels": "before",
     "sac.soft_target": True,
+    "eval.max_episode_steps": -1,
 }
 OF_THE_RUN = ("seed", "sac.seed", "repeat")  # a resumed run keeps its own, so that a command can be repeated
 SECTIONS = ("base", "replay", "sac", "eval", "track")  # half a config lacks at least one of them

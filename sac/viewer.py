@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
+
 from sac.errors import UserError
 from sac.types import Env
 
+log = logging.getLogger(__name__)
 PICTURES_A_SECOND = 30  # of a film whose environment does not say
 
 
@@ -46,14 +50,22 @@ class Film(NoViewer):
             raise UserError(f'render=video needs the extra video ({error}): pip install -e ".[video]"') from error
         self._open = lambda fps: imageio.get_writer(path, fps=fps, macro_block_size=2)
         self._path, self._writer = path, None
+        self._size: tuple[int, int] | None = None  # of the first picture: a film has one size
+        self._warned = False
 
     def show(self, env: Env) -> None:
         picture = env.render()
         if picture is None:
             raise UserError("render=video: this environment gives no pictures; where there is a screen: render=window")
+        picture = as_rgb(picture)
         if self._writer is None:
+            self._size = picture.shape[:2]
             self._writer = self._open(getattr(env, "render_fps", None) or PICTURES_A_SECOND)
-        self._writer.append_data(picture)
+        if picture.shape[:2] != self._size and not self._warned:
+            self._warned = True
+            first, now = ("x".join(map(str, size[::-1])) for size in (self._size, picture.shape[:2]))
+            log.warning("render=video: pictures change their size; %s is scaled to the first one's %s", now, first)
+        self._writer.append_data(scaled(picture, self._size))
 
     @property
     def words(self) -> str:
@@ -62,6 +74,25 @@ class Film(NoViewer):
     def __exit__(self, *_) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+def as_rgb(picture: np.ndarray) -> np.ndarray:
+    """A picture [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of bytes as [H, W, 3]. Raises UserError for another form."""
+    grey = picture[..., None] if picture.ndim == 2 else picture
+    if grey.ndim != 3 or grey.shape[2] not in (1, 3, 4) or grey.dtype != np.uint8 or not grey.size:
+        raise UserError(
+            f"render=video: the environment draws an array {list(picture.shape)} of {picture.dtype}; allowed is "
+            "[height, width, 3] of uint8"
+        )
+    return np.repeat(grey, 3, axis=2) if grey.shape[2] == 1 else grey[..., :3]
+
+
+def scaled(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture [H, W, C] as one of `size` (height, width): the nearest pixel of each place."""
+    if picture.shape[:2] == size:
+        return picture
+    rows, columns = (np.arange(new) * old // new for new, old in zip(size, picture.shape))
+    return picture[rows[:, None], columns]
 
 
 def viewer(render: bool | str, video: Path) -> NoViewer:

@@ -29,7 +29,7 @@ def each(names: str, rooms: str) -> dict[str, str]:
 # Who may import whom; `sac.types` and `sac.errors` are open to all, the rim (which reads configs) to itself alone.
 MAY_IMPORT = {
     **each("sac.types sac.errors sac.clock sac.hyper sac.interruption sac.random_params sac.run_log", ""),
-    **each("sac.source sac.viewer sac.host_name sac.seeds sac.screen sac.credentials", ""),
+    **each("sac.source sac.viewer sac.host_name sac.seeds sac.screen sac.credentials sac.episode_limit", ""),
     "sac.backend": "",
     "sac.ops": "sac.backend",
     "sac.nets": "sac.nets sac.ops sac.backend",
@@ -48,13 +48,14 @@ MAY_IMPORT = {
     "sac.checkpoint": "sac.checkpoint_files sac.files",
     "sac.replay": "sac.files sac.moments",
     "sac.wire": "sac.evolution sac.files sac.moments sac.replay",
-    "sac.rollout": "sac.clock",
-    **each("sac.evaluation sac.evaluator sac.outlook sac.progress", "sac.rollout sac.evaluation sac.outlook sac.clock"),
+    "sac.rollout": "sac.clock sac.episode_limit",
+    **each("sac.evaluation sac.outlook sac.progress", "sac.rollout sac.outlook sac.clock sac.episode_limit"),
+    "sac.evaluator": "sac.rollout sac.evaluation sac.outlook sac.seeds sac.episode_limit",
     "sac.experience": "sac.learner sac.moments sac.progress sac.replay sac.rollout sac.seeds",
     "sac.learner": "sac.clock sac.replay sac.moments",
     "sac.offline": "sac.checkpoint sac.moments sac.replay envs.adapters",
     "sac.report": "sac.screen",  # reads run folders, and knows nothing of what wrote them
-    "envs.adapters": "sac.run_log sac.screen",
+    "envs.adapters": "sac.run_log sac.screen sac.seeds",
     "envs.players": "",
     **each(RIM, "sac envs"),
     "envs": "sac.nets sac.backend",  # the scenes' nn.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -12,8 +13,10 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from envs.adapters.action_mask import ActionMask, value_at
 from envs.adapters.action_space import ActionSpace
+from envs.adapters.env_seeds import seed_spaces, seeded_construction, spread
 from envs.adapters.gymnasium_make import env_maker, explained
 from envs.adapters.gymnasium_vector import close_vector, dead_workers, make_vector
+from envs.adapters.layers import step_limit
 from envs.adapters.observation_space import ObservationSpace, part_names
 from envs.adapters.own_vector import autoreset_mode, make_own_vector
 from envs.adapters.reading import AS_IT_COMES, Reading
@@ -33,7 +36,9 @@ class GymEnv:
 
     Under the autoreset mode NEXT_STEP an agent whose episode has ended does not ask for an action in that turn: the
     step that resets it is no transition. Under the other modes it asks at once, in its new episode.
-    Raises UserError for unknown ids, missing packages and spaces without a form here.
+    `max_episode_steps`: after so many steps the environment ends an episode by itself; None where it has no such limit.
+    `seed` is that of what the constructors draw, and of the first reset. Raises UserError for unknown ids, missing
+    packages and spaces without a form here.
     """
 
     def __init__(
@@ -47,25 +52,34 @@ class GymEnv:
         autoreset: AutoresetMode | str = AutoresetMode.SAME_STEP,
         reading: Reading = AS_IT_COMES,
         reward_weights: Sequence[float] = (),
+        seed: int | None = None,
     ) -> None:
         if n_agents < 1 or vectorization not in ("sync", "async", "own"):
             raise UserError(f"n_agents={n_agents} (at least 1), vectorization={vectorization} (sync, async or own)")
         if vectorization == "own":
-            vector = make_own_vector(env_id, n_agents, render_mode, env_kwargs or {})
+            with seeded_construction(seed):
+                vector = make_own_vector(env_id, n_agents, render_mode, env_kwargs or {})
             self._attach(vector, None, reset_options, env_id, reading)
+            self._seed = seed
             self._remark()
             return
         maker = env_maker(env_id, render_mode, env_kwargs or {}, reset_options or {}, reward_weights, reading.mask)
+        makers = [maker] * n_agents
+        if seed is not None:
+            makers = [replace(maker, seed=own) for own in spread(seed, n_agents)]
         probe, shared_memory = None, True
         if vectorization == "async":  # spaces are looked at before any process starts
-            probe = maker()
+            probe = makers[0]()
+            limit = step_limit(probe)
             try:
                 shared_memory = not ObservationSpace(probe.observation_space, reading=reading).has_text
                 ActionSpace(probe.action_space)
             finally:
                 probe.close()
-        vector = make_vector([maker] * n_agents, vectorization, AutoresetMode(autoreset), shared_memory)
+        vector = make_vector(makers, vectorization, AutoresetMode(autoreset), shared_memory)
         self._attach(vector, AutoresetMode(autoreset), reset_options, env_id, reading)
+        self._seed = seed
+        self.max_episode_steps = limit if vectorization == "async" else step_limit(vector.envs[0])
         self._remark(probe or vector.envs[0])
 
     @classmethod
@@ -88,6 +102,8 @@ class GymEnv:
     ) -> None:  # fmt: skip
         self._vector, self._name, self.reading = vector, name, reading
         self._options = dict(reset_options or {})
+        self.max_episode_steps: int | None = getattr(vector.spec, "max_episode_steps", None)
+        self._seed: int | None = None  # of the first reset, where that is given none
         try:
             self._mode = autoreset_mode(vector) if autoreset is None else AutoresetMode(autoreset)
             own_arrays = getattr(vector.unwrapped, "copy", False) is True
@@ -136,11 +152,16 @@ class GymEnv:
             )  # fmt: skip
 
     def reset(self, seed: int | None = None) -> Turn:
-        """Starts new episodes everywhere. A seed is spread to one independent seed a sub-environment."""
-        seeds = seed
-        if seed is not None and self._gymnasium_made:
-            # 31 bits: old environments take no more. Neighbouring run seeds share no sub-environment's seed
-            seeds = [int(s) >> 1 for s in np.random.SeedSequence(seed).generate_state(self.n_agents)]
+        """Starts new episodes everywhere. A seed is spread to one independent seed a sub-environment.
+
+        Without one the first reset takes the constructor's.
+        """
+        seeds = seed = self._seed if seed is None else seed
+        self._seed = None
+        if seed is not None:
+            seed_spaces(self._vector, seed)
+            if self._gymnasium_made:
+                seeds = spread(seed, self.n_agents)
         raw, info = self._call(self._vector.reset, seed=seeds, options=dict(self._options))
         obs, mask = self._read(raw, info)
         bad = self._observations.nonfinite(obs)

@@ -11,6 +11,9 @@ from multiprocessing import resource_tracker
 
 import gymnasium
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.async_vector_env import AsyncState
+
+from sac.errors import UserError
 
 GRACE = 3.0  # seconds that workers get to close their environments
 
@@ -25,10 +28,38 @@ def make_vector(
     before = set(multiprocessing.active_children())
     try:
         with _children_deaf_to_ctrl_c():
-            return AsyncVectorEnv(makers, shared_memory=shared_memory, context="spawn", autoreset_mode=autoreset)
+            return Workers(makers, shared_memory=shared_memory, context="spawn", autoreset_mode=autoreset)
     except BaseException:
         _end(set(multiprocessing.active_children()) - before, grace=0.0)
         raise
+
+
+class Workers(AsyncVectorEnv):
+    """Raises what its workers raised: as it is where it is meant for the user, else with the worker's traceback.
+
+    Gymnasium's own prints the traceback of each worker in red and waits for ever for an exception that cannot be sent.
+    """
+
+    def _raise_if_errors(self, successes: Sequence[bool]) -> None:
+        failed = [i for i, well in enumerate(successes) if not well]
+        if not failed:
+            return
+        told = [self._told() for _ in failed]
+        self._state = AsyncState.DEFAULT
+        for i in failed:
+            self.parent_pipes[i].close()
+            self.parent_pipes[i] = None
+        raise next((error for error in told if isinstance(error, UserError)), told[0])
+
+    def _told(self) -> Exception:
+        """What one worker raised."""
+        try:
+            _, _, error, trace = self.error_queue.get(timeout=GRACE)
+        except Exception:  # nothing came
+            return RuntimeError("an environment failed in its process, which cannot say how")
+        if not isinstance(error, UserError):
+            error.add_note(f"In the worker process:\n{trace}")
+        return error
 
 
 def close_vector(vector: VectorEnv) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,16 @@ import numpy as np
 from envs.adapters.action_mask import ActionMask
 from envs.adapters.action_space import ActionSpace
 from envs.adapters.joint_branches import joint_choice, joint_mask
-from envs.adapters.observation_space import ObservationSpace
+from envs.adapters.observation_space import ObservationSpace, named_spaces
 from envs.adapters.reading import AS_IT_COMES, Reading
 from sac.errors import UserError
 from sac.types import Sensor, Spec, Step
 
 log = logging.getLogger(__name__)
 CHUNK = 4096  # rows of a Step, at most
-UNREADABLE = (OSError, ValueError, KeyError, AssertionError)  # what Minari raises for files that were spoilt
+UNREADABLE = (  # what Minari raises for files that were spoilt
+    OSError, ValueError, KeyError, AssertionError, IndexError, TypeError, AttributeError, RuntimeError, SyntaxError,
+)  # fmt: skip
 EDGE = 1 - 1e-6  # the squash reaches +-1 at infinity only: recorded actions stay this far inside
 
 
@@ -41,62 +44,104 @@ class MinariEpisodes:
         width = self._observations.mask_width
         self._masks = ActionMask(self._dataset.action_space, self._actions.branches, 0, width)
         self._check(bounds)
+        lossy = sorted(_lossy(self._dataset))
+        if lossy:
+            log.warning(
+                "minari:%s keeps pictures (%s) as JPEG: their pixels are not those that were seen (recordings with "
+                "jpeg_encoding=False keep them)",
+                self.name,
+                ", ".join(lossy),
+            )
 
     def __len__(self) -> int:
         """Rows, final ones included."""
         return self._dataset.total_steps + self._dataset.total_episodes
 
     def steps(self, capacity: int) -> Iterator[Step]:
-        """The newest episodes that fill `capacity` rows, oldest first, in Steps of at most so many rows."""
-        skipped = 0
-        for episode in self._episodes(capacity):
-            try:
-                rows = self._rows(episode) if len(episode.rewards) else None
-            except UNREADABLE as error:
-                raise _unreadable(self.name, error) from error
+        """The newest episodes that fill `capacity` rows, oldest first, in Steps of at most so many rows.
+
+        Damaged episodes are left out. Raises UserError when there is nothing else.
+        """
+        found = _Found()
+        for episode in self._episodes(capacity, found):
+            rows = self._rows(episode, found)
             if rows is None:
-                skipped += 1
                 continue
             for begin in range(0, len(rows["last"]), min(CHUNK, capacity)):
                 part = slice(begin, begin + min(CHUNK, capacity))
                 obs = {name: x[part] for name, x in rows["obs"].items()}
                 yield Step(**{name: obs if name == "obs" else rows[name][part] for name in Step._fields})
-        if skipped:
-            log.warning("%s: %d episodes with a NaN, an infinity or no step were left out", self.name, skipped)
+        if found.faults and not found.used:
+            raise _unreadable(self.name, found.faults[0])
+        if found.words:
+            log.warning("%s: %s", self.name, found.words)
 
-    def _episodes(self, capacity: int) -> Iterator[Any]:
-        try:
-            yield from self._dataset.iterate_episodes(self._newest(capacity))
-        except UNREADABLE as error:
-            raise _unreadable(self.name, error) from error
+    def _episodes(self, capacity: int, found: _Found) -> Iterator[Any]:
+        """Those that can be read."""
+        indices = self._newest(capacity, found)
+        while len(indices):
+            try:
+                for episode in self._dataset.iterate_episodes(indices):
+                    indices = indices[1:]
+                    yield episode
+            except UNREADABLE as error:
+                found.faults.append(error)
+                indices = indices[1:]
 
-    def _newest(self, capacity: int) -> np.ndarray:
-        indices, rows = self._dataset.episode_indices, 0
-        lengths = [m["total_steps"] + 1 for m in self._dataset.storage.get_episode_metadata(indices)]
-        for first in reversed(range(len(indices))):
-            rows += int(lengths[first])
+    def _newest(self, capacity: int, found: _Found) -> list[int]:
+        """Numbers of the newest episodes that fill so many rows, oldest first; those of unknown length are left out."""
+        newest, rows = [], 0
+        for index in reversed(self._dataset.episode_indices.tolist()):
             if rows >= capacity:
-                return indices[first:]
-        return indices
+                break
+            try:
+                (metadata,) = self._dataset.storage.get_episode_metadata([index])
+                rows += int(metadata["total_steps"]) + 1
+                newest.append(index)
+            except UNREADABLE as error:
+                found.faults.append(error)
+        return newest[::-1]
 
-    def _rows(self, episode: Any) -> dict[str, Any] | None:
-        """Columns of an episode, its final row included; None when a value is not finite.
+    def _rows(self, episode: Any, found: _Found) -> dict[str, Any] | None:
+        """Columns of an episode that is of use, its final row included; `found` counts it."""
+        try:
+            obs = self._observations.batch(episode.observations) if len(episode.rewards) else {}
+            n, recorded = self._length(episode, obs) if obs else (0, 0)
+            columns = self._columns(episode, obs, n) if n else None
+        except (*UNREADABLE, UserError) as error:
+            found.faults.append(error)
+            return None
+        found.count(columns is not None, shortened=n < recorded)
+        return columns
+
+    def _length(self, episode: Any, obs: dict[str, np.ndarray]) -> tuple[int, int]:
+        """Steps that are there in all columns and in the longest one: at most one more. Raises ValueError for more."""
+        for sensor in self._observations.sensors:
+            if obs[sensor.name].shape[1:] != sensor.shape:
+                raise ValueError(f"episode {episode.id}: '{sensor.name}' has the shape {obs[sensor.name].shape[1:]}")
+        columns = [*_leaves(episode.actions), episode.rewards, episode.terminations, episode.truncations]
+        lengths = [*(len(x) - 1 for x in obs.values()), *map(len, columns)]
+        if max(lengths) - min(lengths) > 1:
+            raise ValueError(f"episode {episode.id}: its columns have {min(lengths)} to {max(lengths)} steps")
+        return min(lengths), max(lengths)
+
+    def _columns(self, episode: Any, obs: dict[str, np.ndarray], n: int) -> dict[str, Any] | None:
+        """Columns of its first n steps; None when a value is not finite.
 
         An end in the middle (some datasets record on after it) splits it: what follows begins with the observation
         that the end led to, which is therefore stored twice.
         """
-        n, spec = len(episode.rewards), self.spec
-        obs, mask = self._observations.batch(episode.observations), self._legal(episode.observations, n + 1)
-        if any(len(x) != n + 1 for x in obs.values()):
-            raise _unreadable(self.name, ValueError(f"episode {episode.id} has not one observation more than rewards"))
-        action = self._actions.decode(episode.actions, n)
-        reward = np.asarray(episode.rewards, np.float32)
+        spec, recorded = self.spec, len(next(iter(obs.values())))
+        mask = self._legal(episode.observations, recorded)[: n + 1]
+        obs = {name: x[: n + 1] for name, x in obs.items()}
+        action = self._actions.decode(_first(episode.actions, n), n)
+        reward = np.asarray(episode.rewards[:n], np.float32)
         finite = np.isfinite(reward).all() and np.isfinite(action.continuous).all()
         if not finite or self._observations.nonfinite(obs):
             return None
         discrete = self._discrete(action.discrete)
-        terminated = np.asarray(episode.terminations, bool)
-        over = terminated | np.asarray(episode.truncations, bool)
+        terminated = np.asarray(episode.terminations[:n], bool)
+        over = terminated | np.asarray(episode.truncations[:n], bool)
         over[-1:] = True
         # action i of the episode, and after each end the observation i + 1 without an action
         ends = np.flatnonzero(over)
@@ -125,7 +170,7 @@ class MinariEpisodes:
         """Choices [k, branches] as the spec counts them; joined where it joins branches."""
         branches = self._actions.branches
         if ((discrete < 0) | (discrete >= np.array(branches, int))).any():
-            raise UserError(f"minari:{self.name} holds choices outside of its action space {self._actions.space}")
+            raise ValueError(f"choices lie outside of the action space {self._actions.space}")
         return discrete if branches == self.spec.branches else joint_choice(discrete, branches)
 
     def _legal(self, raw: Any, k: int) -> np.ndarray:
@@ -158,6 +203,59 @@ class MinariEpisodes:
             f"replay.load=minari:{self.name}: {what}: expected {expected}, found {found}; "
             "load a dataset that was recorded in the same environment"
         )
+
+
+@dataclass
+class _Found:
+    """What became of the episodes of a dataset."""
+
+    used: int = 0
+    unusable: int = 0  # a NaN, an infinity, no step
+    shortened: int = 0
+    faults: list[Exception] = field(default_factory=list)  # one for each that cannot be read
+
+    def count(self, used: bool, shortened: bool) -> None:
+        self.used += used
+        self.unusable += not used
+        self.shortened += used and shortened
+
+    @property
+    def words(self) -> str:
+        """What is worth a warning; nothing when all were used as they are."""
+        damaged = (
+            f"{len(self.faults)} damaged episodes were left out (the first: {self.faults[0]})" if self.faults else ""
+        )
+        return "; ".join(filter(None, [
+            self.unusable and f"{self.unusable} episodes with a NaN, an infinity or no step were left out",
+            damaged,
+            self.shortened and f"{self.shortened} episodes lost their last step, of which a part is missing",
+        ]))  # fmt: skip
+
+
+def _leaves(part: Any) -> Iterator[np.ndarray]:
+    """The arrays of a nested column."""
+    if isinstance(part, dict | tuple):
+        for inner in part.values() if isinstance(part, dict) else part:
+            yield from _leaves(inner)
+    else:
+        yield part
+
+
+def _first(part: Any, n: int) -> Any:
+    """The first n entries of a nested column."""
+    if isinstance(part, dict):
+        return {key: _first(inner, n) for key, inner in part.items()}
+    return tuple(_first(inner, n) for inner in part) if isinstance(part, tuple) else part[:n]
+
+
+def _lossy(dataset: Any) -> Iterator[str]:
+    """Names of the sensors whose pictures the dataset keeps as JPEG."""
+    from minari.dataset.minari_storage import is_image_space
+
+    if getattr(dataset.storage, "jpeg_encoding", True):  # versions without a choice always did
+        for name, space in named_spaces(dataset.observation_space):
+            if is_image_space(space):
+                yield name
 
 
 def _kind(sensor: Sensor | None) -> str:

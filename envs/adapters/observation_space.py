@@ -37,7 +37,7 @@ class ObservationSpace:
         self.has_text = False
         sensors = []
         for path, leaf in _leaves(space, ()):
-            name = "/".join(map(str, path)) or PLAIN
+            name = _name(path)
             if _is_text(leaf):
                 self.has_text = True
                 self.remarks.append(f"observation '{name}' is text, which networks do not read: it is left out")
@@ -96,9 +96,19 @@ class ObservationSpace:
         return found
 
 
+def named_spaces(space: spaces.Space) -> Iterator[tuple[str, spaces.Space]]:
+    """The parts of an observation space, each with its sensor's name."""
+    for path, leaf in _leaves(space, ()):
+        yield _name(path), leaf
+
+
 def part_names(space: spaces.Space) -> list[str]:
     """What the parts of an observation space are called."""
-    return ["/".join(map(str, path)) or PLAIN for path, _ in _leaves(space, ())]
+    return [name for name, _ in named_spaces(space)]
+
+
+def _name(path: tuple) -> str:
+    return "/".join(map(str, path)) or PLAIN
 
 
 def _leaves(space: spaces.Space, path: tuple) -> Iterator[tuple[tuple, spaces.Space]]:
@@ -123,10 +133,10 @@ def _sensor(name: str, space: spaces.Space, reading: Reading, remarks: list[str]
         return _box(name, space, reading, remarks)
     if isinstance(space, spaces.Discrete):
         counts, start = np.array([space.n]), np.array([space.start])
-        return Sensor(name, (int(space.n),)), _one_hot(counts, start)
+        return Sensor(name, (int(space.n),)), _one_hot(name, counts, start)
     if isinstance(space, spaces.MultiDiscrete):
         nvec, start = space.nvec.ravel(), np.asarray(space.start).ravel()
-        return Sensor(name, (int(nvec.sum()),)), _one_hot(nvec, start)
+        return Sensor(name, (int(nvec.sum()),)), _one_hot(name, nvec, start)
     if isinstance(space, spaces.MultiBinary):
         return Sensor(name, (int(np.prod(space.shape)),)), _vector("float32")
     raise UserError(
@@ -178,14 +188,16 @@ def _cast(x: np.ndarray, dtype: str) -> np.ndarray:
         return x.astype(dtype)
 
 
-def _one_hot(counts: np.ndarray, start: np.ndarray) -> Convert:
+def _one_hot(name: str, counts: np.ndarray, start: np.ndarray) -> Convert:
     """Numbers [k, ...], each with its own count -> their one-hot vectors side by side [k, sum of counts]."""
-    offset = np.concatenate([[0], np.cumsum(counts)[:-1]]) - start
+    offset = np.concatenate([[0], np.cumsum(counts)[:-1]])
     width = int(counts.sum())
 
     def convert(x: np.ndarray) -> np.ndarray:
-        out = np.zeros((len(x), width), np.float32)
-        np.put_along_axis(out, x.reshape(len(x), -1) + offset, 1.0, axis=1)
+        out, numbers = np.zeros((len(x), width), np.float32), x.reshape(len(x), -1) - start
+        if ((numbers < 0) | (numbers >= counts)).any():
+            raise UserError(f"observation '{name}' holds a number outside of its space: {x.min()} to {x.max()}")
+        np.put_along_axis(out, numbers + offset, 1.0, axis=1)
         return out
 
     return convert

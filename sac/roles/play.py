@@ -52,7 +52,8 @@ def play(
         agent = assemble.make_agent(config, env.spec, folder.own_networks(), config.sac.seed)
         loaded = checkpoints.load({"agent": agent}, which)
         print(f"playing {folder.path}, checkpoint of step {loaded.step:,}", flush=True)
-        rollout = Rollout(env, assemble.make_greedy(config, agent, seed), seed=seed)
+        limit = assemble.episode_limit(config, env)
+        rollout = Rollout(env, assemble.make_greedy(config, agent, seed), seed=seed, limit=limit)
         played, failure = Played(), None
         interruption.rescue = played.sum_up
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sac.errors import UserError
+from sac.errors import ContractBroken, UserError
 from sac.interruption import Outside
 from sac.types import Action, Env, Turn
 
@@ -58,7 +58,8 @@ class Resilient:
     """Hands everything on. Where the environment fails its agents are lost, and those of a new one ask instead.
 
     It is made with each of `seeds` in turn, anew at most `restarts` times in a minute; the next failure is raised as
-    EnvironmentFailed. `outside` is told what the process is waiting for. Exceptions of the first making pass.
+    EnvironmentFailed. So is at once that it breaks Gymnasium's contract: it would do so again. `outside` is told what
+    the process is waiting for. Exceptions of the first making pass.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class Resilient:
         """Raises EnvironmentFailed when that was once too often, or whoever is at the keyboard wants it to end."""
         self._failures.append(time.monotonic())
         often = len(self._failures) == self._restarts + 1 and self._failures[-1] - self._failures[0] < SECONDS
-        if isinstance(error, KeyboardInterrupt) or (often and not self._restarts):
+        if isinstance(error, KeyboardInterrupt | ContractBroken) or (often and not self._restarts):
             raise EnvironmentFailed(error) from error
         if often:
             times = f"{self._restarts + 1} times in {SECONDS:.0f} s"

@@ -54,7 +54,7 @@ class Training:
         self.evaluator = Evaluator(
             config.eval.per_step, config.eval.episodes, config.eval.window, config.sac.seed + assemble.EVALUATION_SEED,
             evaluation_env, partial(assemble.make_greedy, config, agent), lambda: interruption.requested,
-            partial(Outlook, config.sac.gamma, agent.appraise),
+            partial(Outlook, config.sac.gamma, agent.appraise), partial(assemble.episode_limit, config),
         )  # fmt: skip
         self._promising, self._rolled_back = True, 0
         self._commit = commit()

@@ -14,12 +14,13 @@ from rich.text import Text
 RETURN = "episode/return"
 EVAL_RETURN = "eval/return"
 EVERY = 2.0  # seconds between two plain lines, and over which rates are taken
+SILENCE = 10.0  # seconds after which a plain line comes though no episode has ended
 
 
 class ConsoleSink:
     """Steps, rates, returns and time left; `max_step` -1 means endless.
 
-    Lines follow `scalars` that bring a return; the live line follows every `progress`.
+    Lines follow `scalars` that bring a return, or a silence; the live line follows every `progress`.
     """
 
     def __init__(self, max_step: int = -1, console: Console | None = None, clock: Callable[[], float] = time.monotonic):
@@ -28,19 +29,22 @@ class ConsoleSink:
         self._total = max_step if max_step > 0 else None
         self._shown: dict[str, float] = {}
         self._step = self._updates = 0
+        self._began = 0.0
         self._rates: tuple[float, float] | None = None
         self._mark: tuple[float, int, int] | None = None  # time, step, updates at the last rate
         self._printed = self._refreshed = float("-inf")
-        self._held = False  # a line that came too early to be printed
+        self._held = True  # something is known that no line has told
         self._live = _live(self._console, self._total) if self._console.is_terminal else None
 
     def progress(self, step: int, updates: int) -> None:
         self._step, self._updates = step, updates
         now = self._clock()
         if self._mark is None:
-            self._mark = (now, step, updates)
+            self._began, self._mark = now, (now, step, updates)
         elif now - self._mark[0] >= EVERY:
             self._take_rates(now)
+        if not self._live and now - max(self._printed, self._began) >= SILENCE:
+            self._print()
         if self._live and now - self._refreshed >= 0.2:
             self._refreshed = now
             self._live.update(self._live.task_ids[0], completed=step, text=self._line())
@@ -61,6 +65,9 @@ class ConsoleSink:
             self._live.update(self._live.task_ids[0], completed=self._step, text=self._line())
             self._live.stop()
         elif self._held:
+            now = self._clock()
+            if self._rates is None and self._mark is not None and now > self._mark[0]:
+                self._take_rates(now)
             self._print()
 
     def _take_rates(self, now: float) -> None:

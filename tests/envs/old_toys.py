@@ -29,8 +29,36 @@ class OldStyle(gym.Env):
         return np.full(1, self.t, np.float32), 1.0, False, {}
 
 
+class OldDrawer(OldStyle):
+    """Observes what its generator, its constructor, its space and NumPy's global generator draw."""
+
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self):
+        self.observation_space = gym.spaces.Box(-10.0, 10.0, (2,), np.float32)
+        self.seed()
+        self.made = self.rng.uniform()
+
+    def seed(self, seed=None):
+        self.rng, seed = gym.utils.seeding.np_random(seed)
+        return [seed]
+
+    def obs(self):
+        drawn = self.rng.uniform(), self.made + self.observation_space.sample()[0] + np.random.uniform()
+        return np.array(drawn, np.float32)
+
+    def reset(self):
+        super().reset()
+        return self.obs()
+
+    def step(self, action):
+        self.t += 1
+        return self.obs(), 1.0, False, {}
+
+
 def register():
-    if old_gym.find("OldStyle-v0") is None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            gym.register("OldStyle-v0", entry_point=OldStyle, max_episode_steps=5)
+    for name, toy in (("OldStyle-v0", OldStyle), ("OldDrawer-v0", OldDrawer)):
+        if old_gym.find(name) is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                gym.register(name, entry_point=toy, max_episode_steps=5)

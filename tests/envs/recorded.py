@@ -48,8 +48,8 @@ def columns(values: list, space: gymnasium.Space):
     return np.array(values)
 
 
-def write(dataset_id: str, env: gymnasium.Env, episodes: list[Recorded]) -> None:
-    """Into MINARI_DATASETS_PATH. (Minari's DataCollector would do the same, but needs JAX.)"""
+def write(dataset_id: str, env: gymnasium.Env, episodes: list[Recorded], **more) -> None:
+    """Into MINARI_DATASETS_PATH, `more` as Minari takes it. (Its DataCollector would do the same, but needs JAX.)"""
     import minari
     from minari.data_collector.episode_buffer import EpisodeBuffer
 
@@ -63,4 +63,4 @@ def write(dataset_id: str, env: gymnasium.Env, episodes: list[Recorded]) -> None
     spaces = {"observation_space": env.observation_space, "action_space": env.action_space}
     with warnings.catch_warnings():  # it asks for author, licence ...
         warnings.simplefilter("ignore")
-        minari.create_dataset_from_buffers(dataset_id, buffers, env=env.spec and env.spec.id, **spaces)
+        minari.create_dataset_from_buffers(dataset_id, buffers, env=env.spec and env.spec.id, **spaces, **more)

@@ -31,6 +31,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 MODES = list(AutoresetMode)
 for name, toy in [("Course", Course), ("Fragile", Fragile), ("Masked", Masked), ("Breaking", Breaking)]:
     gymnasium.register(f"{name}-v0", entry_point=toy)
+gymnasium.register("Deprecated-v0", entry_point=lambda: gymnasium.make("Pendulum-v0"))
+gymnasium.register("NoEnv-v0", entry_point=object)
 
 
 def act(env, turn, rng=None):
@@ -381,6 +383,38 @@ def test_rewards_equal_the_environment_stepped_by_hand():
     ],
 )
 def test_unknown_ids_name_the_nearest(id_, words):
+    with pytest.raises(UserError, match=words):
+        GymEnv(id_, 1, "sync", None)
+
+
+@pytest.mark.parametrize(
+    ("id_", "newest"),
+    [
+        ("LunarLanderContinuous-v2", "LunarLanderContinuous-v3"),
+        ("Pendulum-v0", "Pendulum-v1"),
+        ("CartPole-v9", "CartPole-v1, or CartPole-v0"),
+        ("Taxi-v3", "Taxi-v4"),  # old gym has it, and was taken without a word
+        ("phys2d/CartPole-v9", "phys2d/CartPole-v1, or phys2d/CartPole-v0"),
+        ("tests.envs.drawers:Drawer-v7", "tests.envs.drawers:Drawer-v0"),
+    ],
+)
+def test_other_versions_of_an_id_are_named_and_old_gym_is_left_alone(id_, newest, monkeypatch):
+    monkeypatch.setitem(sys.modules, "envs.adapters.old_gym", None)
+    with pytest.raises(UserError, match=f"{id_}.* does not have this version; use the newest, {newest}\\. .*gym:<id>"):
+        GymEnv(id_, 1, "sync", None)
+
+
+@pytest.mark.parametrize(
+    ("id_", "words"),
+    [
+        ("HalfCheetah-v2", "gymnasium-robotics.*Use the newest version, HalfCheetah-v5"),
+        ("Reacher-v2", "Use the newest version, Reacher-v5"),
+        ("gym:Ant-v2", "Use the newest version, Ant-v5"),
+        ("Deprecated-v0", "cannot be made: .*Pendulum-v1"),
+        ("NoEnv-v0", "cannot be made: .*must inherit from the gymnasium.Env"),
+    ],
+)
+def test_ids_that_cannot_be_made_any_more_say_what_to_take(id_, words):
     with pytest.raises(UserError, match=words):
         GymEnv(id_, 1, "sync", None)
 

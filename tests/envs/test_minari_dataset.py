@@ -252,3 +252,95 @@ class Recordable(Legal):
 
     def step(self, action):
         return super().step(action[0])
+
+
+def spoilt(tmp_path, spoil, episodes=3) -> list[Recorded]:
+    """Writes episodes of CartPole, then lets `spoil` have the HDF5 group of the second one."""
+    import h5py
+
+    env = gymnasium.make("CartPole-v1", max_episode_steps=6)
+    played = play(env, episodes)
+    write("cartpole/spoilt-v0", env, played)
+    (path,) = tmp_path.rglob("main_data.hdf5")
+    with h5py.File(path, "a") as file:
+        spoil(file, file["episode_1"])
+    return played
+
+
+def rewrite(group, name, change):
+    """Puts another array in place of a column."""
+    values = group[name][()]
+    del group[name]
+    group.create_dataset(name, data=change(values))
+
+
+DAMAGE = {
+    "no group": lambda file, _: file.__delitem__("episode_1"),
+    "no length": lambda _, group: group.attrs.__delitem__("total_steps"),
+    "no rewards": lambda _, group: group.__delitem__("rewards"),
+    "half of the rewards": lambda _, group: rewrite(group, "rewards", lambda x: x[: len(x) // 2]),
+    "half of the observations": lambda _, group: rewrite(group, "observations", lambda x: x[: len(x) // 2]),
+    "observations of another shape": lambda _, group: rewrite(group, "observations", lambda x: x[:, :3]),
+    "actions outside of their space": lambda _, group: rewrite(group, "actions", lambda x: x + 2),
+    "rewards of text": lambda _, group: rewrite(group, "rewards", lambda x: np.array([b"x"] * len(x))),
+    "one number as observations": lambda _, group: rewrite(group, "observations", lambda _: 7.0),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_episode_costs_itself_and_nothing_else(damage, tmp_path, caplog):
+    played = spoilt(tmp_path, DAMAGE[damage])
+    rows = joined(MinariEpisodes("cartpole/spoilt-v0", CARTPOLE).steps(100))
+    whole = np.concatenate([played[0].observations, played[2].observations]).astype(np.float32)
+    np.testing.assert_array_equal(rows.obs["obs"], whole)
+    assert "cartpole/spoilt-v0: 1 damaged episodes were left out (the first: " in caplog.text
+
+
+@pytest.mark.parametrize("short", ["observations", "actions", "rewards", "terminations"])
+def test_an_episode_that_lacks_an_entry_loses_its_last_step(short, tmp_path, caplog):
+    played = spoilt(tmp_path, lambda _, group: rewrite(group, short, lambda x: x[:-1]))
+    rows = joined(MinariEpisodes("cartpole/spoilt-v0", CARTPOLE).steps(100))
+    first, n = len(played[0].rewards) + 1, len(played[1].rewards) - 1
+    part = slice(first, first + n + 1)
+    np.testing.assert_array_equal(rows.obs["obs"][part], np.array(played[1].observations[: n + 1], np.float32))
+    assert rows.last[part].tolist() == [False] * n + [True] and (rows.discount[part] == 1).all(), "a cut, no death"
+    assert len(rows.last) == sum(len(e.rewards) + 1 for e in played) - 1
+    assert "1 episodes lost their last step" in caplog.text and "left out" not in caplog.text
+
+
+def test_a_dataset_of_which_nothing_can_be_read_is_refused(tmp_path):
+    spoilt(tmp_path, lambda file, _: [rewrite(g, "rewards", lambda x: x[:1]) for g in file.values()])
+    with pytest.raises(UserError, match=r"minari:cartpole/spoilt-v0 cannot be read: episode 0: its columns have 1 to "):
+        list(MinariEpisodes("cartpole/spoilt-v0", CARTPOLE).steps(100))
+
+
+@pytest.mark.parametrize(("size", "jpeg", "keeps"), [(32, True, False), (31, True, True), (32, False, True)])
+@pytest.mark.parametrize("nested", [False, True])
+def test_pictures_that_were_kept_as_jpeg_are_told_of(size, jpeg, keeps, nested, caplog):
+    picture = spaces.Box(0, 255, (size, size, 3), np.uint8)
+    toy = TimeLimit(Echo(spaces.Discrete(2), spaces.Dict(eye=picture) if nested else picture), 3)
+    played = play(toy, 1)
+    write("toy/pictures-v0", toy, played, jpeg_encoding=jpeg)
+    here = GymEnv.from_vector(SyncVectorEnv([lambda: toy], autoreset_mode="SameStep"))
+    rows = joined(MinariEpisodes("toy/pictures-v0", here.spec).steps(100))
+    seen = [o["eye"] if nested else o for o in played[0].observations]
+    name = "eye" if nested else "obs"
+    assert np.array_equal(rows.obs[name], seen) == keeps
+    told = f"minari:toy/pictures-v0 keeps pictures ({name}) as JPEG" in caplog.text
+    assert told != keeps
+
+
+def test_a_picture_that_is_no_picture_any_more_costs_its_episode(tmp_path, caplog):
+    import h5py
+
+    toy = TimeLimit(Echo(spaces.Discrete(2), spaces.Box(0, 255, (32, 32, 3), np.uint8)), 3)
+    write("toy/pictures-v0", toy, play(toy, 2))
+    (path,) = tmp_path.rglob("main_data.hdf5")
+    with h5py.File(path, "a") as file:
+        values = [x.copy() for x in file["episode_0/observations"][()]]
+        values[1][:] = 0
+        del file["episode_0/observations"]
+        file["episode_0"].create_dataset("observations", data=values, dtype=h5py.vlen_dtype(np.uint8))
+    here = GymEnv.from_vector(SyncVectorEnv([lambda: toy], autoreset_mode="SameStep"))
+    assert len(joined(MinariEpisodes("toy/pictures-v0", here.spec).steps(100)).last) == 4
+    assert "1 damaged episodes were left out (the first: cannot identify image file" in caplog.text

@@ -7,6 +7,7 @@ from itertools import count
 import numpy as np
 import pytest
 
+from sac.errors import ContractBroken
 from sac.roles import resilient
 from sac.roles.resilient import Resilient
 from sac.types import Action, Spec, Turn, no_endings
@@ -67,3 +68,16 @@ def test_the_third_failure_within_a_minute_is_no_chance(monkeypatch):
     env.reset()
     for _ in range(4):
         assert env.step(ACT).lost.tolist() == [0, 1]
+
+
+def test_what_breaks_the_contract_is_not_made_anew():
+    class Broken(Fragile):
+        def step(self, action):
+            raise ContractBroken("reward is None")
+
+    Fragile.made = 0
+    env = Resilient(lambda: Broken(()))
+    env.reset()
+    with pytest.raises(ContractBroken, match="reward is None"):
+        env.step(ACT)
+    assert Fragile.made == 1

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from sac.behaviour import Greedy
+from sac.episode_limit import EpisodeLimit
 from sac.evaluation import Scores, evaluate, fair_episodes
+from sac.outlook import Outlook
 from sac.rollout import Episode, Rollout
 from tests.envs.scripted import ScriptedEnv
 from tests.rollout.players import Counting, Lengths, Linear, Said, Stage
@@ -27,6 +30,39 @@ def test_what_a_lost_agent_leaves_undone_is_played_by_the_others():
     env = Stage(Said(asks={0: (0, 0), 1: (0, 0)}), Said(asks={0: (0, 0)}, lost=(1,)), *alone)
     played = [e for some in fair_episodes(Rollout(env, Counting(env.spec)), 5) for e in some]
     assert [e.slot for e in played] == [0] * 5 and all(e.complete for e in played)
+
+
+NEVER = 10**9
+
+
+@pytest.mark.parametrize(
+    ("lengths", "episodes", "found", "resets"),
+    [
+        ((NEVER, NEVER, NEVER), 7, {0: [5] * 3, 1: [5] * 2, 2: [5] * 2}, 3),
+        ((NEVER,), 2, {0: [5, 5]}, 2),
+        ((3, NEVER), 6, {0: [3] * 3, 1: [5] * 3}, 3),  # the one that ends by itself has done its share long before
+        ((6, 2), 4, {0: [5, 5], 1: [2, 2]}, 2),
+        ((5, 8), 2, {0: [5], 1: [5]}, 1),  # a limit that is the environment's own
+    ],
+)
+def test_a_limit_ends_what_would_not_end_and_shares_stay_fair(lengths, episodes, found, resets, caplog):
+    env, limit = Lengths(*lengths), EpisodeLimit(5, "base.max_step_each_iter=5")
+    played = evaluate(env, Greedy(Linear(env.spec)), episodes, limit=limit)
+    by_slot = {slot: [e.length for e in played if e.slot == slot] for slot in range(len(lengths))}
+    assert by_slot == found and all(e.complete and e.total_reward == e.length for e in played)
+    assert env.resets == resets
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "after 5 steps (base.max_step_each_iter=5)" in said and "eval.max_episode_steps" in said
+
+
+def test_the_value_of_what_a_limit_cuts_off_is_told():
+    env = Lengths(NEVER, 2)
+    outlook = Outlook(0.5, lambda step: np.where(step.stream == 0, 8.0, 0.0))
+    evaluate(env, Greedy(Linear(env.spec)), 4, outlook=outlook, limit=EpisodeLimit(3, "a test"))
+    found = outlook.metrics()
+    # agent 0, twice: 1 + 1/2, then Q = 8 for its third step and all after it, at 1/4; agent 1: 1, then Q = 0
+    assert found["eval/q_rest"] == (2 + 2 + 0 + 0) / 4
+    assert found["eval/discounted_return"] == (3.5 + 3.5 + 1 + 1) / 4
 
 
 def test_a_stop_ends_an_evaluation_early():

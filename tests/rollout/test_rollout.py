@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sac.behaviour import Exploring, WhiteNoise
+from sac.episode_limit import EpisodeLimit
 from sac.replay import Replay, Uniform
 from sac.rollout import Rollout
 from sac.types import Action
@@ -215,9 +216,17 @@ def test_reset_on_iteration_closes_open_episodes_as_truncations_at_their_newest_
             np.testing.assert_array_equal(rows.obs["x"][last], [[k, turn // 4, 4] for k in range(3)])
             np.testing.assert_array_equal(rows.stream, [0, 1, 2, 0, 1, 2])
             assert (rows.discount == 1).all() and (rows.state[last] == 4).all()
-            assert all(not e.complete and e.length == e.total_reward == 4 for e in experience.episodes)
+            assert all(e.complete and e.length == e.total_reward == 4 for e in experience.episodes)
     assert env.resets == 1 + 10
     assert len(replay) == 10 * 3 * 5
+
+
+def test_what_the_longest_iteration_cuts_is_an_episode_unless_it_began_late():
+    env = Lengths(50, 3)
+    rollout = Rollout(env, Counting(env.spec), max_step_each_iter=5, reset_on_iteration=True)
+    for _ in range(3):
+        ends = [(e.slot, e.length, e.complete) for _ in range(5) for e in rollout.advance().episodes]
+        assert ends == [(1, 3, True), (0, 5, True), (1, 2, False)]
 
 
 def test_without_reset_on_iteration_episodes_run_on():
@@ -237,6 +246,29 @@ def test_an_iteration_ends_when_all_have_finished_and_cuts_only_what_is_open():
         ends = [(e.slot, e.length, e.complete) for x in experiences[first : first + 7] for e in x.episodes]
         # agent 2 has just begun anew: nothing of it is open
         assert ends == [(0, 5, True), (1, 6, True), (2, 7, True), (0, 2, False), (1, 1, False)]
+
+
+# --- a limit of an episode's steps
+
+
+def test_a_limit_ends_an_episode_as_a_truncation_and_the_agent_idles_until_it_can_begin_anew():
+    env = Lengths(7, 3)
+    rollout = Rollout(env, Counting(env.spec), limit=EpisodeLimit(4, "a test"))
+    experiences = [rollout.advance() for _ in range(12)]
+    rows = streams(experiences)
+    long, short = split(rows[0]), split(rows[1])
+    # step 4 is the last that counts; steps 5 to 7 belong to nobody, then its next episode begins
+    assert [[tuple(row["obs"]["x"][1:]) for row in episode] for episode in long] == [
+        [(n, t) for t in range(5)] for n in (1, 2)
+    ]
+    assert all(row["discount"] == 1 for row in long[0]) and len(short) == 4
+    assert all(row["state"] == t for t, row in enumerate(long[1])), "a recurrent state begins at zero"
+    ends = [(e.slot, e.length, e.total_reward, e.complete) for x in experiences for e in x.episodes]
+    assert ends[:3] == [(1, 3, 3, True), (0, 4, 4, True), (1, 3, 3, True)] and rollout.idle == {0}
+    rows = rollout.restart()
+    assert rollout.idle == set() and env.resets == 2 and not len(rows.stream)
+    rollout.advance()
+    assert rollout.restart().obs["x"][:, 2].tolist() == [1, 1] and env.resets == 3
 
 
 # --- saving

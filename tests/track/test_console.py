@@ -35,6 +35,27 @@ def test_plain_lines_are_rate_limited_but_evaluations_and_the_last_one_are_shown
     assert "eval -3.5" in lines[3] and "eval" not in lines[2]
 
 
+def test_a_run_in_which_no_episode_ends_says_where_it_is_all_the_same():
+    sink, out, clock = plain(max_step=400)
+    for second in range(26):
+        sink.progress(10 * second, second)
+        sink.scalars({"critic/loss": 1.0}, 10 * second)
+        clock.now += 1.0
+    sink.close(0, "", {})
+    lines = out.getvalue().splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["step 100/400", "step 200/400"]
+    assert "10 steps/s  1 updates/s  0:00:30 left" in lines[0]
+
+
+def test_a_short_run_without_an_episode_ends_with_a_line():
+    sink, out, clock = plain()
+    sink.progress(0, 0)
+    clock.now += 1.0
+    sink.progress(30, 3)
+    sink.close(0, "", {})
+    assert out.getvalue() == "step 30  30 steps/s  3 updates/s\n"
+
+
 def test_rates_and_time_left():
     sink, out, clock = plain(max_step=100_000)
     for second in range(11):
