@@ -269,12 +269,14 @@ def name_in_multirun(composed: DictConfig, job: int) -> str:
 
 def _read(path: Path) -> DictConfig:
     """Raises Unreadable for a damaged file, and UserError for a key that this version does not know."""
+    if _spoilt(path):
+        raise Unreadable(f"{path} is empty or damaged")
     try:
         stored = OmegaConf.load(path)
     except Exception as error:  # yaml has its own
         raise Unreadable(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(stored, DictConfig) or not stored:
-        raise Unreadable(f"{path} is empty or damaged")
+    if not isinstance(stored, DictConfig):
+        raise Unreadable(f"{path} is damaged: it holds no keys")
     known = set(all_keys())
     for section, value in stored.items():
         inner = [f"{section}.{k}" for k in value] if isinstance(value, DictConfig) and section not in FREE_FORM else []
