@@ -197,3 +197,13 @@ def test_the_count_is_that_of_legal_rows_also_when_others_are_overwritten(unifor
     for what in ["act", "time", "act", "end", "time", "act", "act", "time", "act"] * 3:
         replay.add(chunk(player.rows(1, what)))
         assert replay._sampler.count == len(replay._sampler.legal()) == len(replay._ring.legal(1))
+
+
+@pytest.mark.parametrize("sampler", [Uniform(8), prioritized(8)])
+def test_what_is_admitted_or_dropped_twice_counts_once(sampler):
+    sampler.admit(np.array([1, 2]))
+    sampler.admit(np.array([2, 3]))
+    assert (sampler.count, sampler.legal().tolist()) == (3, [1, 2, 3])
+    sampler.drop(np.array([3, 4]))
+    sampler.drop(np.array([3]))
+    assert (sampler.count, sampler.legal().tolist()) == (2, [1, 2])
