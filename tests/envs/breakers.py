@@ -107,7 +107,7 @@ REFUSED = {
     "reward None": (reward(None), BOX, r"step\(\): reward is None; allowed is one number"),
     "reward text": (reward("1.0"), BOX, r"reward is '1.0'; allowed is one number"),
     "reward complex": (reward(1j), BOX, "reward is 1j"),
-    "reward vector": (reward(np.ones(3)), BOX, r"reward is a vector of 3 numbers .*LinearReward"),
+    "reward vector": (reward(np.ones(3)), BOX, r"base.reward_weights=\[\]: .* rewards of 3 numbers"),
     "terminated None": (over(None), BOX, "terminated is None; allowed is True or False"),
     "truncated None": (over(False, None), BOX, "truncated is None"),
     "terminated text": (over("False"), BOX, "terminated is 'False'"),

@@ -40,7 +40,9 @@ def refusal(env: GymEnv, number: int) -> str:
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_step_may_not_return_is_refused_in_one_line(name):
     text = refusal(opened("Says-v0", name=name), 2)
-    assert "\n" not in text and text.startswith("environment 'tests.envs.breakers:Says-v0': step()")
+    assert "\n" not in text and text.startswith(
+        ("environment 'tests.envs.breakers:Says-v0': step()", "base.reward_weights")
+    )
     assert re.search(REFUSED[name][2], text), text
 
 

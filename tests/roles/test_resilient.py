@@ -9,7 +9,7 @@ import pytest
 
 from sac.errors import ContractBroken
 from sac.roles import resilient
-from sac.roles.resilient import Resilient
+from sac.roles.resilient import EnvironmentFailed, Resilient
 from sac.types import Action, Spec, Turn, no_endings
 
 SPEC = Spec((), continuous=1)
@@ -76,8 +76,8 @@ def test_what_breaks_the_contract_is_not_made_anew():
             raise ContractBroken("reward is None")
 
     Fragile.made = 0
-    env = Resilient(lambda: Broken(()))
+    env = Resilient(lambda _: Broken(()), count())
     env.reset()
-    with pytest.raises(ContractBroken, match="reward is None"):
+    with pytest.raises(EnvironmentFailed, match="reward is None") as caught:
         env.step(ACT)
-    assert Fragile.made == 1
+    assert isinstance(caught.value.shown, ContractBroken) and Fragile.made == 1
