@@ -304,7 +304,7 @@ def test_batches_of_one_learn_the_same_through_the_compiled_call():
 
 
 def test_values_of_later_states_are_turned_back_into_units_of_reward():
-    """Critics that say 50 everywhere mean h^-1(50) = 2,476; a reward of 1 and 0.9 of that are squashed again."""
+    """Critics that say 50 everywhere mean h^-1(50) = about 2,500; a reward of 1 and 0.9 of that are squashed again."""
     agent = make_agent(SPECS["discrete"], scale=Rescaled, gamma=0.9, use_auto_alpha=False, init_log_alpha=-30.0)
     for critic in agent.nets.target_critics:
         head = critic.body.stack[-1]
