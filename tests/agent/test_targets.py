@@ -17,6 +17,7 @@ from sac.draws import FOR_POLICY, FOR_TARGET
 from sac.nets.action_distribution import one_hot
 from sac.ops import losses
 from sac.ops.soft_value import random_subset
+from sac.ops.value_scale import Rescaled
 from tests.agent.agent_kit import SPECS, TrainedRep, act, make_agent, module, observations, single, weights, windows
 
 B, N, M = 6, 3, 2
@@ -310,3 +311,18 @@ def test_batches_of_one_learn_the_same_through_the_compiled_call():
     np.testing.assert_allclose(compiled[0], eager, rtol=1e-5)
     for key, value in weights(agent).items():
         np.testing.assert_allclose(value, after[key], rtol=1e-4, atol=1e-6, err_msg=key)
+
+
+def test_values_of_later_states_are_turned_back_into_units_of_reward():
+    """Critics that say 50 everywhere mean h^-1(50) = about 2,500; a reward of 1 and 0.9 of that are squashed again."""
+    agent = make_agent(SPECS["discrete"], scale=Rescaled, gamma=0.9, use_auto_alpha=False, init_log_alpha=-30.0)
+    for critic in agent.nets.target_critics:
+        head = critic.body.stack[-1]
+        head.kernel.assign(np.zeros_like(head.kernel))
+        head.bias.assign(np.full_like(head.bias, 50.0))
+    batch = single(windows(agent.spec, 8, steps=1))
+    batch.valid[:], batch.discount[:], batch.reward[:] = 1, 1, 1
+    metrics, _ = agent.update(batch)
+    meant = float(Rescaled.unsquash(50.0))
+    assert 2000 < meant < 3000
+    np.testing.assert_allclose(metrics["critic/target"], float(Rescaled.squash(1 + 0.9 * meant)), rtol=1e-4)

@@ -386,3 +386,15 @@ def test_networks_of_what_a_learner_is_no_more_make_no_generation(tmp_path, line
         best.say("evaluated", assigned=0, step=9999, value=3.0)
         wait_for(lambda: served.evolution.members["learner-4"].step == 9999, meanwhile=best.pump)
         assert served.service._elites["learner-4"] is None
+
+
+def test_only_learners_are_answered(tmp_path, lines):
+    with Served(tmp_path) as served:
+        directory = Records(tmp_path / "net", "127.0.0.1")
+        stranger = Client("evolver", evolver_codec(COLUMNS), SAME, Me("actor", 9), directory)
+        wait_for(lambda: stranger.connected, meanwhile=lambda: stranger.pump(0.01))
+        stranger.say("evaluated", assigned=0, step=1, value=1.0)
+        stranger.say("what_am_i?", assigned=0)
+        wait_for(lambda: len(served.evolution.members) == 4, meanwhile=lines.turn)
+        assert "learner-9" not in served.evolution.members and served.failure is None
+        stranger.close()
