@@ -290,7 +290,7 @@ def test_who_diverges_while_it_is_asked_for_its_networks_is_no_parent(tmp_path, 
             wait_for(lambda: not any(line._untold for line in lines.lines), meanwhile=lambda: turn_three(lines, served))
         wait_for(lambda: served.service._elites, meanwhile=lambda: turn_three(lines, served))
         best.lost(800)
-        wait_for(lambda: served.evolution.generation == 1, meanwhile=lines.turn)
+        wait_for(lambda: any(line.what == "drawn" for line in served.evolution.lineage), meanwhile=lines.turn)
         assert {line.parents for line in served.evolution.lineage if line.what == "drawn"} == {"learner-3"}
 
 
