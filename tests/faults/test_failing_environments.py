@@ -80,7 +80,7 @@ def test_a_worker_that_fails_is_a_failing_environment(go):
         ("exits", "exit", "died without a word"),
     ):
         told = go(*typed, kwargs(where="step", how=how, at=12), f"base.name={name}")
-        assert told.code == 1 and words in told.err.splitlines()[-1]
+        assert told.code == 1 and words in told.err.rstrip().splitlines()[-1]
         run = go.run(f"pendulum/{name}")
         assert run.steps == [22] and run.result["reason"].startswith("environment failed: ")
 
