@@ -16,6 +16,7 @@ from launchers.job import Job, Status
 from launchers.lifeline import END
 from launchers.share import Share
 from launchers.table import Table
+from sac.commands import PROGRAM, program
 from sac.interruption import Interruption
 
 POLL = 0.1  # seconds
@@ -32,11 +33,11 @@ class Worker:
         own_group = (
             {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
         )  # the terminal's Ctrl-C reaches the parent only, who passes it on in order
+        told = {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", PROGRAM: program()}
         with job.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "launchers.child", str(job.folder)], stdin=subprocess.PIPE, stdout=log,
-                stderr=subprocess.STDOUT, env=os.environ | job.env | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"},
-                **own_group,
+                stderr=subprocess.STDOUT, env=os.environ | job.env | told, **own_group,
             )  # fmt: skip
 
     @property

@@ -36,6 +36,7 @@ SAMPLERS = {
 }
 PRUNERS = {"none": "NopPruner", "median": "MedianPruner", "hyperband": "HyperbandPruner"}
 JOURNAL = "journal:"  # a file that many workers append to, also on a network drive
+DAMAGED = ("malformed", "not a database")  # words of SQLite about its file
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ class StudySpec:
             raise self._unusable(error) from error
 
     def _unusable(self, error: Exception) -> UserError:
-        return UserError(f"hydra.sweeper.storage={self.shown}: {self.first_line(error)}")
+        words = self.first_line(error)
+        if any(damage in words for damage in DAMAGED):
+            words += "; put a copy of the file in its place, or begin another search by hydra.sweeper.study_name=..."
+        return UserError(f"hydra.sweeper.storage={self.shown}: {words}")
 
     def first_line(self, error: Exception) -> str:
         """What an error says, without the secrets of the storage."""

@@ -29,6 +29,7 @@ from sac.files import flush_folder, make_folder
 log = logging.getLogger(__name__)
 KEEP = 10
 ANEW = (*ONLY_NEWEST, "rollout")  # parts of one moment: where one is damaged, no other step's can take its place
+DISPENSABLE = ("evaluation", "exploring")  # parts that may begin anew where no earlier checkpoint holds them either
 WORTH = (*NEEDED, *ONLY_NEWEST)  # a checkpoint is used as long as one of these is intact
 ASIDE = "set_aside"
 NAME = re.compile(r"step_(\d{12})(?:\.(\d+))?")  # the same step written again gets a number
@@ -110,7 +111,8 @@ class Checkpoints:
         """Restores all parts and returns the checkpoint that it took, with the parts that are lost.
 
         Of a damaged one all that is intact is used: an earlier checkpoint lends networks or statistics, and a memory
-        starts empty. Where neither networks nor memory are intact the one before is taken. Each of these is said.
+        starts empty. So do the evaluations and the exploration where no earlier checkpoint lends them. Where neither
+        networks nor memory are intact the one before is taken. Each of these is said.
         Parts that an older checkpoint no longer holds keep their fresh state. Raises UserError when none is usable.
         """
         candidates = self.select(which)
@@ -142,11 +144,14 @@ class Checkpoints:
             raise Damaged(damaged)
         states, said = {name: contents.state(name) for name in contents.arrays}, []
         for name in contents.damaged:
-            if name in ANEW:
+            lent = None if name in ANEW else _lent(name, earlier)
+            if lent is not None:
+                lender, states[name] = lent
+                said.append(f"the {name} of step {lender.step} takes its place")
+            elif name in (*ANEW, *DISPENSABLE):
                 said.append(f"the {name} begins anew")
-                continue
-            lender, states[name] = _lent(name, earlier, damaged)
-            said.append(f"the {name} of step {lender.step} takes its place")
+            else:
+                raise Damaged(damaged)
         if said:
             log.warning(
                 "checkpoint %s is damaged (%s): %s; all else is as it was at step %d", saved.path.name, damaged,
@@ -229,14 +234,14 @@ def _read(saved: Saved, names: Collection[str]) -> Contents:
     return checkpoint_files.read(saved.path, saved.step, names)
 
 
-def _lent(name: str, earlier: Sequence[Saved], damaged: str) -> tuple[Saved, State]:
-    """The newest of the earlier checkpoints in which a part is intact, and the part's state. Raises Damaged."""
+def _lent(name: str, earlier: Sequence[Saved]) -> tuple[Saved, State] | None:
+    """The newest of the earlier checkpoints in which a part is intact, and the part's state."""
     for saved in earlier:
         with contextlib.suppress(Damaged):
             contents = _read(saved, [name])
             if name in contents.arrays:
                 return saved, contents.state(name)
-    raise Damaged(damaged)
+    return None
 
 
 def check_disk(folder: Path, needed: int) -> None:

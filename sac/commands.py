@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import yaml
 from sac.config import Config
 
 ENVS = Path(__file__).parent.parent / "conf" / "env"
+PROGRAM = "SAC_PROGRAM"  # environment variable: what a launcher tells its processes, who are called otherwise
 
 
 def run_command(config: Config, *more: str) -> str:
@@ -64,6 +66,8 @@ def _scene_of(env: str) -> str | None:
 
 def program() -> str:
     """How this program was called."""
+    if PROGRAM in os.environ:
+        return os.environ[PROGRAM]
     called = Path(sys.argv[0])
     if called.stem == "sac-run":
         found = shutil.which("sac-run")

@@ -93,6 +93,11 @@ class RunFolder:
         """Raises UserError when the name is taken."""
         if self.config.exists():
             self.check_kind(config, self.read_config())
+            if not Checkpoints(self.checkpoints).all():
+                raise UserError(
+                    f"the run {self.path} exists already, without a checkpoint. To begin it again: "
+                    f"{run_command(config, 'ckpt=auto')} ; or choose another base.name"
+                )
             raise UserError(
                 f"the run {self.path} exists already. To resume it: {run_command(config, 'ckpt=latest')} ; "
                 f"to play it: {run_command(config, 'role=play')} ; or choose another base.name"

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 
@@ -53,12 +54,18 @@ def unbreakable_screen() -> Iterator[None]:
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         sys.stdout, sys.stderr = before
 
 
 def make_unbreakable() -> None:
     """Standard output and error of this process from now on."""
-    streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (stream and Unbreakable(stream) for stream in streams)  # None: a program without a console
+    sys.stdout, sys.stderr = (Unbreakable(stream or _nowhere()) for stream in (sys.stdout, sys.stderr))
+
+
+def _nowhere() -> TextIO:
+    """For a stream that was closed or never was (None), as by `2>&-`.
+
+    It takes the lowest free number, the stream's own, so that no file of a run gets that and what libraries print.
+    """
+    return Path(os.devnull).open("w", encoding="utf8")

@@ -51,6 +51,8 @@ def pieces(folder: Path, config: Mapping[str, Any] | None) -> list[Piece]:
     Without a config only the networks count.
     """
     base = (config or {}).get("base") or {}
+    if not isinstance(base, Mapping):
+        return [*_networks(folder / "nn.py", {}), *_interpolations(base)]
     return [*_networks(folder / "nn.py", base), *_environment(base), *_arguments(base), *_interpolations(base)]
 
 
@@ -139,7 +141,7 @@ def _arguments(base: Mapping[str, Any]) -> Iterator[Piece]:
                 yield Piece(f"base.nn_kwargs.{name}.{key}={value}", f"argument {value}")
 
 
-def _interpolations(base: Mapping[str, Any]) -> Iterator[Piece]:
+def _interpolations(base: Any) -> Iterator[Piece]:
     """No config that we write holds one: it would hide what it stands for."""
     for text in _texts(base):
         if "${" in text:

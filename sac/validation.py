@@ -78,6 +78,8 @@ def check_value(name: str, value: Any) -> None:
     check = known.metadata["check"]
     if value is None and known.type.startswith("str") and "None" not in known.type:
         raise UserError(_refusal(name, "null", known))
+    if known.type.startswith("str") and not isinstance(value, str | None):  # a list or a mapping
+        raise UserError(_refusal(name, value, known))
     if check is not None and value is not None and not check(value):
         raise UserError(_refusal(name, value, known))
 

@@ -69,7 +69,7 @@ class EpisodeBorder(Contract):
         try:
             super().close()
         except BaseException as error:
-            log.warning("close() of the environment raised %s: %s; nothing is lost", type(error).__name__, error)
+            log.warning("close() of the environment raised %s; nothing is lost", repr(error))
 
 
 class WorkerBorder(EpisodeBorder):

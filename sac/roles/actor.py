@@ -78,7 +78,7 @@ def _starts(file: Path) -> int:
         starts = int(file.read_bytes()) + 1
     except FileNotFoundError:
         starts = 1
-    except ValueError:  # a power cut has torn it; nobody starts as often as seconds pass
+    except ValueError:  # a power cut has torn it: a number that no earlier start had
         starts = int(time.time())
         log.warning("%s is damaged: this start counts as number %d", file, starts)
     write_atomically(file, str(starts))

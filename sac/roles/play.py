@@ -61,10 +61,10 @@ def play(
         except EnvironmentFailed as error:
             failure = error
     played.sum_up(shown.words)
+    if interruption.requested:  # before the failure: Ctrl-C ends the environment's own processes as well
+        sys.exit(interruption.exit_code)
     if failure:
         raise failure.shown
-    if interruption.requested:
-        sys.exit(interruption.exit_code)
     return played.mean
 
 

@@ -70,7 +70,7 @@ class Resilient:
         self._present: set[int] = set()
         self._failures: deque[float] = deque(maxlen=restarts + 1)
         try:
-            with self._outside.waiting("the environment, which is being made"):
+            with self._outside.waiting("the environment's constructor"):
                 self._env = make(next(seeds))
         except SystemExit as error:  # it would end the process without a word
             raise EnvironmentFailed(error, "the environment ended the process while it was made") from error
@@ -103,7 +103,7 @@ class Resilient:
             log.warning("the environment failed and is made anew: %s", described(error))
             self.close()
             try:
-                with self._outside.waiting("the environment, which is being made anew"):
+                with self._outside.waiting("the new environment's constructor"):
                     seed = next(self._seeds)
                     self._env = self._make(seed)
                     turn = self._env.reset(seed)

@@ -80,14 +80,15 @@ class Training:
                 self._save_last()
             raise
         except EnvironmentFailed as failure:  # networks and memory are sound
-            self.failure = failure
+            if not self.interruption.requested:  # Ctrl-C ends the environment's own processes as well
+                self.failure = failure
             log.error("%s; saving what was learnt", failure)
             self._summarise(tracker)
             try:
                 self.break_off()
             except UserError as error:
                 raise UserError(f"{failure.reason}; {error}") from failure
-            return failure.reason
+            return self.interruption.name or failure.reason
 
     def break_off(self) -> None:
         """Saves what there is, without an environment that has failed or does not come back."""
@@ -315,9 +316,10 @@ def finish(
         raise
     failure = training.failure
     result = concluded(reason, 1 if failure else interruption.exit_code)
-    interruption.rescue = lambda: None
+    last_words = partial(print, farewell(config, folder, result), flush=True)
+    interruption.rescue = (lambda: None) if failure else last_words  # where the environment's close() hangs
     if failure:
-        print(farewell(config, folder, result), flush=True)
+        last_words()
         raise failure.shown
     return result
 

@@ -64,7 +64,7 @@ class ConsoleSink:
         if self._live:
             self._live.update(self._live.task_ids[0], completed=self._step, text=self._line())
             self._live.stop()
-        elif self._held:
+        elif self._held and self._mark is not None:
             now = self._clock()
             if self._rates is None and self._mark is not None and now > self._mark[0]:
                 self._take_rates(now)

@@ -205,6 +205,8 @@ def test_plain_names_need_no_quotes_and_the_program_is_called_as_it_was(monkeypa
     ):
         monkeypatch.setattr(sys, "argv", [called])
         assert program_name() == shown
+    monkeypatch.setenv("SAC_PROGRAM", "sac-run")  # a launcher's child
+    assert program_name() == "sac-run"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 import time
 from pathlib import Path
@@ -44,6 +45,9 @@ class Failing(gymnasium.Env):
             sys.exit(0)
         if self.how == "interrupt":
             raise KeyboardInterrupt
+        if self.how == "ctrl_c":  # it has reached the simulator as well
+            os.kill(os.getpid(), signal.SIGINT)
+            raise RuntimeError("the simulator is gone")
         if self.how == "die":
             os._exit(3)
         if self.how == "hang":

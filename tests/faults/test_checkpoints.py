@@ -178,6 +178,20 @@ def test_parts_of_one_moment_are_never_mixed_with_those_of_another(tmp_path, cap
     assert "rm -r " in caplog.text and checkpoints.load(fresh, "latest").lost == ("rollout",)
 
 
+def test_the_first_checkpoint_can_do_without_its_evaluations_and_its_exploration(tmp_path, caplog):
+    checkpoints = Checkpoints(tmp_path)
+    names = ("evaluation", "exploring")
+    checkpoints.save(parts(1.0, 100) | {name: parts(1.0)["agent"] for name in names}, 1, None)
+    for name in names:
+        flip(tmp_path / "step_000000000001" / f"{name}.npz")
+    for which in ("latest", 1):
+        fresh = parts(0.0, 100) | {name: parts()["agent"] for name in names}
+        found = checkpoints.load(fresh, which)
+        assert found.step == 1 and set(found.lost) == set(names)
+        assert [part.value for part in fresh.values()] == [1, 1, 0, 0]
+    assert "the evaluation begins anew" in caplog.text and "the exploring begins anew" in caplog.text
+
+
 def test_networks_alone_come_from_the_newest_intact_checkpoint(tmp_path):
     """As play and the way back after a divergence want them: of one step, and that step is told."""
     checkpoints = saved(tmp_path, [1, 2], [5.0, 7.0])

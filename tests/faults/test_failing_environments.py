@@ -64,6 +64,15 @@ def test_what_was_learnt_is_saved(go, where, how, words, rows):
     assert run.result["reason"] == "max_step" and run.steps == [steps, 30]
 
 
+def test_ctrl_c_that_ends_the_simulator_too_is_an_orderly_end(go):
+    told = go(*PENDULUM, *SHORT, kwargs(where="step", how="ctrl_c", at=12), "base.max_step=30")
+    assert told.code == 130 and "Traceback" not in told.err and "ended by SIGINT after 11 steps" in told.out
+    run = go.run()
+    assert run.result["reason"] == "SIGINT" and run.steps == [11] and episodes(run) == [6, 6, 2]
+    told = go("role=play", *AGAIN[:-1], "eval.episodes=9", kwargs(where="step", how="ctrl_c", at=12))
+    assert told.code == 130 and "Traceback" not in told.err and "over 2 episodes" in told.out
+
+
 def test_a_worker_that_fails_is_a_failing_environment(go):
     typed = (*PENDULUM, *SHORT, "base.vectorization=async", "base.n_agents=2", "base.max_step=60")
     for name, how, words in (
@@ -71,7 +80,7 @@ def test_a_worker_that_fails_is_a_failing_environment(go):
         ("exits", "exit", "died without a word"),
     ):
         told = go(*typed, kwargs(where="step", how=how, at=12), f"base.name={name}")
-        assert told.code == 1 and words in told.err.splitlines()[-1]
+        assert told.code == 1 and words in told.err.rstrip().splitlines()[-1]
         run = go.run(f"pendulum/{name}")
         assert run.steps == [22] and run.result["reason"].startswith("environment failed: ")
 
@@ -117,7 +126,7 @@ def test_a_close_that_raises_is_a_warning(go, vectorization):
     typed = (*PENDULUM, *SHORT, kwargs(where="close"), "base.n_agents=2", f"base.vectorization={vectorization}")
     told = go.ok(*typed, "base.max_step=20", "eval.per_step=10")
     assert go.run().result["reason"] == "max_step" and go.run().result["success"]
-    assert "close() of the environment raised RuntimeError: the simulator is gone" in told.err
+    assert "close() of the environment raised RuntimeError('the simulator is gone')" in told.err
     assert "Traceback" not in told.err
     if vectorization == "sync":
         assert told.err.count("raised RuntimeError") == 3, "two environments of training, one of evaluation"

@@ -40,6 +40,7 @@ def test_jobs_in_parallel_give_the_bits_of_single_runs_and_those_that_fail_stop_
     assert "2 of 4 jobs failed" in done.said and "Traceback" not in done.said
     assert [read_status(done.results / "jobs" / str(n)).state for n in range(4)] == [FAILED, DONE, FAILED, DONE]
     assert "sac.gamma=2.0: allowed is a number between 0 and 1" in (done.results / "jobs/0/job.log").read_text()
+    assert f"python {ROOT / 'run.py'} role=play env=gym/pendulum" in (done.results / "jobs/1/job.log").read_text()
     # the summary
     picture, rows = done.results / "summary.png", list(csv.DictReader((done.results / "summary.csv").open()))
     assert picture.stat().st_size > 10_000 and str(picture.relative_to(tmp_path)) in done.said

@@ -326,6 +326,15 @@ def test_a_database_that_is_damaged_costs_the_report_not_the_run(tmp_path, caplo
 # --- refusals
 
 
+@pytest.mark.parametrize("damage", [lambda data: data[:5000], lambda data: bytes(9000)])
+def test_a_damaged_database_says_how_to_go_on(tmp_path, damage):
+    done(search(tmp_path, 1), by(value_of))
+    (file,) = tmp_path.rglob("study.db")
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(UserError, match=r"study\.db: .*put a copy of the file in its place, or begin another search"):
+        search(tmp_path, 2)
+
+
 def test_an_option_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"unknown key hydra.sweeper.n_trial: did you mean hydra.sweeper.n_trials"):
         search(tmp_path, n_trial=3)

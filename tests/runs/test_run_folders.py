@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 
 import pytest
 import yaml
@@ -58,6 +59,15 @@ def test_an_existing_name_is_refused_with_the_words_to_resume_it(go):
     assert (go.run("pendulum/my run").path / "config.yaml").read_text() == before
     go.ok(*shlex.split(resume)[2:], "base.max_step=9")
     assert go.run("pendulum/my run").steps == [5, 9]
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_is_begun_again_by_what_is_printed(go):
+    go.ok(*PENDULUM, NO_UPDATES, "base.max_step=5")
+    shutil.rmtree(go.run().path / "checkpoints")  # as after a kill
+    words = go(*PENDULUM, NO_UPDATES, "base.max_step=5").error
+    assert "exists already, without a checkpoint" in words
+    go.ok(*shlex.split(re.search(r"To begin it again: (python run.py .*?) ;", words)[1])[2:])
+    assert go.run().steps == [5]
 
 
 def test_a_name_with_the_time(go):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,20 @@ def test_a_full_screen(tmp_path):
             )
             assert done.returncode == 0 and b"Traceback" not in done.stderr and b"Exception" not in done.stderr
     assert RunFiles(tmp_path / "m" / "pendulum" / "a").result["reason"] == "max_step"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+def test_a_signal_where_output_and_error_are_closed(tmp_path):
+    run = RunFiles(tmp_path / "m" / "pendulum" / "a")
+    typed = shlex.join([*RUN, *PENDULUM, "sac.updates_per_step=0", "base.max_step_each_iter=100"])
+    with subprocess.Popen(f"exec {typed} >&- 2>&-", shell=True, cwd=tmp_path) as process:
+        deadline = time.monotonic() + 200
+        while not ((run.path / "metrics.csv").exists() and run.rows):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(timeout=100) == 75
+    assert run.result["reason"] == "SIGTERM" and run.steps == [run.result["env_steps"]]
 
 
 def test_a_pipe_without_a_reader_swallows_what_is_written():

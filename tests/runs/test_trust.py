@@ -94,6 +94,7 @@ def test_a_module_that_the_stored_config_names_is_asked_about_before_it_is_impor
 @pytest.mark.parametrize(
     ("base", "asks"),
     [
+        ("${reset}", True),
         ({"env_type": "GYM", "build_path": "Pendulum-v1"}, False),
         ({"env_type": "GYM", "build_path": "envs.hidden:H-v0", "env_kwargs": {"env_id": "A-v1"}}, False),
         ({"env_type": "GYM", "build_path": "envs.hidden:H-v0", "env_kwargs": {"env_id": "b:A-v1"}}, True),
