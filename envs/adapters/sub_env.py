@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from envs.adapters.action_mask import KEY
+from envs.adapters.action_mask import KEY, legal
 from envs.adapters.observation_space import part_names
 from sac.errors import ContractBroken, UserError
 
@@ -31,12 +31,10 @@ class MaskMethod(gymnasium.Wrapper):
 
     def _with_mask(self, info: dict) -> dict:
         mask = _flat(self._method())
-        if mask is None or not np.isin(mask, (0, 1)).all():
-            raise ContractBroken(
-                f"base.action_mask={self._name}: this method returned {'no mask' if mask is None else mask.tolist()}; "
-                "allowed is 1 (allowed) or 0 (not) for each choice"
-            )
-        return {**info, KEY: mask.astype(bool)}
+        source = f"base.action_mask={self._name}"
+        if mask is None:
+            raise ContractBroken(f"{source}: this method returned no mask; allowed is 1 or 0 for each choice")
+        return {**info, KEY: legal(mask, source)}
 
 
 def _flat(mask: Any) -> np.ndarray | None:

@@ -10,6 +10,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
+from envs.adapters.action_mask import ActionMask
 from envs.adapters.gymnasium_env import GymEnv
 from envs.adapters.joint_branches import JointBranches
 from envs.adapters.observation_space import ObservationSpace
@@ -123,10 +124,20 @@ def test_a_method_that_returns_no_mask_is_refused_in_words(mask):
     gymnasium.register("Odd-v0", Odd, kwargs={"where": "method"})
     try:
         env = GymEnv("Odd-v0", 1, reading=Reading(mask="action_masks"))
-        with pytest.raises(UserError, match=r"base.action_mask=action_masks: this method returned .*; allowed is 1"):
+        with pytest.raises(
+            UserError, match=r"base.action_mask=action_masks: (this method returned no mask|a mask holds 1)"
+        ):
             env.reset()
     finally:
         del gymnasium.registry["Odd-v0"]
+
+
+@pytest.mark.parametrize("mask", [[0, -np.inf, 0, 0], np.array([0, -1e9, 0, 0]), np.array([2, 1, 1, 1])])
+def test_what_is_added_to_logits_is_no_mask_in_info_either(mask):
+    layout = ActionMask(spaces.Discrete(4), (4,), 1)
+    for info in ({"action_mask": np.array([mask])}, [{"action_mask": mask}]):
+        with pytest.raises(UserError, match=r"info\['action_mask'\]: a mask holds 1 \(allowed\) and 0"):
+            layout.rows(info)
 
 
 @pytest.mark.parametrize("name", ["legal_moves", "Mask", "valid_actions", "available_actions"])
