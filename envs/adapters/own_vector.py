@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 from envs.adapters.contract import INFO, STEP, Misfit, broken, fitting, shown
+from envs.adapters.env_seeds import new_generators_seeded
 from sac.errors import UserError
 
 INFOS = *INFO, list  # old vector environments give one of each
@@ -30,7 +32,8 @@ class VectorContract(VectorWrapper):
         self._fit = fitting("observation", batch_space(vector.single_observation_space, vector.num_envs))
 
     def reset(self, *, seed: Any = None, options: dict | None = None) -> tuple[Any, Any]:
-        result = self.env.reset(seed=seed, options=options)
+        with contextlib.nullcontext() if seed is None else new_generators_seeded(seed):
+            result = self.env.reset(seed=seed, options=options)
         try:
             if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], INFOS)):
                 raise Misfit(

@@ -121,3 +121,13 @@ def test_what_loses_nothing_is_taken(result):
     turn = stepped(*result)
     np.testing.assert_array_equal(turn.obs["obs"], OBS)
     assert turn.obs["obs"].dtype == np.float32 and turn.reward.tolist() == [1, 1] and not len(turn.ended.agents)
+
+
+def test_a_generator_that_a_vector_makes_at_its_reset_is_seeded():
+    class Late(Answers):
+        def reset(self, *, seed=None, options=None):
+            return np.random.default_rng().uniform(-1, 1, (2, 3)).astype(np.float32), {}
+
+    one, again, other = (GymEnv.from_vector(Late()).reset(seed).obs["obs"] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert (one != other).any()
