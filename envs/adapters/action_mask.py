@@ -42,7 +42,7 @@ class ActionMask:
             return self.all_legal
         value = info[KEY] if isinstance(info, Mapping) else None
         if isinstance(value, np.ndarray) and value.dtype != object and value.size == self.all_legal.size:
-            mask = value.reshape(self.all_legal.shape).astype(bool)
+            mask = legal(value.reshape(self.all_legal.shape), self._source)
             given = info.get(f"_{KEY}")
             if given is not None and not given.all():
                 mask[~given] = True
@@ -61,7 +61,7 @@ class ActionMask:
     def _row(self, value: Any) -> np.ndarray:
         if value is None:
             return self.all_legal[0]
-        flat = _flat(self._space, value)
+        flat = _flat(self._space, value, self._source)
         self._check(flat.size)
         return flat
 
@@ -98,18 +98,28 @@ def value_at(info: Any, key: str, i: int) -> Any:
     return value[i]
 
 
-def _flat(space: spaces.Space, value: Any) -> np.ndarray:
+def legal(numbers: np.ndarray, source: str) -> np.ndarray:
+    """A mask of 0 and 1 (allowed) as bools. Raises UserError for other numbers; `source` says where they come from."""
+    if numbers.dtype == bool:
+        return numbers.copy()
+    odd = numbers[(numbers != 0) & (numbers != 1)]
+    if odd.size:
+        raise UserError(f"{source}: a mask holds 1 (allowed) and 0 (not), found {odd[0]}")
+    return numbers.astype(bool)
+
+
+def _flat(space: spaces.Space, value: Any, source: str) -> np.ndarray:
     """Mask of one environment, shaped like its action space (as `space.sample(mask)` takes it) or flat -> [C]."""
     if isinstance(value, np.ndarray) and value.dtype != object:
-        return value.ravel().astype(bool)
+        return legal(value.ravel(), source)
     if value is None or isinstance(space, spaces.Box):
         return np.zeros(0, bool) if isinstance(space, spaces.Box) else np.ones(_choices(space), bool)
     if isinstance(space, spaces.Dict):
-        parts = [_flat(part, value.get(key)) for key, part in space.spaces.items()]
+        parts = [_flat(part, value.get(key), source) for key, part in space.spaces.items()]
     elif isinstance(space, spaces.Tuple) and len(value) == len(space.spaces):
-        parts = [_flat(part, value[i]) for i, part in enumerate(space.spaces)]
+        parts = [_flat(part, value[i], source) for i, part in enumerate(space.spaces)]
     else:
-        parts = [np.ravel(part).astype(bool) for part in value]
+        parts = [legal(np.ravel(part), source) for part in value]
     return np.concatenate(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,62 +33,79 @@ class Contract(gymnasium.Wrapper):
     def __init__(self, env: gymnasium.Env, name: str, weights: Sequence[float] = ()) -> None:
         super().__init__(env)
         self._weights = np.array(weights, np.float64)
-        self._name, self._fit = name, _fit("observation", env.observation_space)
+        self._name, self._fit = name, fitting("observation", env.observation_space)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
-        result = self.env.reset(seed=seed, options=options)
         try:
+            result = _reset(self.env, seed, options)
             if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], INFO)):
-                raise Misfit(
-                    f"reset() returned {_shown(result)}; allowed is a tuple of two: observation, info (a dict)"
-                )
+                raise Misfit(f"reset() returned {shown(result)}; allowed is a tuple of two: observation, info (a dict)")
             return self._fit(result[0]), result[1] or {}
         except Misfit as misfit:
-            raise self._broken("reset", misfit) from None
+            raise broken(self._name, "reset", misfit) from None
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
         result = self.env.step(action)
         try:
             if not (isinstance(result, tuple) and len(result) == 5):
-                raise Misfit(f"step() returned {_shown(result)}; allowed is a tuple of five: {STEP}{_old(result)}")
+                raise Misfit(f"step() returned {shown(result)}; allowed is a tuple of five: {STEP}{_old(result)}")
             obs, reward, terminated, truncated, info = result
             if not isinstance(info, INFO):
-                raise Misfit(f"info is {_shown(info)}; allowed is a dict")
+                raise Misfit(f"info is {shown(info)}; allowed is a dict")
             terminated, truncated = _flag("terminated", terminated), _flag("truncated", truncated)
             return self._fit(obs), self._one_number(reward), terminated, truncated, info or {}
         except Misfit as misfit:
-            raise self._broken("step", misfit) from None
+            raise broken(self._name, "step", misfit) from None
 
     def _one_number(self, reward: Any) -> float:
         if isinstance(reward, float | int | np.floating) and not self._weights.size:
             return float(reward)
         array = _array(reward)
-        if array is None or array.dtype.kind not in "biuf":
-            raise Misfit(f"reward is {_shown(reward)}; allowed is one number")
+        if array is None or array.dtype.kind not in "biuf" or not array.size:
+            raise Misfit(f"reward is {shown(reward)}; allowed is one number")
         check_weights(self._weights, array.size, self._name)
         return float(array.ravel() @ self._weights) if self._weights.size else float(array.reshape(()))
 
-    def _broken(self, call: str, misfit: Misfit) -> ContractBroken:
-        text = str(misfit)
-        return ContractBroken(f"environment '{self._name}': {text if text.startswith(call) else f'{call}(): {text}'}")
+
+def broken(name: str, call: str, misfit: Misfit) -> ContractBroken:
+    """The error for what the method `call` of the environment `name` returned."""
+    text = str(misfit)
+    return ContractBroken(f"environment '{name}': {text if text.startswith(call) else f'{call}(): {text}'}")
+
+
+def _reset(env: gymnasium.Env, seed: int | None, options: dict | None) -> Any:
+    """`options` are left out where there are none: environments without any may not know the word."""
+    given = {"seed": seed} if options is None else {"seed": seed, "options": options}
+    try:
+        return env.reset(**given)
+    except TypeError as error:
+        unknown = re.search(r"reset\(\) got an unexpected keyword argument '(seed|options)'", str(error))
+        if unknown is None:
+            raise
+        raise Misfit(f"reset() takes no {unknown[1]}; allowed is reset(self, *, seed=None, options=None)") from error
 
 
 def held_to_contract(env: gymnasium.Env, name: str, weights: Sequence[float] = ()) -> gymnasium.Env:
     """`env` with a Contract below Gymnasium's own wrappers, which rely on the contract themselves."""
-    space = getattr(env.unwrapped, "reward_space", None)  # as mo-gymnasium has it
+    lowest, held = None, env
+    while _is_gymnasiums(held):
+        lowest, held = held, held.env
+    space = getattr(held, "reward_space", None)  # as mo-gymnasium has it; its wrapper may have added numbers up
     if isinstance(space, spaces.Space) and space.shape:
         check_weights(np.array(weights, np.float64), math.prod(space.shape), name)
-    if not _is_gymnasiums(env):
-        return Contract(env, name, weights)
-    lowest = env
-    while _is_gymnasiums(lowest.env):
-        lowest = lowest.env
-    lowest.env = Contract(lowest.env, name, weights)
+    contract = Contract(held, name, weights)
+    if lowest is None:
+        return contract
+    lowest.env = contract
     return env
 
 
 def check_weights(weights: np.ndarray, count: int, name: str) -> None:
     """Raises ContractBroken unless there is one weight for each of `count` numbers (none are needed for one)."""
+    if count == 1 < weights.size:
+        raise ContractBroken(
+            f"base.reward_weights={weights.tolist()}: the reward of '{name}' is one number; set base.reward_weights=[]"
+        )
     if count != (weights.size or 1):
         raise ContractBroken(
             f"base.reward_weights={weights.tolist()}: '{name}' gives rewards of {count} numbers; give one weight for "
@@ -99,11 +117,12 @@ def _is_gymnasiums(env: gymnasium.Env) -> bool:
     return isinstance(env, gymnasium.Wrapper) and type(env).__module__.startswith("gymnasium.")
 
 
-def _fit(name: str, space: spaces.Space) -> Fit:
+def fitting(name: str, space: spaces.Space) -> Fit:
+    """What turns raw values into those of a space, and refuses others."""
     if isinstance(space, spaces.Dict):
-        return _dict(name, {key: _fit(f"{name} '{key}'", part) for key, part in space.spaces.items()})
+        return _dict(name, {key: fitting(f"{name} '{key}'", part) for key, part in space.spaces.items()})
     if isinstance(space, spaces.Tuple):
-        return _tuple(name, [_fit(f"{name} [{i}]", part) for i, part in enumerate(space.spaces)])
+        return _tuple(name, [fitting(f"{name} [{i}]", part) for i, part in enumerate(space.spaces)])
     if isinstance(space, spaces.Box):
         return _box(name, space)
     if isinstance(space, spaces.Discrete):
@@ -118,7 +137,7 @@ def _fit(name: str, space: spaces.Space) -> Fit:
 def _dict(name: str, parts: dict[str, Fit]) -> Fit:
     def fit(value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping) or not parts.keys() <= value.keys():
-            raise Misfit(f"{name} is {_shown(value)}; allowed is a dict with the keys {', '.join(map(str, parts))}")
+            raise Misfit(f"{name} is {shown(value)}; allowed is a dict with the keys {', '.join(map(str, parts))}")
         return {key: part(value[key]) for key, part in parts.items()}
 
     return fit
@@ -127,7 +146,7 @@ def _dict(name: str, parts: dict[str, Fit]) -> Fit:
 def _tuple(name: str, parts: list[Fit]) -> Fit:
     def fit(value: Any) -> tuple:
         if not isinstance(value, tuple | list) or len(value) != len(parts):
-            raise Misfit(f"{name} is {_shown(value)}; allowed is a tuple of {len(parts)}")
+            raise Misfit(f"{name} is {shown(value)}; allowed is a tuple of {len(parts)}")
         return tuple(part(x) for part, x in zip(parts, value))
 
     return fit
@@ -143,7 +162,7 @@ def _box(name: str, space: spaces.Box) -> Fit:
             return value
         array = _array(value)
         if array is None or array.dtype.kind not in kinds or array.shape != shape:
-            raise Misfit(f"{name} is {_shown(value)}; allowed is an array {list(shape)} of {dtype}")
+            raise Misfit(f"{name} is {shown(value)}; allowed is an array {list(shape)} of {dtype}")
         if kinds == "biu" and array.size and not low <= array.min() <= array.max() <= high:
             raise Misfit(f"{name} holds {array.min()} to {array.max()}; allowed is {low} to {high} ({dtype})")
         with np.errstate(over="ignore"):  # an infinity is told of as one
@@ -169,7 +188,7 @@ def _numbers(name: str, space: spaces.Space, first: Any, last: Any) -> Fit:
         if array is not None and shape == () and array.size == 1:
             array = array.reshape(())
         if array is None or array.dtype.kind not in "biu" or array.shape != shape:
-            raise Misfit(f"{name} is {_shown(value)}; allowed are whole numbers, {allowed}")
+            raise Misfit(f"{name} is {shown(value)}; allowed are whole numbers, {allowed}")
         if ((array < first) | (array > last)).any():
             raise Misfit(f"{name} is {array.tolist()}; allowed is {allowed}")
         return array.astype(dtype)[()]
@@ -182,7 +201,7 @@ def _flag(name: str, value: Any) -> bool:
         return bool(value)
     array = _array(value)
     if array is None or array.size != 1 or array.dtype.kind not in "biuf" or array.reshape(()) not in (0, 1):
-        raise Misfit(f"{name} is {_shown(value)}; allowed is True or False")
+        raise Misfit(f"{name} is {shown(value)}; allowed is True or False")
     return bool(array.reshape(()))
 
 
@@ -193,7 +212,7 @@ def _array(value: Any) -> np.ndarray | None:
         return None
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value in a few words."""
     if isinstance(value, np.ndarray) and value.size != 1:
         return f"an array {list(value.shape)} of {value.dtype}"

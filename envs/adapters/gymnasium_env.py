@@ -18,7 +18,7 @@ from envs.adapters.gymnasium_make import env_maker, explained
 from envs.adapters.gymnasium_vector import close_vector, dead_workers, make_vector
 from envs.adapters.layers import step_limit
 from envs.adapters.observation_space import ObservationSpace, part_names
-from envs.adapters.own_vector import autoreset_mode, make_own_vector
+from envs.adapters.own_vector import VectorContract, autoreset_mode, make_own_vector
 from envs.adapters.reading import AS_IT_COMES, Reading
 from envs.adapters.strikes import Strikes
 from envs.adapters.sub_env import unknown_mask
@@ -100,6 +100,8 @@ class GymEnv:
         self, vector: VectorEnv, autoreset: AutoresetMode | str | None, reset_options: Mapping[str, Any] | None,
         name: str, reading: Reading,
     ) -> None:  # fmt: skip
+        # others (envs with a vector form of their own) promise less than those that Gymnasium puts together
+        self._gymnasium_made = isinstance(vector.unwrapped, SyncVectorEnv | AsyncVectorEnv)
         self._vector, self._name, self.reading = vector, name, reading
         self._options = dict(reset_options or {})
         self.max_episode_steps: int | None = getattr(vector.spec, "max_episode_steps", None)
@@ -113,10 +115,10 @@ class GymEnv:
             self._masks = ActionMask(
                 vector.single_action_space, self.spec.branches, vector.num_envs, self._observations.mask_width
             )
-            # others (envs with a vector form of their own) promise less than those that Gymnasium puts together
-            self._gymnasium_made = isinstance(vector.unwrapped, SyncVectorEnv | AsyncVectorEnv)
             if reading.mask and self._observations.mask_width is None and not self._gymnasium_made:
                 raise UserError(unknown_mask(reading.mask, name, part_names(vector.single_observation_space)))
+            if not self._gymnasium_made:
+                self._vector = VectorContract(vector, name)
         except BaseException:
             close_vector(vector)
             raise
@@ -177,11 +179,6 @@ class GymEnv:
         raw, reward, terminated, truncated, info = self._call(self._vector.step, self._encode(action))
         obs, mask = self._read(raw, info)
         reward = np.asarray(reward, np.float32)
-        if reward.shape != (self.n_agents,):  # a ready-made vector environment
-            raise UserError(
-                f"'{self._name}' gives rewards of shape {reward.shape}, must be one number for each of its "
-                f"{self.n_agents} environments; add up several numbers with a gymnasium.vector.VectorRewardWrapper"
-            )
         done = np.logical_or(terminated, truncated)
         bad = self._observations.nonfinite(obs)
         if not bad and self._asking is self._everyone and np.isfinite(reward).all() and not done.any():

@@ -19,7 +19,7 @@ import gymnasium
 
 from envs.adapters.action_mask import KEY
 from envs.adapters.contract import Contract, held_to_contract
-from envs.adapters.env_seeds import own_spaces, seed_spaces, seeded_construction
+from envs.adapters.env_seeds import new_generators_seeded, own_spaces, seed_spaces, seeded_construction
 from envs.adapters.sub_env import masked
 from sac.errors import UserError
 from sac.screen import make_unbreakable
@@ -51,10 +51,13 @@ class EpisodeBorder(Contract):
         self._options = dict(options)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
-        if seed is not None:
+        options = {**self._options, **(options or {})} or None
+        if seed is None:
+            obs, info = super().reset(options=options)
+        else:
             seed_spaces(self.env, seed)
-        options = {**self._options, **(options or {})}
-        obs, info = super().reset(seed=seed, options=options or None)
+            with new_generators_seeded(seed):
+                obs, info = super().reset(seed=seed, options=options)
         return obs, _mask_only(info)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:

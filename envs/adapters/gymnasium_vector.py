@@ -58,7 +58,7 @@ class Workers(AsyncVectorEnv):
         except Exception:  # nothing came
             return RuntimeError("an environment failed in its process, which cannot say how")
         if not isinstance(error, UserError):
-            error.add_note(f"In the worker process:\n{trace}")
+            error.add_note(f"In the worker process:\n{str(trace).rstrip()}")
         return error
 
 

@@ -16,6 +16,7 @@ from sac.errors import UserError
 from sac.types import Bound, Sensor
 
 Convert = Callable[[np.ndarray], np.ndarray]
+MASK_WORDS = "mask", "legal", "valid", "avail"  # in names of masks
 PLAIN = "obs"  # sensor name of a space that is not a Dict or Tuple
 
 
@@ -47,7 +48,7 @@ class ObservationSpace:
             sensor, convert = _sensor(name, leaf, reading, self.remarks)
             sensors.append(sensor)
             self._parts.append((name, path, convert))
-            if "mask" in name.lower() and of_zeros_and_ones(leaf):
+            if any(word in name.lower() for word in MASK_WORDS) and of_zeros_and_ones(leaf):
                 self._looks_like_mask[name] = int(np.prod(leaf.shape))
             if isinstance(leaf, spaces.Box) and np.issubdtype(leaf.dtype, np.floating):
                 self._floats.append(name)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from envs.adapters.action_mask import legal
 from sac.errors import UserError
 
 
@@ -39,10 +40,7 @@ class ObservedMask:
             return None
         parts = [np.asarray(part_at(raw, path)) for path in self._paths]
         mask = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
-        odd = mask[(mask != 0) & (mask != 1)]
-        if odd.size:
-            raise UserError(f"base.action_mask={self._name}: a mask holds 1 (allowed) and 0 (not), found {odd[0]}")
-        return mask.astype(bool)
+        return legal(mask, f"base.action_mask={self._name}")
 
 
 def part_at(raw: Any, path: tuple) -> Any:

@@ -2,14 +2,68 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
-from gymnasium.vector import AutoresetMode, VectorEnv
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
 
+from envs.adapters.contract import INFO, STEP, Misfit, broken, fitting, shown
+from envs.adapters.env_seeds import new_generators_seeded
 from sac.errors import UserError
+
+INFOS = *INFO, list  # old vector environments give one of each
+
+
+class VectorContract(VectorWrapper):
+    """Returns what a vector environment returns as arrays of its spaces' types.
+
+    Raises ContractBroken where `reset` or `step` returns something else than Gymnasium's contract allows; `name` is
+    the environment's.
+    """
+
+    def __init__(self, vector: VectorEnv, name: str) -> None:
+        super().__init__(vector)
+        self._name = name
+        self._fit = fitting("observation", batch_space(vector.single_observation_space, vector.num_envs))
+
+    def reset(self, *, seed: Any = None, options: dict | None = None) -> tuple[Any, Any]:
+        with contextlib.nullcontext() if seed is None else new_generators_seeded(seed):
+            result = self.env.reset(seed=seed, options=options)
+        try:
+            if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], INFOS)):
+                raise Misfit(
+                    f"reset() returned {shown(result)}; allowed is a tuple of two: observations, info (a dict)"
+                )
+            return self._fit(result[0]), result[1] or {}
+        except Misfit as misfit:
+            raise broken(self._name, "reset", misfit) from None
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, Any]:
+        result = self.env.step(actions)
+        try:
+            if not (isinstance(result, tuple) and len(result) == 5 and isinstance(result[4], INFOS)):
+                raise Misfit(f"step() returned {shown(result)}; allowed is a tuple of five: {STEP} (a dict)")
+            obs, reward, terminated, truncated, info = result
+            flags = [self._each(name, x) for name, x in (("terminated", terminated), ("truncated", truncated))]
+            return self._fit(obs), self._each("reward", reward), *flags, info or {}
+        except Misfit as misfit:
+            raise broken(self._name, "step", misfit) from None
+
+    def _each(self, name: str, values: Any) -> np.ndarray:
+        """One number of each environment."""
+        array = np.asarray(values)
+        if array.dtype.kind not in "biuf" or array.size != self.num_envs:
+            cure = "; add up several with a gymnasium.vector.VectorRewardWrapper" if name == "reward" else ""
+            raise Misfit(
+                f"{name} is {shown(values)}; allowed is one number for each of {self.num_envs} environments{cure}"
+            )
+        return array.reshape(self.num_envs)
+
 
 MISTAKES = (
     AssertionError,

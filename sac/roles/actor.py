@@ -37,6 +37,7 @@ from sac.wire.policy_client import PolicyClient
 log = logging.getLogger(__name__)
 REPORT = 1.0  # seconds between two reports
 DRAIN = 2.0  # seconds for the last rows to be stored when the actor ends
+LONG_ITERATION = 1_000  # turns after which the policy is fetched although no iteration has ended
 EVALUATION_PORTS = 10  # the learner's evaluation looks for its ports first
 
 
@@ -126,8 +127,7 @@ class Playing:
             env, self.exploring, max_step_each_iter=base.max_step_each_iter,
             reset_on_iteration=base.reset_on_iteration, seed=life,
         )  # fmt: skip
-        self._every = base.update_policy_variables_per_step
-        self._fetched = 0
+        self._fetching = Fetching(base.update_policy_variables_per_step)
         self._ended: list[Episode] = []
         self._told, self._mark = 0.0, (time.monotonic(), 0, 0.0)
 
@@ -153,13 +153,10 @@ class Playing:
             experience = self.rollout.advance()
             taken = self.inserter.add(experience.step)
             self._ended += [e for e in experience.episodes if e.complete]
-            self._fetched += taken
+            self._fetching.count(taken, experience.iteration_ended)
             if self._first_priorities is not None:
                 self._first_priorities.say()
-            if self._copy is not None and (
-                experience.iteration_ended if self._every < 0 else self._fetched >= self._every
-            ):
-                self._fetched = 0
+            if self._copy is not None and self._fetching.due():
                 self._refresh()
             self._report()
 
@@ -241,6 +238,30 @@ class Playing:
         self._ended = []
         self.observer.progress(self.inserter.transitions, 0)
         self.observer.note(f"version {self.policy.version}, waits {100 * waiting:.0f} %")
+
+
+class Fetching:
+    """When the policy is fetched: every so many transitions; -1: after each iteration, or LONG_ITERATION turns.
+
+    Without the latter an actor in a task that never ends would keep its first policy for ever.
+    """
+
+    def __init__(self, every: int):
+        self._every, self._transitions, self._turns, self._iteration_ended = every, 0, 0, False
+
+    def count(self, transitions: int, iteration_ended: bool) -> None:
+        """One turn has passed."""
+        self._turns += 1
+        self._transitions += transitions
+        self._iteration_ended |= iteration_ended
+
+    def due(self) -> bool:
+        """Whether it is time; if so the count begins again."""
+        over = self._iteration_ended or self._turns >= LONG_ITERATION
+        due = over if self._every < 0 else self._transitions >= self._every
+        if due:
+            self._transitions, self._turns, self._iteration_ended = 0, 0, False
+        return due
 
 
 class Asking:

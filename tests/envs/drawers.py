@@ -18,11 +18,15 @@ class Drawer(gymnasium.Env):
         self.observation_space = spaces.Box(-1, 1, (2,), np.float32)
         self.goals = spaces.Dict({"x": spaces.Box(-1, 1, (2,), np.float32)})
         self.draws = draws
+        self.many = {"x": [spaces.Discrete(5)], "y": spaces.Box(-1, 1, (2,), np.float32)}
+        self.late = None
         self.made = {
             "constructor: np.random": lambda: np.random.uniform(-1, 1, 2),
             "constructor: random": lambda: [random.uniform(-1, 1), 0],
             "constructor: np_random": lambda: self.np_random.uniform(-1, 1, 2),
             "constructor: sample": lambda: self.observation_space.sample(),
+            "constructor: default_rng": lambda: np.random.default_rng().uniform(-1, 1, 2),
+            "constructor: seeding": lambda: gymnasium.utils.seeding.np_random(seed=None)[0].uniform(-1, 1, 2),
         }.get(draws, lambda: np.zeros(2))()
 
     def obs(self):
@@ -32,11 +36,16 @@ class Drawer(gymnasium.Env):
             "observation_space": lambda: self.observation_space.sample(),
             "action_space": lambda: np.repeat(self.action_space.sample(), 2),
             "another space": lambda: self.goals.sample()["x"],
+            "a space in a dict": lambda: self.many["y"].sample(),
+            "reset: default_rng": lambda: self.late.uniform(-1, 1, 2),
+            "reset: no seed for np_random": lambda: self.np_random.uniform(-1, 1, 2),
         }.get(self.draws, lambda: self.made)()
         return np.array(drawn, np.float32)
 
     def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
+        if self.draws != "reset: no seed for np_random":
+            super().reset(seed=seed)
+        self.late = self.late or np.random.default_rng()
         self.t = 0
         return self.obs(), {}
 
@@ -53,7 +62,7 @@ class SharedSpace(Drawer):
     action_space = spaces.Box(-1, 1, (1,), np.float32)
 
     def __init__(self, draws: str = "") -> None:
-        self.draws = "observation_space"
+        self.draws, self.late = "observation_space", None
 
     def obs(self):
         return self.observation_space.sample() + 0 * self.action_space.sample()
@@ -76,7 +85,8 @@ class Shell(gymnasium.Wrapper):
 
 DRAWS = (
     "np.random", "random", "observation_space", "action_space", "another space", "constructor: np.random",
-    "constructor: random", "constructor: np_random", "constructor: sample",
+    "constructor: random", "constructor: np_random", "constructor: sample", "constructor: default_rng",
+    "constructor: seeding", "a space in a dict", "reset: default_rng", "reset: no seed for np_random",
 )  # fmt: skip
 gymnasium.register("Drawer-v0", Drawer)
 gymnasium.register("SharedSpace-v0", SharedSpace)

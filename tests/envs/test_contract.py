@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
+import gymnasium
 import numpy as np
 import pytest
 
 from envs.adapters.gymnasium_env import GymEnv
 from sac.errors import ContractBroken
 from sac.types import Action, Turn
-from tests.envs.breakers import REFUSED, REFUSED_AT_RESET, TAKEN
+from tests.envs.breakers import REFUSED, REFUSED_AT_RESET, TAKEN, Plain
 
 IN_WORKERS = ["four values", "floats in pixels", "obs as a column"]  # Gymnasium's workers took the last two as they are
 
@@ -94,3 +95,21 @@ def test_what_a_worker_raises_arrives_with_its_traceback_and_is_not_printed(send
     (note,) = caught.value.__notes__
     assert "In the worker process" in note and "breakers.py" in note
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_reset_without_options_is_taken_and_one_without_a_seed_refused():
+    class Short(Plain):
+        def reset(self, seed=None):
+            return super().reset(seed=seed)
+
+    class Old(Plain):
+        def reset(self):
+            return super().reset()
+
+    gymnasium.register("Short-v0", Short)
+    gymnasium.register("Old-v0", Old)
+    try:
+        assert len(steps(GymEnv("Short-v0", 2), 6)) == 7
+        assert "'Old-v0': reset() takes no seed; allowed is reset(self, *, seed" in refusal(GymEnv("Old-v0", 2), 0)
+    finally:
+        del gymnasium.registry["Short-v0"], gymnasium.registry["Old-v0"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
 
+from envs.adapters.env_seeds import seeded_construction
 from envs.adapters.gymnasium_env import GymEnv
 from sac.types import Action
 from tests.envs.drawers import DRAWS
@@ -85,3 +87,10 @@ def test_without_a_seed_nothing_is_seeded():
     expected = random.getstate(), np.random.get_state()[1]
     GymEnv("tests.envs.drawers:Drawer-v0", 2, env_kwargs={"draws": "random"}).close()
     assert random.getstate() == expected[0] and (np.random.get_state()[1] == expected[1]).all()
+
+
+def test_a_seed_that_an_environment_gives_itself_is_kept():
+    with seeded_construction(3):
+        one, other = np.random.default_rng(seed=5), np.random.default_rng(5)
+        own = gymnasium.utils.seeding.np_random(seed=5)[0]
+    assert one.random() == other.random() == own.random() == np.random.default_rng(5).random()

@@ -10,6 +10,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
+from envs.adapters.action_mask import ActionMask
 from envs.adapters.gymnasium_env import GymEnv
 from envs.adapters.joint_branches import JointBranches
 from envs.adapters.observation_space import ObservationSpace
@@ -96,6 +97,7 @@ def test_joined_branches_get_the_joint_mask():
         ("view", {}, r"has 2 entries; the action space Discrete\(4\) needs 4"),
         ("obs", {"where": "method"}, "nothing is left to observe"),
         ("metadata", {}, "no such method"),
+        ("step", {}, "no such method without arguments"),
     ],
 )
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
@@ -111,6 +113,37 @@ def test_a_mask_of_other_values_or_for_no_choices_is_refused():
         layout.mask({"x": np.array([0]), "m": np.array([[0, -np.inf]])})
     with pytest.raises(UserError, match="not Discrete"):
         ObservationSpace(space, reading=Reading(mask="x"))
+
+
+@pytest.mark.parametrize("mask", [None, "all", [0.0, -np.inf, 0, 0], np.array([1, 2, 0, 0])])
+def test_a_method_that_returns_no_mask_is_refused_in_words(mask):
+    class Odd(Legal):
+        def _masks(self):
+            return mask
+
+    gymnasium.register("Odd-v0", Odd, kwargs={"where": "method"})
+    try:
+        env = GymEnv("Odd-v0", 1, reading=Reading(mask="action_masks"))
+        with pytest.raises(
+            UserError, match=r"base.action_mask=action_masks: (this method returned no mask|a mask holds 1)"
+        ):
+            env.reset()
+    finally:
+        del gymnasium.registry["Odd-v0"]
+
+
+@pytest.mark.parametrize("mask", [[0, -np.inf, 0, 0], np.array([0, -1e9, 0, 0]), np.array([2, 1, 1, 1])])
+def test_what_is_added_to_logits_is_no_mask_in_info_either(mask):
+    layout = ActionMask(spaces.Discrete(4), (4,), 1)
+    for info in ({"action_mask": np.array([mask])}, [{"action_mask": mask}]):
+        with pytest.raises(UserError, match=r"info\['action_mask'\]: a mask holds 1 \(allowed\) and 0"):
+            layout.rows(info)
+
+
+@pytest.mark.parametrize("name", ["legal_moves", "Mask", "valid_actions", "available_actions"])
+def test_masks_have_many_names(name):
+    space = spaces.Dict({name: spaces.Box(0, 1, (4,), np.int8), "goal": spaces.Box(0, 1, (4,), np.int8)})
+    assert ObservationSpace(space).likely_mask(4) == name
 
 
 @pytest.mark.parametrize(("where", "key"), [("obs", "action_mask"), ("method", "action_masks")])

@@ -9,7 +9,7 @@ from gymnasium.vector import VectorEnv
 
 from envs.adapters.gymnasium_env import GymEnv
 from envs.adapters.reading import Reading
-from sac.errors import UserError
+from sac.errors import ContractBroken, UserError
 from sac.types import Action
 
 TOYS = "tests.envs.space_toys"
@@ -67,19 +67,67 @@ def test_a_mask_that_a_ready_made_vector_does_not_have_is_refused():
         GymEnv("CartPole-v1", 2, "own", reading=Reading(mask="legal"))
 
 
-def test_rewards_of_several_numbers_are_refused():
-    class Several(VectorEnv):
-        num_envs, metadata = 2, {"autoreset_mode": "NextStep"}
-        single_observation_space = gymnasium.spaces.Discrete(3)
-        single_action_space = gymnasium.spaces.Discrete(2)
+class Answers(VectorEnv):
+    """Two environments; its `step` returns what is given."""
 
-        def reset(self, *, seed=None, options=None):
-            return np.zeros(2, int), {}
+    num_envs, metadata = 2, {"autoreset_mode": "NextStep"}
+    single_observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
+    single_action_space = gymnasium.spaces.Discrete(2)
 
-        def step(self, actions):
-            return np.zeros(2, int), np.zeros((2, 3)), np.zeros(2, bool), np.zeros(2, bool), {}
+    def __init__(self, *result):
+        self.result = result
 
-    env = GymEnv.from_vector(Several())
+    def reset(self, *, seed=None, options=None):
+        return np.zeros((2, 3), np.float32), {}
+
+    def step(self, actions):
+        return self.result
+
+
+OBS, REWARD, NO = np.ones((2, 3), np.float32), np.ones(2), np.zeros(2, bool)
+
+
+def stepped(*result):
+    env = GymEnv.from_vector(Answers(*result))
     env.reset()
-    with pytest.raises(UserError, match=r"rewards of shape \(2, 3\), must be one number for each"):
-        env.step(Action(np.zeros((2, 0), np.float32), np.zeros((2, 1), np.int32)))
+    return env.step(Action(np.zeros((2, 0), np.float32), np.zeros((2, 1), np.int32)))
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ((OBS, np.zeros((2, 3)), NO, NO, {}), r"reward is an array \[2, 3\].*one number for each of 2.*VectorReward"),
+        ((OBS, None, NO, NO, {}), "reward is None"),
+        ((OBS, REWARD, NO[:1], NO, {}), "terminated is .*one number for each of 2"),
+        ((OBS[:1], REWARD, NO, NO, {}), r"observation is an array \[1, 3\].*allowed is an array \[2, 3\]"),
+        ((OBS, REWARD, NO, {}), "a tuple of 4.*allowed is a tuple of five"),
+        ((OBS, REWARD, NO, NO, "well"), "a tuple of 5.*allowed is a tuple of five"),
+    ],
+)
+def test_what_no_vector_may_return_is_refused_in_one_line(result, words):
+    with pytest.raises(ContractBroken, match=words) as caught:
+        stepped(*result)
+    assert "\n" not in str(caught.value) and "Answers" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        (OBS.tolist(), [1, 1], [0, 0], [False, False], None),
+        (OBS.astype(np.float64), REWARD[:, None], NO[:, None], NO.astype(int), [{}, {}]),
+    ],
+)
+def test_what_loses_nothing_is_taken(result):
+    turn = stepped(*result)
+    np.testing.assert_array_equal(turn.obs["obs"], OBS)
+    assert turn.obs["obs"].dtype == np.float32 and turn.reward.tolist() == [1, 1] and not len(turn.ended.agents)
+
+
+def test_a_generator_that_a_vector_makes_at_its_reset_is_seeded():
+    class Late(Answers):
+        def reset(self, *, seed=None, options=None):
+            return np.random.default_rng().uniform(-1, 1, (2, 3)).astype(np.float32), {}
+
+    one, again, other = (GymEnv.from_vector(Late()).reset(seed).obs["obs"] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert (one != other).any()

@@ -47,9 +47,22 @@ def test_several_rewards_without_a_weight_for_each_are_refused(weights, told, ve
         steps(GymEnv("Objectives-v0", 2, vectorization, env_kwargs={"told": told}, reward_weights=weights), 2)
 
 
+def test_numbers_that_a_wrapper_has_added_up_need_no_weights():
+    class Sum(gymnasium.Wrapper):
+        def step(self, action):
+            obs, reward, *rest = self.env.step(action)
+            return obs, reward.sum(), *rest
+
+    gymnasium.register("Sum-v0", lambda: Sum(Objectives()), max_episode_steps=9)
+    try:
+        assert steps(GymEnv("Sum-v0", 2), 4)[0] == [2, 3, 4, 5]
+    finally:
+        del gymnasium.registry["Sum-v0"]
+
+
 def test_one_reward_takes_one_weight_and_no_more():
     assert steps(GymEnv("Counter-v0", 1, reward_weights=[3]), 2)[0] == [3, 3]
-    with pytest.raises(UserError, match="rewards of 1 number"):
+    with pytest.raises(UserError, match=r"reward of .* is one number; set base.reward_weights=\[\]"):
         steps(GymEnv("Counter-v0", 1, reward_weights=[3, 1]), 2)
 
 
