@@ -22,6 +22,7 @@ from launchers.job import Job, Status
 from launchers.options import SearchOptions
 from launchers.reporter import ERROR, STORAGE
 from launchers.space import Space
+from launchers.study import FILES
 from sac.command_line import is_free
 from sac.commands import value_text
 from sac.errors import UserError
@@ -74,7 +75,13 @@ class Search:
             raise UserError(f"hydra.sweeper.folder={self.folder}: {error.strerror or error}") from error
 
     def _opened(self) -> optuna.Study:
-        """Raises UserError when the study was begun as another one: its trials would not compare."""
+        """Raises UserError when the study was begun as another one (its trials would not compare) or was emptied."""
+        for file in FILES:
+            if _is_empty(self.folder / file) and any((self.folder / "jobs").glob("*")):
+                raise UserError(
+                    f"{self.folder / file} is empty, as after a power cut, though trials of this study have run: put a "
+                    "copy of the file in its place, or begin another search by hydra.sweeper.study_name=..."
+                )
         study = self.spec.open(create=True)
         told = {
             "random_params": str(self.space),
@@ -258,6 +265,10 @@ class Search:
         """The objectives of a run; None for one that is missing or not finite."""
         values = {name: status.result.get(name) for name in self.options.objectives}
         return {k: v if isinstance(v, int | float) and math.isfinite(v) else None for k, v in values.items()}
+
+
+def _is_empty(file: Path) -> bool:
+    return file.is_file() and not file.stat().st_size
 
 
 def _check(config) -> None:

@@ -35,6 +35,7 @@ SAMPLERS = {
     "grid": None,  # the search counts through the combinations itself
 }
 PRUNERS = {"none": "NopPruner", "median": "MedianPruner", "hyperband": "HyperbandPruner"}
+FILES = ("study.db", "journal.log")  # of a study in its search's folder: a database, or a journal
 JOURNAL = "journal:"  # a file that many workers append to, also on a network drive
 DAMAGED = ("malformed", "not a database")  # words of SQLite about its file
 
@@ -163,8 +164,8 @@ def _check_options(url: str) -> None:
 
 def sqlite(folder: Path) -> str:
     """The URL of the database in a folder, whatever letters its path holds."""
-    return URL.create("sqlite", database=str(folder / "study.db")).render_as_string()
+    return URL.create("sqlite", database=str(folder / FILES[0])).render_as_string()
 
 
 def journal(folder: Path) -> str:
-    return f"{JOURNAL}{folder / 'journal.log'}"
+    return f"{JOURNAL}{folder / FILES[1]}"

@@ -335,6 +335,17 @@ def test_a_damaged_database_says_how_to_go_on(tmp_path, damage):
         search(tmp_path, 2)
 
 
+@pytest.mark.parametrize("storage", [None, "journal"])
+def test_an_emptied_study_is_no_new_search(tmp_path, storage):
+    done(search(tmp_path, 1, storage=storage), by(value_of))
+    (file,) = [*tmp_path.rglob("study.db"), *tmp_path.rglob("journal.log")]
+    jobs = file.parent / "jobs" / "0"
+    jobs.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"")
+    with pytest.raises(UserError, match=f"{file.name} is empty, as after a power cut"):
+        search(tmp_path, 2, storage=storage)
+
+
 def test_an_option_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"unknown key hydra.sweeper.n_trial: did you mean hydra.sweeper.n_trials"):
         search(tmp_path, n_trial=3)
