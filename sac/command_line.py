@@ -111,8 +111,10 @@ def as_texts(typed: Sequence[str], groups: Collection[str] = ()) -> dict[str, st
 
 
 def _takes_text(argument: str, groups: Collection[str]) -> bool:
-    name = argument.lstrip("+~").partition("=")[0].partition("@")[0]
-    return is_text(name) or name in groups
+    key, _, value = argument.lstrip("+~").partition("=")
+    name = key.partition("@")[0]
+    is_choice = name in groups and not value.lstrip().startswith("{")  # `reset={gravity: 9.8}` names no file
+    return is_text(name) or is_choice
 
 
 def _check_multirun(overrides: Sequence[Override], multirun: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from program import Program, program  # noqa: F401
 
+from sac.command_line import as_texts
 from sac.config import is_folder_name
 from sac.typed_texts import quoted
 
@@ -142,3 +143,9 @@ def test_the_longest_that_wandb_takes(program):  # noqa: F811
         f"track.wandb_project={'p' * 128}",
     )
     assert program.config(PENDULUM, *typed, "track.wandb=offline").track.wandb_tags[1] == "ä"
+
+
+def test_numbers_of_a_section_given_as_a_mapping_stay_numbers():
+    for typed in ("reset={gravity: 9.8}", "+reset={steps: 5}", "sac={gamma: 0.9}"):
+        assert as_texts([typed], ("reset", "sac", "env")) == {typed: typed}
+    assert as_texts(["env=2026_11_29"], ("env",)) == {"env=2026_11_29": 'env="2026_11_29"'}

@@ -11,7 +11,7 @@ from short_runs import Runner
 
 PAST = Path(__file__).parents[1] / "data" / "c84476e" / "train"
 STEPS = 60  # of the past run
-NAMED = ("env=gym/pendulum", "base.models=m", "base.name=past")
+NAMED = ("env=gym/pendulum", "base.models=m", "base.name=past", "base.threads=null")  # TensorFlow runs here already
 
 
 @pytest.fixture
