@@ -17,7 +17,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sac import trust
-from sac.checkpoint import Checkpoints
 from sac.commands import run_command
 from sac.config import CELL, Config, all_keys, field_of
 from sac.errors import UserError
@@ -93,7 +92,7 @@ class RunFolder:
         """Raises UserError when the name is taken."""
         if self.config.exists():
             self.check_kind(config, self.read_config())
-            if not Checkpoints(self.checkpoints).all():
+            if not self._saved():
                 raise UserError(
                     f"the run {self.path} exists already, without a checkpoint. To begin it again: "
                     f"{run_command(config, 'ckpt=auto')} ; or choose another base.name"
@@ -162,8 +161,13 @@ class RunFolder:
 
     def _copies(self, file: Path) -> list[Path]:
         """Of a file of this folder in the checkpoints, the newest first."""
-        copies = [saved.path / file.name for saved in reversed(Checkpoints(self.checkpoints).all())]
+        copies = [saved.path / file.name for saved in reversed(self._saved())]
         return [copy for copy in copies if copy.exists()]
+
+    def _saved(self) -> list:
+        from sac.checkpoint import Checkpoints  # it needs NumPy, which --help does without
+
+        return Checkpoints(self.checkpoints).all()
 
     def write_config(self, config: Config) -> None:
         """From now on the run's code counts as used here. Raises UserError when the disk refuses."""

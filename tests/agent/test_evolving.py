@@ -29,7 +29,7 @@ def test_temperatures_evolve_where_they_are_learnt(auto):
 
 def test_how_observations_look_does_not_evolve():
     """The statistics of a normaliser are counted from rows: numbers drawn around the elites' would blind a learner."""
-    agent = make_agent(SPECS["continuous"], networks={"normalized": True})
+    agent = make_agent(SPECS["continuous"], networks={"normalized": SPECS["continuous"].sensors})
     names = agent.evolving_variables()
     statistics = {id(weight) for weight in agent.nets.normalizer.weights}
     assert len(statistics) == 2 and not statistics & {id(variable) for variable in names.values()}

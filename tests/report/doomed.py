@@ -80,7 +80,10 @@ RUNS = {
         ["base.max_step=400", "sac.init_log_alpha=-10", "sac.use_auto_alpha=false", "sac.learning_rate=0.02"],
         {"Alpha has collapsed", "Actions are saturated"},
     ),
-    "hot": (["base.max_step=250", "sac.init_log_alpha=2", "sac.use_auto_alpha=false"], {"Alpha is at its upper end"}),
+    "hot": (
+        ["base.max_step=250", "sac.init_log_alpha=2", "sac.use_auto_alpha=false"],
+        {"Alpha is at its upper end", "Entropy outweighs the rewards"},
+    ),
     "spikes": (
         ["base.max_step=400", "sac.use_normalization=true", "base.env_kwargs={spikes: 0.005}"],
         {"The normaliser clips"},
