@@ -241,6 +241,8 @@ class Training:
 
     def resume(self, which: str | int) -> None:
         """Continues from a checkpoint. Raises UserError when none fits."""
+        from sac.backend import seed_everything  # TensorFlow
+
         loaded = self.checkpoints.load(self._parts(), which)
         self.checkpoints.continue_from(loaded)
         if "rollout" in loaded.lost:
@@ -251,7 +253,7 @@ class Training:
             log.warning("resumed at step %d: %s", self.steps, warning)
         else:
             log.info("resumed at step %d", self.steps)
-        _seed_generators(resumed_seed(self.config.sac.seed, self.steps))
+        seed_everything(resumed_seed(self.config.sac.seed, self.steps))
         self._saved_updates = self.learner.updates
         self.folder.write_config(self.config)
 
@@ -322,13 +324,6 @@ def finish(
         last_words()
         raise failure.shown
     return result
-
-
-def _seed_generators(seed: int) -> None:
-    """The global generators of Python, NumPy and TensorFlow, of which an environment or a network may draw."""
-    from sac.backend import seed_everything
-
-    seed_everything(seed)
 
 
 def say_farewell(config: Config, folder: RunFolder, result: dict, interruption: Interruption) -> float | None:
