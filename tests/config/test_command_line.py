@@ -195,12 +195,17 @@ def test_printed_commands_mean_what_they_say(name):
     assert parsed.key_or_group == "base.name" and parsed.value() == name
 
 
-def test_plain_names_need_no_quotes_and_the_program_is_called_as_it_was(monkeypatch):
+def test_plain_names_need_no_quotes_and_the_program_is_called_as_it_was(monkeypatch, tmp_path):
     assert override("base.models", "../my-runs/x_1") == "base.models=../my-runs/x_1"
+    installed = tmp_path / "sac-run"
+    installed.write_text("#!/bin/sh\n")
+    installed.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     for called, shown in (
         ("run.py", "python run.py"),
         ("/a b/run.py", "python '/a b/run.py'"),
-        ("/venv/bin/sac-run", "sac-run"),
+        (str(installed), "sac-run"),
+        ("/venv/bin/sac-run", "/venv/bin/sac-run"),  # another one than the shell would find
         ("/usr/bin/pytest", "python run.py"),
     ):
         monkeypatch.setattr(sys, "argv", [called])
