@@ -7,15 +7,15 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from sac.command_line import begin, explicit_overrides, job_errors, job_number, report_errors
+from sac.config.command_line import begin, explicit_overrides, job_errors, job_number, report_errors
 from sac.screen import unbreakable_screen
 
 
 def task(composed: DictConfig) -> float | None:
     """Runs one job; returns the objective (mean of the last evaluation window) for sweeps."""
+    from sac.config.validation import validated
     from sac.roles import run
-    from sac.run_folder import stored_config
-    from sac.validation import validated
+    from sac.runs.folder import stored_config
 
     with job_errors():
         return run(validated(stored_config(composed, explicit_overrides(), job_number())))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from sac import source
+from sac.runs.commit import commit as own_commit
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -19,7 +19,7 @@ Row = Sequence[object]
 
 def commit() -> str:
     """The short commit of this working copy, with `+` when files differ from it; `unknown` outside git."""
-    return source.commit() or "unknown"
+    return own_commit() or "unknown"
 
 
 def cpu() -> str:

@@ -50,11 +50,11 @@ CASES = [
 def ours(what: str, sampler: str, k: int) -> Callable[[], None]:
     """One call of our agent."""
     from sac import backend
-    from sac.agent import Agent, Hyper
-    from sac.clock import Clock
-    from sac.learner import Learner
+    from sac.agent.agent import Agent, Hyper
     from sac.nets.contract import Builder, build_networks
     from sac.replay import Limiter, Prioritized, Replay, Uniform
+    from sac.timers import Clock
+    from sac.training.learner import Learner
     from sac.types import Sensor, Spec
 
     backend.start(None)

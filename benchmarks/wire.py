@@ -44,20 +44,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import quiet
 from benchmarks.replay import IMAGE, VECTOR, rows
 from benchmarks.report import RESULTS, ROOT, show, stamp, versions, write_csv, write_markdown
-from sac.moments import Moments
+from sac.distributed import insert_client
+from sac.distributed.insert_client import Inserter
+from sac.distributed.policy_client import PolicyClient
+from sac.distributed.policy_server import PolicyService
+from sac.distributed.replay_client import RemoteReplay
+from sac.distributed.replay_server import WINDOW, ReplayService
 from sac.replay import DurableReplay, Free, Prioritized, Uniform
+from sac.replay.running_stats import Moments
 from sac.types import Batch, Spec, Step
-from sac.wire import inserting
 from sac.wire.client import Client
-from sac.wire.description import Description
-from sac.wire.directory import Records
-from sac.wire.inserting import Inserter
-from sac.wire.kinds import batch_arrays, learner_codec, replay_codec
+from sac.wire.discovery import Records
+from sac.wire.handshake import Description
+from sac.wire.messages import batch_arrays, learner_codec, replay_codec
 from sac.wire.peer import Me
-from sac.wire.policy_client import PolicyClient
-from sac.wire.policy_service import PolicyService
-from sac.wire.remote_replay import RemoteReplay
-from sac.wire.replay_service import WINDOW, ReplayService
 from sac.wire.server import Server
 
 BATCH = 256
@@ -197,7 +197,7 @@ def inserted(chunk: int, behind: str = "") -> Measured:
     with served("replay", "vector 1 uniform" + behind) as (directory, process):
         line = Client("replay", codec("vector"), SAME, Me("actor"), directory)
         inserter, step = Inserter(line), rows(VECTOR, 1, chunk)
-        inserting.ROWS = chunk
+        insert_client.ROWS = chunk
         yield lambda: inserter.add(step), process
         line.close()
 

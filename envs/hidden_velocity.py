@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from envs.adapters.gymnasium_make import env_maker
+from envs.gymnasium_adapter.make import env_maker
 from sac.errors import UserError
 
 ID = "HiddenVelocity-v0"

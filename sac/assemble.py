@@ -10,19 +10,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sac.behaviour import ColoredNoise, Epsilon, Exploring, Greedy, Sampling, WhiteNoise
-from sac.checkpoint import ONLY_NEWEST, Checkpoints
-from sac.config import Config
-from sac.episode_limit import NO_LIMIT, EpisodeLimit
+from sac.collect.episode_limit import NO_LIMIT, EpisodeLimit
+from sac.collect.exploration import ColoredNoise, Epsilon, Exploring, Greedy, Sampling, WhiteNoise
+from sac.config.schema import Config
 from sac.errors import UserError
-from sac.moments import Moments
-from sac.offline import fill
 from sac.replay import Limiter, Prioritized, Replay, Sampler, Uniform, check_capacity
 from sac.replay.durable import DurableReplay
-from sac.replay.durable_moments import DurableMoments
-from sac.run_folder import RunFolder
+from sac.replay.durable_stats import DurableMoments
+from sac.replay.running_stats import Moments
+from sac.runs.checkpoint import ONLY_NEWEST, Checkpoints
+from sac.runs.folder import RunFolder
 from sac.track.observer import Observer
 from sac.track.tracker import Tracker
+from sac.training.prefill import fill
 from sac.types import Env, Sensor, Spec
 
 log = logging.getLogger(__name__)
@@ -54,12 +54,12 @@ def make_env(
     port: int | None = None, log_folder: Path,
 ) -> Env:  # fmt: skip
     """An environment of the configured kind, which draws from `seed` alone. Raises UserError when it cannot start."""
-    from envs.adapters.joint_branches import join_branches
+    from envs.joint_branches import join_branches
 
     base, reset = config.base, config.reset
     n = n_agents or base.n_agents
     if base.env_type == "GYM":
-        from envs.adapters.gymnasium_env import GymEnv
+        from envs.gymnasium_adapter.env import GymEnv
 
         env = GymEnv(
             base.build_path, n, base.vectorization, reset_options=reset,
@@ -67,7 +67,7 @@ def make_env(
             reward_weights=base.reward_weights, seed=seed,
         )  # fmt: skip
     else:
-        from envs.adapters.unity import UnityEnv
+        from envs.unity_adapter.env import UnityEnv
 
         env = UnityEnv(
             build_path=base.build_path, scene=base.scene, port=port or base.port, n_agents=n, seed=seed,
@@ -79,7 +79,7 @@ def make_env(
 
 def make_reading(config: Config):
     """How the observations of a Gymnasium environment are read."""
-    from envs.adapters.reading import Reading
+    from envs.gymnasium_adapter.reading import Reading
 
     base = config.base
     return Reading(base.scale_by == "bounds", base.channels, base.action_mask)
@@ -87,12 +87,12 @@ def make_reading(config: Config):
 
 def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int):
     """Networks, optimizers and compiled functions. Raises UserError when nn.py breaks its contract."""
-    from sac.agent import Agent, Hyper
+    from sac.agent.agent import Agent, Hyper
     from sac.backend import seed_everything
     from sac.nets.contract import Builder, build_networks
-    from sac.networks_file import load_networks
     from sac.ops.discrete_choice import ByCritic, ByPolicy
     from sac.ops.value_scale import Plain, Rescaled
+    from sac.runs.networks_file import load_networks
 
     s, spec = config.sac, _with_extra(spec, config.base.extra_obs)
     if s.value_rescale and len(spec.branches) > 1:

@@ -10,7 +10,7 @@ CLIP = 10.0  # standard deviations
 class Normalizer(keras.layers.Layer):
     """(x - mean) / std of every sensor it is made for, clipped to +-10; others pass. With no sensors: the identity.
 
-    The statistics are `sac.moments.Moments`' and are put in from outside: what is counted is real rows, once each,
+    The statistics come from outside (`sac.replay.running_stats.Moments`): what is counted is real rows, once each,
     never a sampled batch. Online and target networks share them.
     """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sac.replay.mapped import map_arrays
+from sac.replay.mmap_file import map_arrays
 from sac.replay.replay import Replay, Sampler, columns
 from sac.replay.ring import LINKS, NONE, Columns, Ring
 from sac.types import Spec, Step

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from sac.replay.memory import check_memory
-from sac.replay.random_stream import RandomStream
+from sac.replay.capacity_check import check_memory
 from sac.replay.ring import Columns, Ring
+from sac.replay.rng import RandomStream
 from sac.replay.writer import Writer
 from sac.types import Batch, Spec, Step
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-from sac.commands import run_command
-from sac.config import Config
-from sac.run_folder import RunFolder
+from sac.config.overrides import run_command
+from sac.config.schema import Config
+from sac.runs.folder import RunFolder
 from sac.track.observer import Observer
 
 LOAD_CODE = ("train", "play", "learner", "actor")  # the others hold numbers only

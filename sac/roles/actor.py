@@ -13,26 +13,26 @@ import numpy as np
 from rich.console import Console
 
 from sac import assemble
-from sac.commands import run_command
-from sac.config import Config
+from sac.collect.restarting_env import RESTARTS, EnvironmentFailed, Resilient
+from sac.collect.rollout import Episode, Rollout
+from sac.config.overrides import run_command
+from sac.config.schema import Config
+from sac.distributed.cell_config import cell_folder, codec_of_replay, describe, make_directory, make_keys
+from sac.distributed.insert_client import Inserter
+from sac.distributed.policy_client import PolicyClient
 from sac.errors import UserError
 from sac.files import write_atomically
-from sac.interruption import Interruption
-from sac.networks_file import find_networks
-from sac.roles.only_one import only_one
-from sac.roles.resilient import RESTARTS, EnvironmentFailed, Resilient
-from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys
-from sac.rollout import Episode, Rollout
-from sac.run_folder import RunFolder
-from sac.run_log import run_log
+from sac.runs.folder import RunFolder
+from sac.runs.lock import only_one
+from sac.runs.log_file import run_log
+from sac.runs.networks_file import find_networks
+from sac.runs.signals import Interruption
 from sac.seeds import seed_of, seeds_from
 from sac.track.observer import Observer
 from sac.types import Choice, Env, Noise, Spec
 from sac.wire.client import Client
-from sac.wire.inserting import Inserter
-from sac.wire.kinds import control, learner_codec
+from sac.wire.messages import control, learner_codec
 from sac.wire.peer import Me
-from sac.wire.policy_client import PolicyClient
 
 log = logging.getLogger(__name__)
 REPORT = 1.0  # seconds between two reports
@@ -187,7 +187,7 @@ class Playing:
 
     def _own_agent(self, folder: RunFolder, spec: Spec, seed: int, state_size: int):
         """An agent of this process, and its weights. Raises UserError for other networks than the learner's."""
-        from sac.roles.copied_policy import CopiedPolicy
+        from sac.distributed.copied_policy import CopiedPolicy
 
         config = self.config
         assemble.start_tensorflow(config.base.threads)
@@ -204,7 +204,7 @@ class Playing:
 
     def _judge(self, agent, spec: Spec, state_size: int):
         """What says how much there is to learn from new rows."""
-        from sac.roles.first_priorities import FirstPriorities
+        from sac.distributed.initial_priorities import FirstPriorities
 
         def td_error(batch):
             agent.updates.assign_add(1)  # this agent never learns: its random numbers would be the same each time

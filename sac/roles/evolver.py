@@ -19,19 +19,19 @@ import numpy as np
 from rich.console import Console
 
 from sac import assemble
-from sac.config import Config
+from sac.config.schema import Config
+from sac.distributed.cell_config import cell_folder, evolver_directory, make_keys
 from sac.errors import UserError
-from sac.evolution import Descent, Evolution, Networks, Rules
 from sac.files import make_folder, replacing, write_atomically
-from sac.interruption import Interruption
-from sac.roles.only_one import only_one
-from sac.roles.wiring import cell_folder, evolver_directory, make_keys
-from sac.run_log import run_log
+from sac.population.cem import Descent, Evolution, Networks, Rules
+from sac.population.server import EvolverService
+from sac.runs.lock import only_one
+from sac.runs.log_file import run_log
+from sac.runs.signals import Interruption
 from sac.track.observer import Observer
 from sac.wire.codec import Columns
-from sac.wire.description import Description
-from sac.wire.evolver_service import EvolverService
-from sac.wire.kinds import control, evolver_codec
+from sac.wire.handshake import Description
+from sac.wire.messages import control, evolver_codec
 from sac.wire.server import Server
 
 log = logging.getLogger(__name__)

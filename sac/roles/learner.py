@@ -14,26 +14,26 @@ import numpy as np
 from rich.console import Console
 
 from sac import assemble
-from sac.clock import Clock
-from sac.config import Config
-from sac.interruption import Interruption
-from sac.learner import Diverged, Learner
+from sac.config.schema import Config
+from sac.distributed.cell_config import cell_folder, codec_of_replay, describe, make_directory, make_keys
+from sac.distributed.policy_server import PolicyService
+from sac.distributed.replay_client import RemoteReplay
 from sac.nets import saving
-from sac.progress import Progress
-from sac.roles.evolving import Evolved, Evolving, line_to_evolver
+from sac.population.member import Evolved, Evolving, line_to_evolver
 from sac.roles.train import evaluation_env, run_to_begin
-from sac.roles.training import Training, finish, released_on_failure, say_farewell
-from sac.roles.wiring import cell_folder, codec_of_replay, describe, make_directory, make_keys
-from sac.run_folder import RunFolder
-from sac.run_log import run_log
+from sac.runs.folder import RunFolder
+from sac.runs.log_file import run_log
+from sac.runs.signals import Interruption
 from sac.seeds import seed_of
+from sac.timers import Clock
 from sac.track.observer import Observer
+from sac.training.learner import Diverged, Learner
+from sac.training.loop import Training, finish, released_on_failure, say_farewell
+from sac.training.progress import Progress
 from sac.types import Choice, Env
 from sac.wire.client import Client
-from sac.wire.kinds import as_noise, learner_codec
+from sac.wire.messages import as_noise, learner_codec
 from sac.wire.peer import Me
-from sac.wire.policy_service import PolicyService
-from sac.wire.remote_replay import RemoteReplay
 from sac.wire.server import Server
 
 log = logging.getLogger(__name__)

@@ -11,18 +11,18 @@ import numpy as np
 from rich.console import Console
 
 from sac import assemble
-from sac.checkpoint import Checkpoints
-from sac.config import Config
-from sac.evaluation import fair_episodes
-from sac.interruption import Interruption
-from sac.roles.resilient import EnvironmentFailed, Resilient
-from sac.rollout import Episode, Rollout
-from sac.run_folder import RunFolder
-from sac.run_log import run_log
+from sac.collect.restarting_env import EnvironmentFailed, Resilient
+from sac.collect.rollout import Episode, Rollout
+from sac.config.schema import Config
+from sac.evaluation.episodes import fair_episodes
+from sac.runs.checkpoint import Checkpoints
+from sac.runs.folder import RunFolder
+from sac.runs.log_file import run_log
+from sac.runs.signals import Interruption
+from sac.runs.viewer import NoViewer, viewer
 from sac.seeds import seeds_from
 from sac.track.observer import Observer
 from sac.types import Env
-from sac.viewer import NoViewer, viewer
 
 
 def play(

@@ -11,12 +11,8 @@ from pathlib import Path
 from rich.console import Console
 
 from sac import assemble
-from sac.config import Config
-from sac.files import OftenWritten, make_folder, write_atomically
-from sac.interruption import Interruption
-from sac.replay import Limiter
-from sac.roles.only_one import only_one
-from sac.roles.wiring import (
+from sac.config.schema import Config
+from sac.distributed.cell_config import (
     cell_folder,
     codec_of_replay,
     make_cell_limiter,
@@ -24,12 +20,16 @@ from sac.roles.wiring import (
     make_keys,
     shared_config,
 )
-from sac.run_log import run_log
+from sac.distributed.replay_server import ReplayService
+from sac.files import OftenWritten, make_folder, write_atomically
+from sac.replay import Limiter
+from sac.runs.lock import only_one
+from sac.runs.log_file import run_log
+from sac.runs.signals import Interruption
 from sac.track.observer import Observer
-from sac.wire.description import Description, spec_of
-from sac.wire.kinds import control
+from sac.wire.handshake import Description, spec_of
+from sac.wire.messages import control
 from sac.wire.peer import Peer
-from sac.wire.replay_service import ReplayService
 from sac.wire.server import Server
 
 log = logging.getLogger(__name__)

@@ -10,22 +10,22 @@ from pathlib import Path
 from rich.console import Console
 
 from sac import assemble
-from sac.checkpoint import Checkpoints
-from sac.clock import Clock
-from sac.config import Config
-from sac.experience import Own
-from sac.interruption import Interruption
-from sac.learner import Learner
-from sac.networks_file import find_networks
-from sac.progress import Progress
-from sac.roles.only_one import only_one
-from sac.roles.resilient import Resilient, failing
-from sac.roles.training import Training, finish, released_on_failure, say_farewell
-from sac.rollout import Rollout
-from sac.run_folder import RunFolder, resolved_name
-from sac.run_log import run_log
+from sac.collect.restarting_env import Resilient, failing
+from sac.collect.rollout import Rollout
+from sac.config.schema import Config
+from sac.runs.checkpoint import Checkpoints
+from sac.runs.folder import RunFolder, resolved_name
+from sac.runs.lock import only_one
+from sac.runs.log_file import run_log
+from sac.runs.networks_file import find_networks
+from sac.runs.signals import Interruption
 from sac.seeds import resumed_seed, seeds_from
+from sac.timers import Clock
 from sac.track.observer import Observer
+from sac.training.learner import Learner
+from sac.training.loop import Training, finish, released_on_failure, say_farewell
+from sac.training.progress import Progress
+from sac.training.source import Own
 from sac.types import Env
 
 ONLY_ONE = (

@@ -14,9 +14,9 @@ from zmq.utils.monitor import recv_monitor_message
 
 from sac.errors import Refused
 from sac.wire.codec import LARGEST, VERSION, WHOLE, BadMessage, Codec, Message
-from sac.wire.description import Description
-from sac.wire.directory import Directory
+from sac.wire.discovery import Directory
 from sac.wire.frames import readable, receive_frames, send_frames
+from sac.wire.handshake import Description
 from sac.wire.keys import Keys
 from sac.wire.peer import LOST, PING, Me, counters_of
 

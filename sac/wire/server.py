@@ -12,9 +12,9 @@ import zmq
 
 from sac.errors import UserError
 from sac.wire.codec import LARGEST, VERSION, WHOLE, BadMessage, Codec, Message
-from sac.wire.description import Description
-from sac.wire.directory import Directory
+from sac.wire.discovery import Directory
 from sac.wire.frames import receive_frames, send_frames
+from sac.wire.handshake import Description
 from sac.wire.keys import Keys, check_bind
 from sac.wire.peer import GONE, Peer, counters_of, new_life
 

@@ -6,9 +6,9 @@ from types import ModuleType
 
 import numpy as np
 
-from sac.agent import Agent
+from sac.agent.agent import Agent
+from sac.agent.hyperparameters import Hyper
 from sac.backend import keras, seed_everything, tf
-from sac.hyper import Hyper
 from sac.nets.contract import Builder, build_networks
 from sac.ops.discrete_choice import ByPolicy
 from sac.ops.value_scale import Plain

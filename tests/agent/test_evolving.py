@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sac.nets import saving
-from sac.roles.evolving import Evolved
+from sac.population.member import Evolved
 from tests.agent.agent_kit import SPECS, make_agent, windows
 
 

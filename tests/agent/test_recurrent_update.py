@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from sac.backend import tf
-from sac.behaviour import Exploring, WhiteNoise
-from sac.clock import Clock
-from sac.learner import Learner
+from sac.collect.exploration import Exploring, WhiteNoise
+from sac.collect.rollout import Rollout
 from sac.nets.action_distribution import one_hot
 from sac.ops.value_scale import Rescaled
 from sac.replay import Limiter, Replay, Uniform
-from sac.rollout import Rollout
+from sac.timers import Clock
+from sac.training.learner import Learner
 from sac.types import Action, Ended, Sensor, Spec, Turn
 from tests.agent.agent_kit import make_agent, single, weights, windows
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sac.agent import Agent
+from sac.agent.agent import Agent
+from sac.agent.hyperparameters import Hyper
 from sac.backend import tf
-from sac.hyper import Hyper
 from sac.nets.action_distribution import one_hot
 from sac.nets.contract import Builder, build_networks
 from sac.ops.discrete_choice import ByCritic

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sac.hyper import Hyper
-from sac.optimizers import adam
-from sac.temperatures import Temperatures
+from sac.agent.hyperparameters import Hyper
+from sac.agent.optimizers import adam
+from sac.agent.temperature import Temperatures
 from tests.agent.agent_kit import SPECS, make_agent, single, windows
 
 SCHEDULE = {"target_entropy_ratio": 0.6, "target_entropy_ratio_end": 0.1, "target_entropy_ratio_updates": 100}

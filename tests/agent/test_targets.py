@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sac import agent as agent_module
-from sac import targets as targets_module
+from sac.agent import agent as agent_module
+from sac.agent import targets as targets_module
+from sac.agent.rng import FOR_POLICY, FOR_TARGET
 from sac.backend import tf
-from sac.draws import FOR_POLICY, FOR_TARGET
 from sac.nets.action_distribution import one_hot
 from sac.ops import losses
 from sac.ops.soft_value import random_subset

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sac.agent.rng import FOR_POLICY
 from sac.backend import keras, tf
-from sac.draws import FOR_POLICY
 from sac.errors import UserError
 from sac.nets.contract import scaled
 from sac.types import Noise, Sensor, Spec

@@ -12,8 +12,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from program import Program, program  # noqa: F401
 
-from sac.commands import override
-from sac.commands import program as program_name
+from sac.config.overrides import override
+from sac.config.overrides import program as program_name
 
 BASIC = "hydra/launcher=basic"  # jobs one after the other in this process
 
@@ -143,7 +143,7 @@ def test_a_bug_shows_its_traceback_from_our_code_on(program, monkeypatch):  # no
     def broken(_):
         raise ZeroDivisionError("one / nothing")
 
-    monkeypatch.setattr("sac.validation._check_combinations", broken)
+    monkeypatch.setattr("sac.config.validation._check_combinations", broken)
     outcome = program("env=gym/pendulum")
     assert outcome.code == 1 and outcome.err.startswith("Traceback")
     assert outcome.err.splitlines()[-1] == "ZeroDivisionError: one / nothing"

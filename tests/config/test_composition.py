@@ -11,7 +11,7 @@ import pytest
 import yaml
 from program import Program, program  # noqa: F401
 
-from sac.config import Config, all_keys
+from sac.config.schema import Config, all_keys
 from sac.roles import limit_threads
 
 CONF = Path(__file__).parents[2] / "conf"

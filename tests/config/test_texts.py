@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from program import Program, program  # noqa: F401
 
-from sac.command_line import as_texts
-from sac.config import is_folder_name
-from sac.typed_texts import quoted
+from sac.config.command_line import as_texts
+from sac.config.schema import is_folder_name
+from sac.config.typed_texts import quoted
 
 BASIC = "hydra/launcher=basic"  # jobs one after the other in this process
 PENDULUM = "env=gym/pendulum"

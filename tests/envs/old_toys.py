@@ -6,8 +6,8 @@ import warnings
 
 import numpy as np
 
-from envs.adapters import old_gym  # imports gym without its notice
-from envs.adapters.old_gym import gym
+from envs.gymnasium_adapter import old_gym  # imports gym without its notice
+from envs.gymnasium_adapter.old_gym import gym
 
 
 class OldStyle(gym.Env):

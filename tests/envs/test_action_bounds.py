@@ -7,7 +7,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, iterate
 
-from envs.adapters.action_space import ActionSpace
+from envs.gymnasium_adapter.action_space import ActionSpace
 from sac.errors import UserError
 from sac.types import Action
 

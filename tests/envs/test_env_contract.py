@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs.adapters.gymnasium_env import GymEnv
+from envs.gymnasium_adapter.env import GymEnv
 from sac.errors import ContractBroken
 from sac.types import Action, Turn
 from tests.envs.breakers import REFUSED, REFUSED_AT_RESET, TAKEN, Plain

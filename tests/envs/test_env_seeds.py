@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from envs.adapters.env_seeds import seeded_construction
-from envs.adapters.gymnasium_env import GymEnv
+from envs.gymnasium_adapter.env import GymEnv
+from envs.gymnasium_adapter.env_seeds import seeded_construction
 from sac.types import Action
 from tests.envs.drawers import DRAWS
 

@@ -19,9 +19,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import batch_space, iterate
 from gymnasium.wrappers.vector import DictInfoToList
 
-from envs.adapters.action_space import ActionSpace
-from envs.adapters.gymnasium_env import GymEnv
-from envs.adapters.observation_space import ObservationSpace
+from envs.gymnasium_adapter.action_space import ActionSpace
+from envs.gymnasium_adapter.env import GymEnv
+from envs.gymnasium_adapter.observation_space import ObservationSpace
 from sac.errors import UserError
 from sac.types import Action
 from tests.envs.toys import Breaking, Course, Echo, Fragile, Masked
@@ -399,7 +399,7 @@ def test_unknown_ids_name_the_nearest(id_, words):
     ],
 )
 def test_other_versions_of_an_id_are_named_and_old_gym_is_left_alone(id_, newest, monkeypatch):
-    monkeypatch.setitem(sys.modules, "envs.adapters.old_gym", None)
+    monkeypatch.setitem(sys.modules, "envs.gymnasium_adapter.old_gym", None)
     with pytest.raises(UserError, match=f"{id_}.* does not have this version; use the newest, {newest}\\. .*gym:<id>"):
         GymEnv(id_, 1, "sync", None)
 
@@ -491,7 +491,7 @@ def test_broken_workers_are_reported_and_nothing_stays_behind(how, error, words)
 def test_workers_outlive_ctrl_c_and_die_with_their_parent():
     code = (
         "import sys, time; sys.path.insert(0, '.')\n"
-        "from envs.adapters.gymnasium_env import GymEnv\n"
+        "from envs.gymnasium_adapter.env import GymEnv\n"
         "if __name__ == '__main__':\n"
         "    env = GymEnv('Pendulum-v1', 2, 'async', None)\n"
         "    env.reset()\n"

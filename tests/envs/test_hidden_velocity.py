@@ -12,7 +12,7 @@ import yaml
 from gymnasium import spaces
 from test_gymnasium import act
 
-from envs.adapters.gymnasium_env import GymEnv
+from envs.gymnasium_adapter.env import GymEnv
 from envs.hidden_velocity import HiddenVelocity
 from sac.errors import UserError
 from sac.types import Action

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
-from envs.adapters.joint_branches import JointBranches, join_branches, joint_mask
+from envs.joint_branches import JointBranches, join_branches, joint_mask
 from sac.types import Action
 from tests.envs.scripted import ScriptedEnv
 

@@ -12,11 +12,11 @@ from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 from test_gymnasium import ACTION_SPACES
 
-from envs.adapters.action_space import ActionSpace
-from envs.adapters.gymnasium_env import GymEnv
-from envs.adapters.joint_branches import JointBranches
-from envs.adapters.minari_dataset import EDGE, MinariEpisodes
-from envs.adapters.reading import Reading
+from envs.gymnasium_adapter.action_space import ActionSpace
+from envs.gymnasium_adapter.env import GymEnv
+from envs.gymnasium_adapter.minari_dataset import EDGE, MinariEpisodes
+from envs.gymnasium_adapter.reading import Reading
+from envs.joint_branches import JointBranches
 from sac.errors import UserError
 from sac.replay import Replay, Uniform
 from sac.types import Action, Sensor, Spec, Step

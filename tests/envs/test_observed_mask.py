@@ -10,11 +10,11 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from envs.adapters.action_mask import ActionMask
-from envs.adapters.gymnasium_env import GymEnv
-from envs.adapters.joint_branches import JointBranches
-from envs.adapters.observation_space import ObservationSpace
-from envs.adapters.reading import Reading
+from envs.gymnasium_adapter.action_mask import ActionMask
+from envs.gymnasium_adapter.env import GymEnv
+from envs.gymnasium_adapter.observation_space import ObservationSpace
+from envs.gymnasium_adapter.reading import Reading
+from envs.joint_branches import JointBranches
 from sac.errors import UserError
 from sac.types import Action
 from tests.envs.space_toys import Legal

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from gymnasium.vector import VectorEnv
 
-from envs.adapters.gymnasium_env import GymEnv
-from envs.adapters.reading import Reading
+from envs.gymnasium_adapter.env import GymEnv
+from envs.gymnasium_adapter.reading import Reading
 from sac.errors import ContractBroken, UserError
 from sac.types import Action
 

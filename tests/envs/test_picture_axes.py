@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from envs.adapters.observation_space import ObservationSpace
-from envs.adapters.reading import Reading
+from envs.gymnasium_adapter.observation_space import ObservationSpace
+from envs.gymnasium_adapter.reading import Reading
 
 
 def layout(shape, channels="auto", dtype=np.uint8) -> ObservationSpace:

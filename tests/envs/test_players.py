@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scene_runs import pixels, play
 
-from envs.adapters import mlagents
 from envs.players import messages, protocol
 from envs.players.ball3d import Ball3D
 from envs.players.protocol import Actions, World
 from envs.players.roller import CENTRES, EDGE, REACHED, SPHERE, TARGET, Roller, film
+from envs.unity_adapter import mlagents
 
 
 def seek(obs):

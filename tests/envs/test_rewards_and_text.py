@@ -10,8 +10,8 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 
-from envs.adapters.gymnasium_env import GymEnv
-from envs.adapters.observation_space import ObservationSpace
+from envs.gymnasium_adapter.env import GymEnv
+from envs.gymnasium_adapter.observation_space import ObservationSpace
 from sac.errors import UserError
 from sac.types import Action
 from tests.envs.space_toys import Counter, Objectives, Told

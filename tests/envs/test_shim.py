@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from envs.adapters import mlagents_shim
-from envs.adapters.mlagents import AgentInfoProto, UnityMessageProto
+from envs.unity_adapter import mlagents_shim
+from envs.unity_adapter.mlagents import AgentInfoProto, UnityMessageProto
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,7 +54,7 @@ def test_another_release_is_named():
 
 
 def test_the_adapter_does_not_import_tensorflow():
-    code = "import sys, envs.adapters.unity; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, envs.unity_adapter.env; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False).returncode == 0
 
 
@@ -67,7 +67,7 @@ def test_players_import_neither_tensorflow_nor_mlagents():
 def test_a_player_runs_beside_tensorflow_in_one_process():
     code = """
 import tensorflow as tf
-from envs.adapters.unity import UnityEnv
+from envs.unity_adapter.env import UnityEnv
 env = UnityEnv("player:roller", port=23900)
 assert float(tf.reduce_sum(env.reset().obs["VectorSensor_size8"][:, 1])) == 0.5
 env.close()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from unity_runs import PORT, act, playing, turns
 
-from envs.adapters import unity_agents
-from envs.adapters.unity import UnityEnv
 from envs.players import zoo
+from envs.unity_adapter import agents
+from envs.unity_adapter.env import UnityEnv
 from sac.errors import UserError
 from sac.types import Action, Sensor
 
@@ -121,7 +121,7 @@ def test_new_ids_each_episode_keep_their_number_of_streams():
 
 
 def test_an_agent_that_vanishes_is_lost(monkeypatch):
-    monkeypatch.setattr(unity_agents, "VANISHED_AFTER", 150)
+    monkeypatch.setattr(agents, "VANISHED_AFTER", 150)
     with playing(n_agents=3, vanish=7) as env:
         played = turns(env, 320)
     lost = [agent for turn in played for agent in turn.lost.tolist()]

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from unity_runs import PORT, ROOT, act, group_of, player_pid, playing, program, turns, wait_until_gone
 
-from envs.adapters import unity_process, unity_server
-from envs.adapters.unity import RestartBudget, UnityEnv
+from envs.unity_adapter import process, server
+from envs.unity_adapter.env import RestartBudget, UnityEnv
 from sac.errors import UserError
 
 
@@ -59,8 +59,8 @@ def test_a_build_is_found_without_its_suffix_and_in_odd_folders(tmp_path):
     folder = tmp_path / "my game.app" / "a folder"
     folder.mkdir(parents=True)
     path = script(folder, "true")
-    assert unity_process.find_executable(str(path.with_suffix(""))) == path
-    assert unity_process.find_executable({sys.platform: str(path)}) == path
+    assert process.find_executable(str(path.with_suffix(""))) == path
+    assert process.find_executable({sys.platform: str(path)}) == path
 
 
 def test_a_build_that_cannot_be_run(tmp_path):
@@ -109,9 +109,9 @@ def test_only_this_machine_can_connect():
 
 def test_the_editors_port_taken():
     with contextlib.ExitStack() as stack:
-        if unity_server.is_free(unity_server.EDITOR_PORT):
+        if server.is_free(server.EDITOR_PORT):
             taken = stack.enter_context(socket.socket())
-            taken.bind(("127.0.0.1", unity_server.EDITOR_PORT))
+            taken.bind(("127.0.0.1", server.EDITOR_PORT))
             taken.listen()
         with pytest.raises(UserError, match="needs port 5004"):
             UnityEnv(editor=True)
@@ -119,9 +119,9 @@ def test_the_editors_port_taken():
 
 def test_the_editor_is_attached_to_without_starting_anything(tmp_path):
     """A player started by hand on the editor's port stands in for the editor."""
-    if not unity_server.is_free(unity_server.EDITOR_PORT):
+    if not server.is_free(server.EDITOR_PORT):
         pytest.skip("an editor's training runs on this machine")
-    command = [sys.executable, "-m", "envs.players.roller", "--mlagents-port", str(unity_server.EDITOR_PORT)]
+    command = [sys.executable, "-m", "envs.players.roller", "--mlagents-port", str(server.EDITOR_PORT)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as editor:
         env = UnityEnv(editor=True, n_agents=3, timeout=20)
         try:
@@ -276,7 +276,7 @@ def test_close_leaves_no_process():
 
 RUN = f"""
 import sys, time
-from envs.adapters.unity import UnityEnv
+from envs.unity_adapter.env import UnityEnv
 env = UnityEnv("player:roller", port={PORT + 5})
 env.reset()
 print(env._connection.player.process.pid, flush=True)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from envs.adapters import unity_images
-from envs.adapters.mlagents import AgentInfoProto, BrainParametersProto
-from envs.adapters.unity_decode import Decoder
 from envs.players import png
+from envs.unity_adapter import images
+from envs.unity_adapter.decode import Decoder
+from envs.unity_adapter.mlagents import AgentInfoProto, BrainParametersProto
 from sac.errors import UserError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 7, 6), dtype=np.uint8)
@@ -16,7 +16,7 @@ def observation(shape, properties=(), data=None, compressed=None, name="eye"):
     info = AgentInfoProto(id=5)
     proto = info.observations.add(shape=shape, dimension_properties=properties, name=name)
     if compressed is not None:
-        proto.compression_type, proto.compressed_data = unity_images.PNG, compressed
+        proto.compression_type, proto.compressed_data = images.PNG, compressed
     else:
         proto.float_data.data.extend(np.ravel(data).tolist())
     return info
@@ -31,24 +31,22 @@ def decoder(info):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
 def test_what_is_encoded_is_decoded(channels):
     picture = PIXELS[..., :channels]
-    decoded = unity_images.decode_pngs(png.encode(picture), channels, png.mapping(channels))
+    decoded = images.decode_pngs(png.encode(picture), channels, png.mapping(channels))
     np.testing.assert_array_equal(decoded, picture)
 
 
 def test_channels_of_one_target_are_averaged_and_padding_is_left_out():
     picture = PIXELS[..., :3]
-    decoded = unity_images.decode_pngs(png.encode(picture), 2, (1, 0, 1))
+    decoded = images.decode_pngs(png.encode(picture), 2, (1, 0, 1))
     np.testing.assert_array_equal(decoded[..., 0], picture[..., 1])
     average = np.rint(picture[..., [0, 2]].mean(axis=2))
     np.testing.assert_array_equal(decoded[..., 1], average)
-    np.testing.assert_array_equal(
-        unity_images.decode_pngs(png.encode(picture), 1, (-1, -1, 0))[..., 0], picture[..., 2]
-    )
+    np.testing.assert_array_equal(images.decode_pngs(png.encode(picture), 1, (-1, -1, 0))[..., 0], picture[..., 2])
 
 
 def test_without_a_mapping_one_channel_is_the_average():
     picture = PIXELS[..., :3]
-    decoded = unity_images.decode_pngs(png.encode(picture), 1, ())
+    decoded = images.decode_pngs(png.encode(picture), 1, ())
     np.testing.assert_array_equal(decoded[..., 0], np.rint(picture.mean(axis=2)))
 
 
@@ -56,10 +54,10 @@ def test_a_signature_inside_a_png_does_not_split_it():
     """Searching for the next signature would cut a file whose data happens to hold those bytes."""
     file = png.encode(PIXELS[..., :3])
     header_end = 8 + 25
-    text = unity_images.SIGNATURE
+    text = images.SIGNATURE
     chunk = len(text).to_bytes(4, "big") + b"tEXt" + text + b"\0\0\0\0"
     odd = file[:header_end] + chunk + file[header_end:]
-    assert list(unity_images.split_pngs(odd + file)) == [odd, file]
+    assert list(images.split_pngs(odd + file)) == [odd, file]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +74,7 @@ def test_a_signature_inside_a_png_does_not_split_it():
 def test_layouts_are_recognised(shape, properties, size, version, expected):
     compressed = png.encode(np.zeros((*size, 3), np.uint8))
     proto = observation(shape, properties, compressed=compressed).observations[0]
-    assert unity_images.is_channels_first(proto, version) is expected
+    assert images.is_channels_first(proto, version) is expected
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", png.encode(PIXELS[..., :3])[:60]])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from envs.adapters.unity import UnityEnv
+from envs.unity_adapter.env import UnityEnv
 from sac.types import Action, Turn
 
 ROOT = Path(__file__).parents[2]

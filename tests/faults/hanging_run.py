@@ -11,9 +11,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "envs")]
 
 def main() -> None:
     import run
-    from sac import interruption
+    from sac.runs import signals
 
-    interruption.SAYS_AFTER_SECONDS, interruption.HANGS_AFTER_SECONDS = 0.3, 1.5
+    signals.SAYS_AFTER_SECONDS, signals.HANGS_AFTER_SECONDS = 0.3, 1.5
     run.main()
 
 

@@ -29,7 +29,7 @@ def parts(value: float = 0.0, memory: int = 1_000_000) -> dict[str, Part]:
 
 
 def main(folder: Path) -> None:
-    from sac.checkpoint import Checkpoints
+    from sac.runs.checkpoint import Checkpoints
 
     checkpoints = Checkpoints(folder)
     step = checkpoints.all()[-1].step if checkpoints.all() else 0

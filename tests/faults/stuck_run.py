@@ -9,8 +9,8 @@ from pathlib import Path
 
 import faulty_envs
 
-from envs.adapters.gymnasium_env import GymEnv
-from envs.adapters.unity import UnityEnv
+from envs.gymnasium_adapter.env import GymEnv
+from envs.unity_adapter.env import UnityEnv
 
 
 def block(_) -> None:

@@ -16,8 +16,8 @@ import pytest
 import saving_for_ever
 from saving_for_ever import parts
 
-from sac.checkpoint import ASIDE, KEEP, Checkpoints, check_disk
 from sac.errors import UserError
+from sac.runs.checkpoint import ASIDE, KEEP, Checkpoints, check_disk
 from tests.full_disk import small_files
 
 

@@ -15,8 +15,8 @@ import pytest
 from failing import Failing
 from short_runs import PENDULUM, Runner
 
-from sac import interruption
-from sac.rollout import Rollout
+from sac.collect.rollout import Rollout
+from sac.runs import signals
 
 SHORT = ("sac.updates_per_step=0", "base.build_path=failing:Failing-v0", "eval.stop_return=null")
 AGAIN = ("env=gym/pendulum", "base.models=m", "base.name=a", "ckpt=latest")
@@ -173,9 +173,9 @@ def test_a_signal_ends_an_environment_that_hangs_and_saves(hanging, go, number, 
 
 
 def test_who_comes_back_in_time_is_not_rescued(monkeypatch):
-    monkeypatch.setattr(interruption, "HANGS_AFTER_SECONDS", 0.1)
-    stopped = interruption.Interruption()
-    waits, rescued = interruption.Waits(stopped, signal.SIGINT), []
+    monkeypatch.setattr(signals, "HANGS_AFTER_SECONDS", 0.1)
+    stopped = signals.Interruption()
+    waits, rescued = signals.Waits(stopped, signal.SIGINT), []
     stopped.rescue = lambda: rescued.append(1)
     with stopped.outside.waiting("the environment's step"):
         waits.look()

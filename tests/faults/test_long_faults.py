@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launchers.restarts import HEALTHY
+from launchers.cells.restarts import HEALTHY
 from tests.faults.cells import RunningCell
 from tests.figures import figure
 

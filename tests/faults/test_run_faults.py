@@ -269,7 +269,7 @@ def test_a_diverged_run_says_so_and_saves_nothing_of_it(go, at):
 
 def test_spoilt_weights_are_never_saved(go, at, monkeypatch):
     at({15: send(signal.SIGTERM)})
-    monkeypatch.setattr("sac.agent.Agent.state", spoilt(10))
+    monkeypatch.setattr("sac.agent.agent.Agent.state", spoilt(10))
     error = go(*PENDULUM, NO_UPDATES, "base.max_step=100").error
     assert "training has diverged: after 0 updates policy/0 is not finite" in error and not go.run().steps
 

@@ -15,26 +15,26 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from launchers.job import Status, read_status
-from launchers.status_file import StatusFile
+from launchers.jobs.job import Status, read_status
+from launchers.jobs.status_file import StatusFile
 from sac import files
-from sac.checkpoint import Checkpoints
-from sac.config import Config
+from sac.config.schema import Config
+from sac.config.validation import validated
+from sac.distributed.cell_config import codec_of_replay, describe, make_directory
+from sac.distributed.insert_client import Inserter
 from sac.errors import UserError
-from sac.evolution import Evolution, Member
 from sac.files import OftenWritten, write_atomically
+from sac.population.cem import Evolution, Member
 from sac.replay import Free, Limiter
 from sac.roles import replay as replay_role
 from sac.roles.actor import _starts
 from sac.roles.evolver import Folder
-from sac.roles.wiring import codec_of_replay, describe, make_directory
-from sac.run_folder import RunFolder, stored_config
+from sac.runs.checkpoint import Checkpoints
+from sac.runs.folder import RunFolder, stored_config
 from sac.track.csv_file import CsvSink
 from sac.track.observer import Observer
 from sac.types import Sensor, Spec
-from sac.validation import validated
 from sac.wire.client import Client
-from sac.wire.inserting import Inserter
 from sac.wire.peer import Me
 from tests.faults.saving_for_ever import parts
 from tests.runs.short_runs import PENDULUM, Runner

@@ -12,14 +12,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext, RunMode
 
-from launchers import job as states
-from launchers.composition import Composition
-from launchers.job import Job, Status
-from launchers.options import SearchOptions
-from launchers.search import Search
-from launchers.sweep import Sweep
-from sac.commands import value_text
-from sac.validation import checked
+from launchers.jobs import job as states
+from launchers.jobs.compose import Composition
+from launchers.jobs.job import Job, Status
+from launchers.search.options import SearchOptions
+from launchers.search.search import Search
+from launchers.search.sweep import Sweep
+from sac.config.overrides import value_text
+from sac.config.validation import checked
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "conf" / "hydra" / "sweeper" / "optuna.yaml"

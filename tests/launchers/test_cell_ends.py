@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from launchers.cell import Cell, Part
-from launchers.job import DONE, FAILED, RUNNING, Job, Status
-from launchers.share import Share
+from launchers.cells.cell import Cell, Part
+from launchers.jobs.job import DONE, FAILED, RUNNING, Job, Status
+from launchers.jobs.resources import Share
 
 
 class Told:

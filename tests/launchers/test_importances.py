@@ -10,9 +10,8 @@ import optuna
 import pytest
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from launchers import findings, importances
-from launchers.search import OVERRIDES
-from launchers.study import StudySpec
+from launchers.search.search import OVERRIDES, importances, results
+from launchers.search.study import StudySpec
 from sac.errors import UserError
 from tests.launchers.searches import by, done, search, value_of
 
@@ -71,7 +70,7 @@ def test_a_search_says_so_and_draws_no_such_picture(tmp_path):
     one = search(tmp_path, 4)
     one.run(by(lambda job: done(1.0)))
     (tmp_path / "sweep" / "importances.png").write_text("of an earlier call")
-    said = findings.write(one)
+    said = results.write(one)
     assert "note:     no picture of importances: 4 of 4 complete trials are equally good" in said
     assert "importances.png" not in said and not (tmp_path / "sweep" / "importances.png").exists()
     assert "history.png" in said
@@ -85,7 +84,7 @@ def test_a_study_below_any_path_is_opened_and_shown(tmp_path, name):
     assert (folder / "study.db").is_file() and {p.name for p in tmp_path.iterdir()} == {name}
     with sqlite3.connect(folder / "study.db") as database:
         assert database.execute("select count(*) from trials").fetchone() == (1,)
-    (line,) = [line for line in findings.write(one).splitlines() if "optuna-dashboard" in line]
+    (line,) = [line for line in results.write(one).splitlines() if "optuna-dashboard" in line]
     program, url = shlex.split(line.removeprefix("show it:"))
     assert program == "optuna-dashboard"
     assert len(optuna.load_study(study_name="s", storage=url).trials) == 1

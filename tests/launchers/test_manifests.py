@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from launchers.role_arguments import KEYS, MODELS
+from launchers.kubernetes_manifests.role_arguments import KEYS, MODELS
 from sac.wire.keys import Keys
 from tests.config.program import Program, program  # noqa: F401
 from tests.launchers.multiruns import ENV, PENDULUM, ROOT

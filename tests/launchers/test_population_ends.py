@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from omegaconf import OmegaConf
 
-from launchers import population as populations
-from launchers.cell import Cell, Part
-from launchers.job import DONE, FAILED, INTERRUPTED, RUNNING, Job, Status
-from launchers.population import Population, draws_of
-from launchers.share import Share
+from launchers.cells import population as populations
+from launchers.cells.cell import Cell, Part
+from launchers.cells.population import Population, draws_of
+from launchers.jobs.job import DONE, FAILED, INTERRUPTED, RUNNING, Job, Status
+from launchers.jobs.resources import Share
 from sac.errors import UserError
 from tests.launchers.test_cell_ends import Told
 

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from launchers.job import DONE, FAILED, INTERRUPTED, RUNNING, read_status
+from launchers.jobs.job import DONE, FAILED, INTERRUPTED, RUNNING, read_status
 from tests.launchers.multiruns import ENV, PENDULUM, ROOT, Multirun
 from tests.runs.short_runs import RunFiles
 

@@ -9,11 +9,11 @@ import signal
 import pytest
 from omegaconf import OmegaConf
 
-from launchers.job import Job
-from launchers.options import RayOptions
-from launchers.ray_cells import RayCells
+from launchers.jobs.job import Job
+from launchers.ray_cluster.cells import RayCells
+from launchers.ray_cluster.options import RayOptions
+from sac.config.validation import checked
 from sac.errors import UserError
-from sac.validation import checked
 from tests.faults.test_cell_faults import BROKEN
 from tests.launchers.multiruns import ROOT, Multirun
 
@@ -77,7 +77,7 @@ def test_an_address_at_which_nobody_is_is_refused(tmp_path):
 
 @needs_ray
 def test_an_actor_gets_no_secret_of_a_server_and_files_are_private(tmp_path, monkeypatch):
-    from launchers.ray_cell import keys_for, make_keys
+    from launchers.ray_cluster.cell import keys_for, make_keys
 
     keys = make_keys()
     assert set(keys_for("learner", keys)) == {f"{a}.key{b}" for a in ("client", "server") for b in ("", "_secret")}
@@ -87,8 +87,8 @@ def test_an_actor_gets_no_secret_of_a_server_and_files_are_private(tmp_path, mon
 
 @needs_ray
 def test_a_cell_listens_at_its_nodes_with_keys_or_at_loopback_without(tmp_path):
-    from launchers.job import Job
-    from launchers.ray_replica import Network
+    from launchers.jobs.job import Job
+    from launchers.ray_cluster.replica import Network
 
     def settled(name, keys):
         job = Job(0, tmp_path, OmegaConf.create({"net": {}}), [], {"net.bind": "1.2.3.4", "seed": 1})

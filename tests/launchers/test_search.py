@@ -13,12 +13,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from launchers import job as states
-from launchers.job import Job
-from launchers.reporter import ERROR, STORAGE, Reporter
-from launchers.search import OVERRIDES
+from launchers.jobs import job as states
+from launchers.jobs.job import Job
+from launchers.search.reporter import ERROR, STORAGE, Reporter
+from launchers.search.search import OVERRIDES
+from sac.config.validation import validated
 from sac.errors import UserError
-from sac.validation import validated
 from tests.launchers.multiruns import ENV, ROOT
 from tests.launchers.searches import ARGUMENTS, by, done, search, shipped, value_of
 

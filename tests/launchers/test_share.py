@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from launchers.job import Job
-from launchers.share import PORTS, Share, divide, lease, visible_gpus
+from launchers.jobs.job import Job
+from launchers.jobs.resources import PORTS, Share, divide, lease, visible_gpus
 
 
 def job(**base) -> Job:

@@ -12,9 +12,9 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from launchers.space import Space
+from launchers.search.space import Space
+from sac.config.distributions import Choice, Normal, Uniform, parse
 from sac.errors import UserError
-from sac.random_params import Choice, Normal, Uniform, parse
 
 N = 2000
 CONFIG = OmegaConf.create({

@@ -11,11 +11,11 @@ import optuna
 import pytest
 import searches
 
-from launchers import findings
-from launchers.reporter import STORAGE, Reporter
-from launchers.study import StudySpec
-from sac.command_line import check_overrides
-from sac.credentials import hidden, without_credentials
+from launchers.search import results
+from launchers.search.reporter import STORAGE, Reporter
+from launchers.search.study import StudySpec
+from sac.config.command_line import check_overrides
+from sac.config.credentials import hidden, without_credentials
 from sac.errors import UserError
 
 SECRETS = ("hunter2", "s3cr/t", "t0ken", "k3y.pem")
@@ -69,7 +69,7 @@ def with_secret(tmp_path) -> str:
 def test_a_search_writes_and_prints_no_secret(tmp_path):
     one = searches.search(tmp_path, 3, storage=with_secret(tmp_path))
     one.run(searches.by(lambda job: (job.write(), searches.done(searches.value_of(job)))[1]))
-    said = findings.write(one)
+    said = results.write(one)
     assert "database: " in said and "password=***&sslkey=***" in said
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.name == "job.json" for path in written) and any(path.name == "study.db" for path in written)

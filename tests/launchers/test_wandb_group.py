@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sac.config import Config
+from sac.config.schema import Config
 from sac.track.wandb_run import sync_command, unsynced
 from tests.runs.short_runs import TINY
 from tests.track.wandb_log import Held, logs, read

@@ -6,19 +6,19 @@ from itertools import islice
 
 import numpy as np
 
-from sac.agent import Agent
+from sac.agent.agent import Agent
+from sac.agent.hyperparameters import Hyper
 from sac.backend import seed_everything
-from sac.behaviour import NEVER, Exploring, Greedy, WhiteNoise
-from sac.clock import Clock
-from sac.evaluation import evaluate
+from sac.collect.exploration import NEVER, Exploring, Greedy, WhiteNoise
+from sac.collect.rollout import Rollout
+from sac.evaluation.episodes import evaluate
 from sac.extras.extra import Extras
-from sac.hyper import Hyper
-from sac.learner import Learner
-from sac.moments import Moments
 from sac.nets.contract import Builder, build_networks
 from sac.ops.discrete_choice import ByPolicy
 from sac.replay import Limiter, Prioritized, Replay
-from sac.rollout import Rollout
+from sac.replay.running_stats import Moments
+from sac.timers import Clock
+from sac.training.learner import Learner
 from sac.types import Action, Ended, Sensor, Spec, Turn
 
 HIDDEN = {"ModelPolicy": {"hidden": [32, 32]}, "ModelQ": {"hidden": [32, 32]}}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sac.behaviour import Greedy
+from sac.collect.exploration import Greedy
 from sac.extras.prediction import Prediction
 from sac.types import Action
 from tests.learning.lessons import Wheel, train

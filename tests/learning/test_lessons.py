@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from envs.adapters.joint_branches import JointBranches
+from envs.joint_branches import JointBranches
 from tests.learning.lessons import (
     Detour,
     Forbidden,

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 from gymnasium.vector import SyncVectorEnv
 
-from envs.adapters.gymnasium_env import GymEnv
-from sac.behaviour import Epsilon
+from envs.gymnasium_adapter.env import GymEnv
+from sac.collect.exploration import Epsilon
 from sac.ops.discrete_choice import ByCritic
 from tests.envs.space_toys import Board
 from tests.learning.lessons import (

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from sac import networks_file
 from sac.errors import UserError
-from sac.networks_file import find_networks, load_networks
+from sac.runs import networks_file
+from sac.runs.networks_file import find_networks, load_networks
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sac.moments import Moments
 from sac.nets.contract import Builder, build_networks
 from sac.nets.normalizer import CLIP, Normalizer
+from sac.replay.running_stats import Moments
 from sac.types import Sensor, Spec, Step
 
 SENSORS = Sensor("a", (2,)), Sensor("b", (2, 3))

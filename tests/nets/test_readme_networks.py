@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sac.nets.contract import Builder, build_networks
-from sac.networks_file import load_networks
+from sac.runs.networks_file import load_networks
 from sac.types import Sensor, Spec
 
 README = Path(__file__).parents[2] / "README.md"

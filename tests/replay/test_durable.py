@@ -15,8 +15,8 @@ from durable_child import CAPACITY, SOURCES, named, opened, rows
 from ring_model import SPEC, STATE, Model, Player, Row, check_windows, chunk, make, prioritized
 
 from sac.errors import UserError
-from sac.moments import Moments
-from sac.replay import DurableMoments, DurableReplay, Uniform, mapped
+from sac.replay import DurableMoments, DurableReplay, Uniform, mmap_file
+from sac.replay.running_stats import Moments
 from sac.types import Sensor, Spec
 
 NORMALISED = tuple(sensor for sensor in SPEC.sensors if sensor.normalizable)
@@ -401,7 +401,7 @@ def test_a_system_without_fallocate_writes_zeros(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_tells_of_too_little_room(tmp_path, monkeypatch):
-    monkeypatch.setattr(mapped.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 999))
+    monkeypatch.setattr(mmap_file.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 999))
     with pytest.raises(UserError, match=r"replay\.capacity=30 needs \d+ bytes of disk, .* has 999 free"):
         durable(tmp_path, 30)
 
@@ -414,7 +414,7 @@ def test_a_full_disk(tmp_path, monkeypatch, blind):
         pytest.skip("no mounts here")
     try:
         if blind:
-            monkeypatch.setattr(mapped.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 10**9))
+            monkeypatch.setattr(mmap_file.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 10**9))
         with pytest.raises(UserError, match=r"replay\.capacity=3000 needs \d+ bytes of disk, .* free"):
             durable(tmp_path, 3000)
         assert not list(tmp_path.iterdir())

@@ -3,7 +3,7 @@ import pytest
 from ring_model import Player, Row, chunk, make, prioritized
 
 from sac.replay import Uniform
-from sac.replay.random_stream import RandomStream
+from sac.replay.rng import RandomStream
 
 
 def generators(n, seed=0):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from short_runs import PENDULUM, Runner
 
-from envs.adapters.gymnasium_env import GymEnv
+from envs.gymnasium_adapter.env import GymEnv
 from sac import assemble
 
 ROOT = Path(__file__).parent.parent.parent

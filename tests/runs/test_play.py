@@ -51,7 +51,7 @@ def test_play_needs_no_env_when_the_scene_is_named(trained):
 def test_play_takes_the_best_else_the_latest_or_what_is_asked(go):
     often = ("sac.save_model_per_minute=1e-9", "replay.save=false", "eval.per_step=2", "base.max_step_each_iter=2")
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=6", *often)
-    from sac.checkpoint import Checkpoints
+    from sac.runs.checkpoint import Checkpoints
 
     best = Checkpoints(go.run().path / "checkpoints").best()
     assert best.step < 6 or best.evaluation is not None

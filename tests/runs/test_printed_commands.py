@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from launchers import findings
-from launchers.job import Job
-from launchers.processes import _cell_command
-from sac.commands import override, run_command, same_command
-from sac.config import Config
+from launchers.jobs.job import Job
+from launchers.jobs.processes import _cell_command
+from launchers.search import results
+from sac.config.overrides import override, run_command, same_command
+from sac.config.schema import Config
 from sac.track.wandb_run import sync_command
 from tests.launchers.searches import ARGUMENTS, by, done, search, value_of
 from tests.runs.short_runs import TINY, RunFiles
@@ -66,7 +66,7 @@ def test_a_file_that_a_search_found_runs_where_the_search_was(shell, tmp_path, m
     monkeypatch.setattr(sys, "argv", [str(ROOT / "run.py")])
     one = search(Path("my models"), 2, [*ARGUMENTS, "base.scene=other"], study_name="my study")
     one.run(by(lambda job: done(value_of(job))))
-    said = shell(command_after("run it:", findings.write(one)) + " --cfg job")
+    said = shell(command_after("run it:", results.write(one)) + " --cfg job")
     assert "scene: other" in said and "models: my models" in said and "learning_rate" in said
 
 
@@ -96,7 +96,7 @@ def test_the_scene_is_named_where_the_env_alone_would_mean_another_one(monkeypat
 def test_every_shipped_env_means_the_scene_that_its_config_has(monkeypatch):
     from hydra import compose, initialize_config_dir
 
-    from sac.commands import ENVS, _scene_of
+    from sac.config.overrides import ENVS, _scene_of
 
     with initialize_config_dir(str(ENVS.parent), version_base="1.3"):
         for env in (

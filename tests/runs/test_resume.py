@@ -11,7 +11,7 @@ import pytest
 import yaml
 from short_runs import PENDULUM, Runner
 
-from sac.checkpoint import ASIDE
+from sac.runs.checkpoint import ASIDE
 
 sys.path.append(str(Path(__file__).parents[1] / "envs"))  # failing, scripted
 

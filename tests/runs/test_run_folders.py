@@ -10,7 +10,7 @@ import pytest
 import yaml
 from short_runs import PENDULUM, Runner
 
-from sac.run_folder import RunFolder, resolved_name, write_atomically
+from sac.runs.folder import RunFolder, resolved_name, write_atomically
 
 BASIC = "hydra/launcher=basic"  # jobs one after the other in this process
 

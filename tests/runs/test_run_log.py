@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from sac.errors import UserError
-from sac.run_log import LogFile, run_log
+from sac.runs.log_file import LogFile, run_log
 from sac.track.console import ConsoleSink
 
 log = logging.getLogger("sac.somewhere")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from short_runs import TINY, Runner
 
-from sac.run_folder import AS_BEFORE
+from sac.runs.folder import AS_BEFORE
 from tests.envs.space_toys import Board, Legal, Objectives, Told
 
 for name, toy in [("RunBoard", Board), ("RunLegal", Legal), ("RunObjectives", Objectives), ("RunTold", Told)]:

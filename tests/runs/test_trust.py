@@ -10,8 +10,8 @@ import pytest
 import yaml
 from short_runs import PENDULUM, Runner
 
-from sac import trust
 from sac.errors import UserError
+from sac.runs import trust
 
 QUICK = (*PENDULUM, "sac.updates_per_step=0", "base.max_step=5")
 MINE = "from sac.nets.defaults import ModelQ as Default\n\n\nclass ModelQ(Default):\n    pass\n"
@@ -134,9 +134,9 @@ def test_a_home_that_cannot_be_written_costs_the_mark_and_not_the_run(go, monkey
 def test_a_cell_answers_for_its_roles_and_containers_for_themselves(go, monkeypatch, tmp_path):
     from omegaconf import OmegaConf
 
-    from launchers.cell import vouched
-    from launchers.job import Job
-    from launchers.role_arguments import role_arguments
+    from launchers.cells.cell import vouched
+    from launchers.jobs.job import Job
+    from launchers.kubernetes_manifests.role_arguments import role_arguments
 
     (tmp_path / "mine.py").write_text(MINE)
     go.ok(*QUICK, "base.nn=mine.py")

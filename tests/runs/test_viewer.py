@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sac.errors import UserError
-from sac.viewer import Film, as_rgb, scaled
+from sac.runs.viewer import Film, as_rgb, scaled
 
 imageio = pytest.importorskip("imageio.v2")
 pytest.importorskip("imageio_ffmpeg")

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from sac.assemble import model_files
-from sac.run_folder import RunFolder
+from sac.runs.folder import RunFolder
 from tests.runs.short_runs import PENDULUM, Runner
 from tests.track.wandb_log import held
 

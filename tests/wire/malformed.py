@@ -8,10 +8,10 @@ import time
 import msgpack
 import numpy as np
 import zmq
-from wire_kit import SPEC, WORLD, random_rows
 
 from sac.wire.codec import HEADER, MAGIC, VERSION
-from sac.wire.kinds import step_arrays
+from sac.wire.messages import step_arrays
+from tests.wire.wire_kit import SPEC, WORLD, random_rows
 
 
 def parts(frames: list[bytes]) -> list[bytes]:

@@ -7,24 +7,24 @@ import json
 import numpy as np
 import pytest
 import zmq
-from malformed import hello, insert, raw
-from wire_kit import WORLD, Served, Stranger, World, client, inserting, tagged, tags, wait_for
 
+from sac.distributed import insert_client as inserting_module
+from sac.distributed import policy_server, replay_server
+from sac.distributed.policy_server import PolicyService
+from sac.distributed.replay_client import RemoteReplay
 from sac.errors import UserError
 from sac.replay import writer
 from sac.types import Sensor, Spec
 from sac.wire import client as client_module
 from sac.wire import codec as codec_module
-from sac.wire import inserting as inserting_module
 from sac.wire import peer as peer_module
-from sac.wire import policy_service, replay_service
 from sac.wire import server as server_module
 from sac.wire.codec import TEXT, BadMessage, Codec, Kind
-from sac.wire.directory import Records
+from sac.wire.discovery import Records
 from sac.wire.frames import receive_frames
 from sac.wire.peer import counters_of
-from sac.wire.policy_service import PolicyService
-from sac.wire.remote_replay import RemoteReplay
+from tests.wire.malformed import hello, insert, raw
+from tests.wire.wire_kit import WORLD, Served, Stranger, World, client, inserting, tagged, tags, wait_for
 
 # --- a whole message
 
@@ -207,7 +207,7 @@ def test_counters_are_bounded(monkeypatch):
 
 
 def test_batches_that_are_asked_for_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(replay_service, "SAMPLES", 5)
+    monkeypatch.setattr(replay_server, "SAMPLES", 5)
     with Served(WORLD, tmp_path) as served, Stranger(served) as stranger:
         assert stranger.say(hello()).hears() == "welcome"
         for number in range(20):
@@ -217,7 +217,7 @@ def test_batches_that_are_asked_for_are_bounded(tmp_path, monkeypatch):
 
 
 def test_episodes_that_nobody_reads_are_bounded(monkeypatch):
-    monkeypatch.setattr(policy_service, "EPISODES", 5)
+    monkeypatch.setattr(policy_server, "EPISODES", 5)
     service = PolicyService(None, None)
     for first in (0, 3, 6):
         service._take_episodes(np.arange(first, first + 3, dtype=np.float64), np.arange(first, first + 3))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from malformed import WRONG, exchanged, header_with, hello, parts
-from wire_kit import SPEC, WORLD, World, random_rows
 
 from sac.types import Batch, Sensor, Spec, Step
 from sac.wire import codec as wire_codec
 from sac.wire.codec import HEADER, TOGETHER, BadMessage, Codec, Kind
-from sac.wire.kinds import (
+from sac.wire.messages import (
     as_batch,
     as_step,
     batch_arrays,
@@ -19,6 +17,8 @@ from sac.wire.kinds import (
     replay_codec,
     step_arrays,
 )
+from tests.wire.malformed import WRONG, exchanged, header_with, hello, parts
+from tests.wire.wire_kit import SPEC, WORLD, World, random_rows
 
 SEEDS = range(25)
 

@@ -8,14 +8,14 @@ import subprocess
 import sys
 
 import pytest
-from wire_kit import ROOT, WORLD, Served, client, wait_for
 
+from sac.distributed.cell_config import make_keys
 from sac.errors import UserError
-from sac.roles.wiring import make_keys
-from sac.wire.directory import Records
+from sac.wire.discovery import Records
 from sac.wire.keys import Keys
-from sac.wire.kinds import control
+from sac.wire.messages import control
 from sac.wire.server import Server
+from tests.wire.wire_kit import ROOT, WORLD, Served, client, wait_for
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no modes for group and others")
 FILES = ("server.key", "server.key_secret", "client.key", "client.key_secret")

@@ -12,21 +12,21 @@ from dataclasses import replace
 import msgpack
 import pytest
 import zmq
-from wire_kit import ROOT, SPEC, WORLD, Process, Served, client, inserting, over_tcp, tagged, wait_for
 
 from sac.errors import UserError
 from sac.types import Sensor, Spec
 from sac.wire import client as client_module
-from sac.wire import directory as directory_module
+from sac.wire import discovery as directory_module
 from sac.wire import server as server_module
 from sac.wire.client import Client
 from sac.wire.codec import VERSION
-from sac.wire.description import Description, described_spec, spec_of
-from sac.wire.directory import Fixed, Records
+from sac.wire.discovery import Fixed, Records
+from sac.wire.handshake import Description, described_spec, spec_of
 from sac.wire.keys import Keys, check_bind
-from sac.wire.kinds import control
+from sac.wire.messages import control
 from sac.wire.peer import PING, Me, counters_of
 from sac.wire.server import Server
+from tests.wire.wire_kit import ROOT, SPEC, WORLD, Process, Served, client, inserting, over_tcp, tagged, wait_for
 
 
 def come(line: Client, seconds: float = 10.0) -> Client:

@@ -10,13 +10,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import malformed
-from wire_kit import WORLD, Served, client, learner, tagged
-
+from sac.distributed.insert_client import Inserter
 from sac.errors import UserError
-from sac.wire.directory import Records
-from sac.wire.inserting import Inserter
+from sac.wire.discovery import Records
 from sac.wire.keys import Keys
+from tests.wire import malformed
+from tests.wire.wire_kit import WORLD, Served, client, learner, tagged
 
 
 def serve(folder: str, host: str, keys: str, capacity: str) -> None:

@@ -18,18 +18,18 @@ from pathlib import Path
 import numpy as np
 import zmq
 
-from sac.moments import Moments
+from sac.distributed.insert_client import Inserter
+from sac.distributed.replay_client import RemoteReplay
+from sac.distributed.replay_server import ReplayService
 from sac.replay import DurableReplay, Limiter, Prioritized, Replay, Uniform
+from sac.replay.running_stats import Moments
 from sac.types import Sensor, Spec, Step
 from sac.wire.client import Client
-from sac.wire.description import Description, described_spec
-from sac.wire.directory import Fixed, Records
-from sac.wire.inserting import Inserter
+from sac.wire.discovery import Fixed, Records
+from sac.wire.handshake import Description, described_spec
 from sac.wire.keys import Keys
-from sac.wire.kinds import replay_codec
+from sac.wire.messages import replay_codec
 from sac.wire.peer import Me
-from sac.wire.remote_replay import RemoteReplay
-from sac.wire.replay_service import ReplayService
 from sac.wire.server import Server
 
 SPEC = Spec((Sensor("tag", (2,)), Sensor("eye", (4, 4, 1), "uint8")), continuous=2, branches=(2, 3))

@@ -1,0 +1,24 @@
+"""The options of the launcher `roles`, checked like every other key; their defaults stand in conf/."""
+
+# ruff: noqa: RUF009 - a key() is a fresh dataclasses.field each time
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sac.config.schema import at_least, key
+
+
+@dataclass
+class RoleOptions:
+    """hydra.launcher, see conf/hydra/launcher/roles.yaml."""
+
+    actors: int = at_least(1)
+    learners: int = at_least(1)
+    n_jobs: int = at_least(1)
+    gpus: list[Any] | None = key()
+    grace: float = at_least(0)
+    actor_timeout: float = at_least(10)
+    learner_threads: int | None = at_least(1)
+    actor_threads: int = at_least(1)

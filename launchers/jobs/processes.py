@@ -1,0 +1,122 @@
+"""The launcher `processes`: every job of a multirun in a process of its own, so many at once."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+
+from launchers.jobs import job as states
+from launchers.jobs import resources, summary
+from launchers.jobs.compose import Composition, varying
+from launchers.jobs.job import Job, Status
+from launchers.jobs.options import ProcessOptions
+from launchers.jobs.pool import Pool
+from launchers.jobs.table import Table
+from sac.config.overrides import run_command, same_command
+from sac.config.validation import checked
+from sac.errors import UserError
+from sac.runs.signals import Interruption
+from sac.track.wandb_run import sync_command, unsynced
+
+
+class Processes:
+    """The options stand in conf/hydra/launcher/processes.yaml. Raises UserError for those that make no sense."""
+
+    Options: type = ProcessOptions
+
+    def __init__(self, context: HydraContext, config: DictConfig, options: Mapping[str, Any]):
+        self._config, self.options = config, checked(self.Options, options, "hydra.launcher.")
+        self.composition = Composition(context, config)
+        if config.hydra.sweeper.get("max_batch_size") is not None:
+            raise UserError(
+                "hydra.sweeper.max_batch_size: leave it out, hydra.launcher.n_jobs bounds what runs at once"
+            )
+
+    def launch(self, batch: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        """Runs all jobs to their ends and shows the summary. Raises UserError when some failed."""
+        folder = Path(self._config.hydra.sweep.dir)
+        shown = varying(batch)
+        jobs = [
+            self.composition.job(first + i, overrides, folder / "jobs", shown[i], group=folder.name)
+            for i, overrides in enumerate(batch)
+        ]
+        for job in jobs:
+            self.check(job)
+        ended: list[tuple[Job, Status]] = []
+        try:
+            for job, status in self.stream(jobs, len(jobs)):
+                ended.append((job, status))
+        except SystemExit:
+            _say_how_to_go_on(ended)
+            raise
+        print(summary.write(ended, folder), flush=True)
+        _say_what_to_upload(ended)
+        _complain(ended)
+        return [_returned(job, status) for job, status in sorted(ended, key=lambda one: one[0].number)]
+
+    def check(self, job: Job) -> None:
+        """Raises UserError for a job that these options do not fit."""
+
+    def stream(self, jobs: Iterable[Job], total: int | None = None) -> Iterator[tuple[Job, Status]]:
+        """Yields jobs as they end; `jobs` is asked for the next one when a process is free.
+
+        Ends the program as by the signal (130, 75) when one came, after all that ran have ended.
+        """
+        n_jobs = self.options.n_jobs or resources.cores()
+        n_jobs = n_jobs if total is None else max(min(n_jobs, total), 1)
+        gpus = resources.visible_gpus() if self.options.gpus is None else [str(gpu) for gpu in self.options.gpus]
+        with Interruption(doing="asking the jobs to save and end") as interruption, Table(total) as table:
+            yield from Pool(
+                resources.divide(n_jobs, resources.cores(), gpus), table, interruption, self.options.grace
+            ).run(jobs)
+        if interruption.requested:
+            raise SystemExit(interruption.exit_code)
+
+
+def _say_how_to_go_on(ended: Sequence[tuple[Job, Status]]) -> None:
+    for job, status in ended:
+        if status.state == states.INTERRUPTED and status.folder:
+            if job.roles:
+                print(f"job {job.number} goes on with: {_cell_command(job)}")
+                continue
+            base = OmegaConf.merge(job.config.base, {"name": Path(status.folder).name})
+            print(f"job {job.number} goes on with: {run_command(OmegaConf.create({'base': base}), 'ckpt=latest')}")
+
+
+def _cell_command(job: Job) -> str:
+    """What was typed; a base.name with the time, or none at all, is what it was then, without the job's number."""
+    name = job.config.base.name.removesuffix(f"-{job.number}")
+    repeatable = any(word.lstrip("+").startswith("base.name=") and "{time}" not in word for word in sys.argv[1:])
+    return same_command(None if repeatable else name)
+
+
+def _say_what_to_upload(ended: Sequence[tuple[Job, Status]]) -> None:
+    folders = [folder for _, status in ended if status.folder for folder in unsynced(status.folder)]
+    if folders:
+        print(f"upload:  {sync_command(folders)}", flush=True)
+
+
+def _complain(ended: Sequence[tuple[Job, Status]]) -> None:
+    failed = [(job, status) for job, status in ended if status.state == states.FAILED]
+    if failed:
+        lines = [
+            f"  job {job.number} ({' '.join(job.overrides)}): {status.error}; see {job.screens}"
+            for job, status in failed
+        ]
+        bugs = [status.traceback for _, status in failed if status.traceback]
+        lines += [f"\n{bugs[0].rstrip()}"] if bugs else []  # the last thing on the screen
+        raise UserError(f"{len(failed)} of {len(ended)} jobs failed:\n" + "\n".join(lines))
+
+
+def _returned(job: Job, status: Status) -> JobReturn:
+    """What Hydra's own sweepers read."""
+    objective = status.result.get("objective")
+    value = math.nan if objective is None else float(objective)
+    return JobReturn(overrides=job.overrides, cfg=job.config, status=JobStatus.COMPLETED, _return_value=value)

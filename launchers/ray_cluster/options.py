@@ -1,0 +1,54 @@
+"""The options of the launcher `ray_roles`, checked like every other key; their defaults stand in conf/."""
+
+# ruff: noqa: RUF009 - a key() is a fresh dataclasses.field each time
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sac.config.schema import at_least, key, one_of, positive
+from sac.config.validation import checked
+
+
+@dataclass
+class Resources:
+    """What Ray reserves for one process; `num_gpus` None: one where the cluster has any."""
+
+    num_cpus: float = positive()
+    num_gpus: float | None = at_least(0)
+    custom: dict[str, Any] | None = key(
+        "of names to numbers above 0",
+        lambda custom: all(isinstance(n, int | float) and n > 0 for n in custom.values()),
+    )
+
+    def bundle(self, has_gpus: bool) -> dict[str, float]:
+        """As Ray names them."""
+        gpus = float(has_gpus) if self.num_gpus is None else self.num_gpus
+        return {"CPU": self.num_cpus} | ({"GPU": gpus} if gpus else {}) | (self.custom or {})
+
+    @property
+    def threads(self) -> int:
+        return max(int(self.num_cpus), 1)
+
+
+@dataclass
+class RayOptions:
+    """hydra.launcher, see conf/hydra/launcher/ray_roles.yaml. Raises UserError for resources that make no sense."""
+
+    address: str | None = key()
+    actors: int = at_least(1)
+    n_jobs: int = at_least(1)
+    placement: str = one_of("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
+    grace: float = at_least(0)
+    actor_timeout: float = at_least(10)
+    resources: dict[str, Any] = key("of resources for each role")
+    restarts: dict[str, Any] = key(
+        "of whole numbers for each role, -1 without end,",
+        lambda restarts: all(type(n) is int and n >= -1 for n in restarts.values()),
+    )
+
+    def __post_init__(self):
+        self.resources = {
+            role: checked(Resources, own, f"hydra.launcher.resources.{role}.") for role, own in self.resources.items()
+        }

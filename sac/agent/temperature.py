@@ -1,0 +1,69 @@
+"""The price of entropy, adjusted until the policy has as much of it as it shall (arXiv:1812.05905, section 5)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sac.agent.hyperparameters import Hyper
+from sac.backend import keras, tf
+from sac.ops import losses, soft_value
+from sac.ops.gradient_gate import gradients
+from sac.types import Spec
+
+LOG_ALPHA_MIN, LOG_ALPHA_MAX = -10.0, 2.0
+KINDS = ("continuous", "discrete")
+
+
+class Temperatures(keras.layers.Layer):
+    """log alpha of the continuous and of the discrete entropy, as one weight [2]."""
+
+    def __init__(self, spec: Spec, hyper: Hyper, discrete_policy: bool):
+        super().__init__(name="temperatures")
+        self.branches, self.hyper = spec.branches, hyper
+        sizes = spec.continuous, spec.choices * discrete_policy
+        self.kinds = [i for i, size in enumerate(sizes) if size]  # that have an entropy
+        self.continuous_target = -float(spec.continuous)
+        initial = keras.initializers.Constant(hyper.init_log_alpha)
+        self.log_alpha = self.add_weight(shape=(2,), initializer=initial, name="log_alpha")
+
+    def alphas(self) -> list:
+        """Both temperatures."""
+        return tf.unstack(tf.exp(self.log_alpha))
+
+    def discrete_ratio(self, updates):
+        """The target entropy of discrete choices after so many updates, as a share of the largest entropy."""
+        h = self.hyper
+        if h.target_entropy_ratio_end is None:
+            return h.target_entropy_ratio
+        done = tf.minimum(tf.cast(updates, tf.float32) / h.target_entropy_ratio_updates, 1.0)
+        return h.target_entropy_ratio + done * (h.target_entropy_ratio_end - h.target_entropy_ratio)
+
+    def adjust(self, optimizer, entropies, mask, valid, updates) -> None:
+        """One step towards the target entropies, for entropies [B, m] of both kinds and legal choices `mask`."""
+        if not self.hyper.use_auto_alpha or not self.kinds:
+            return
+        legal = soft_value.largest_entropy(mask, self.branches)
+        targets = self.continuous_target, self.discrete_ratio(updates) * legal
+        with tf.GradientTape() as tape:
+            log_alpha = tf.unstack(tf.convert_to_tensor(self.log_alpha))
+            loss = sum(losses.temperature(log_alpha[i], entropies[i], targets[i], valid) for i in self.kinds)
+        optimizer.apply(gradients(tape, loss, [self.log_alpha]), [self.log_alpha])
+        self.log_alpha.assign(tf.clip_by_value(self.log_alpha, LOG_ALPHA_MIN, LOG_ALPHA_MAX))
+
+    @property
+    def metric_names(self) -> list[str]:
+        return [
+            name
+            for kind in np.take(KINDS, self.kinds).tolist()
+            for name in (f"policy/entropy_{kind}", f"alpha/{kind}", f"alpha/{kind}_at_bound")
+        ]
+
+    def metrics(self, entropies, valid) -> dict:
+        """Entropies, temperatures, and whether these can go no further; also of a kind that does not exist."""
+        found = {}
+        for kind, entropy, log_alpha in zip(KINDS, entropies, tf.unstack(tf.convert_to_tensor(self.log_alpha))):
+            bound = tf.logical_or(log_alpha <= LOG_ALPHA_MIN, log_alpha >= LOG_ALPHA_MAX)
+            found[f"policy/entropy_{kind}"] = losses.masked_mean(entropy, valid)
+            found[f"alpha/{kind}"] = tf.exp(log_alpha)
+            found[f"alpha/{kind}_at_bound"] = tf.cast(bound, tf.float32)
+        return found

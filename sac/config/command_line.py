@@ -1,0 +1,206 @@
+"""What the user typed: checks the keys before Hydra advises a '+', and turns errors into one message."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType, Sweep
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+
+from sac.config.credentials import without_credentials
+from sac.config.host_name import host_number
+from sac.config.schema import all_keys
+from sac.config.text_keys import is_text
+from sac.config.typed_texts import quoted
+from sac.config.validation import check_value, no_environment, unknown_key
+from sac.errors import UserError
+from sac.runs.folder import MOMENT, moment
+
+CONF = Path(__file__).parents[2] / "conf"
+FREE_FORM = ("reset", "random_params", "base.nn_kwargs", "base.env_kwargs", "base.build_path")
+OPTIONS = ("hydra.sweeper.sampler_kwargs", "hydra.sweeper.pruner_kwargs", "hydra.sweeper.objectives")
+FOLDERS = ("base.models", "base.scene")  # of which Hydra makes folders before any job is checked
+INSIDE_FREE_FORM = tuple(f"{name}." for name in FREE_FORM)
+
+
+@contextlib.contextmanager
+def report_errors() -> Iterator[None]:
+    """What the user can mend becomes one message on the screen and exit code 1."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+    except (HydraException, OmegaConfBaseException) as error:
+        lacks_scene = isinstance(error, InterpolationToMissingValueError)  # in the name of a multirun's folder
+        message = no_environment() if lacks_scene else _in_one_line(error)
+    except OSError as error:  # of Hydra itself: jobs report their own
+        message = f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    else:
+        return
+    sys.stderr.write(f"error: {message}\n")
+    raise SystemExit(1) from None
+
+
+@contextlib.contextmanager
+def job_errors() -> Iterator[None]:
+    """Shows at once what ended this job: a message, or the traceback of a bug. In a multirun the other jobs go on."""
+    try:
+        yield
+        return
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+    except Exception:
+        traceback.print_exc()
+    number = job_number()
+    if number is None:
+        raise SystemExit(1)
+    raise UserError(f"job {number} failed, see above")
+
+
+def _in_one_line(error: Exception) -> str:
+    """Hydra's words without its search path and internals, and without secrets of what was typed."""
+    lines = []
+    for line in str(error).splitlines():
+        if line.startswith(("Config search path", "    full_key")):
+            break
+        if line.strip() and not line.startswith("See https"):
+            lines.append(line.strip())
+    return without_credentials(" ".join(lines))
+
+
+def begin(arguments: Sequence[str]) -> list[str]:
+    """Checks what was typed, and fixes the moment that all jobs of a multirun are named after.
+
+    Returns the arguments for Hydra, which wants '++' before new names in free-form sections, and quotes around texts
+    that look like numbers. Raises UserError for a key or a choice that does not exist, naming the nearest that does.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    OmegaConf.register_new_resolver("host_number", host_number, replace=True)
+    typed = get_args_parser().parse_args(arguments)
+    if typed.shell_completion:  # its install=bash is no key
+        return list(arguments)
+    folders = [CONF, *(Path(folder) for folder in [typed.config_dir] if folder)]
+    if not folders[-1].is_dir():
+        raise UserError(f"--config-dir {folders[-1]}: no such folder")
+    texts = as_texts(typed.overrides, _groups(folders))
+    overrides = check_overrides([texts[argument] for argument in typed.overrides], folders)
+    if typed.multirun:
+        os.environ[MOMENT] = moment()
+    if not typed.cfg and not typed.info:
+        _check_multirun(overrides, typed.multirun)
+    free = {o.input_line for o in overrides if o.type is OverrideType.CHANGE and is_free(o.key_or_group, o.value())}
+    arguments = [texts.get(argument, argument) for argument in arguments]
+    return ["++" * (argument in free) + argument for argument in arguments]
+
+
+def as_texts(typed: Sequence[str], groups: Collection[str] = ()) -> dict[str, str]:
+    """Each override -> the same with quotes where a key or a group takes text and Hydra would read something else."""
+    return {argument: quoted(argument) if _takes_text(argument, groups) else argument for argument in typed}
+
+
+def _takes_text(argument: str, groups: Collection[str]) -> bool:
+    key, _, value = argument.lstrip("+~").partition("=")
+    name = key.partition("@")[0]
+    is_choice = name in groups and not value.lstrip().startswith("{")  # `reset={gravity: 9.8}` names no file
+    return is_text(name) or is_choice
+
+
+def _check_multirun(overrides: Sequence[Override], multirun: bool) -> None:
+    """Raises UserError for a search or a launcher that would silently be something else."""
+    for override in overrides:
+        searches = override.key_or_group == "sweep" and override.value() is not None
+        if searches and override.is_sweep_override():
+            raise UserError(f"{override.input_line}: one search at a time, each in a call of its own")
+        if multirun and override.key_or_group in FOLDERS and not override.is_sweep_override():
+            check_value(override.key_or_group, override.value())
+        if not multirun and (searches or override.key_or_group in ("hydra/sweeper", "hydra/launcher")):
+            raise UserError(f"{override.input_line} needs -m: python run.py -m env=... {override.input_line}")
+
+
+def is_free(name: str, value: object) -> bool:
+    """Whether names may be new here; `reset=default` chooses a file."""
+    return name.startswith((*INSIDE_FREE_FORM, *OPTIONS)) or (name in FREE_FORM and isinstance(value, dict))
+
+
+def check_overrides(typed: Sequence[str], folders: Sequence[Path] = (CONF,)) -> list[Override]:
+    """What was typed, parsed. Raises UserError for a key that does not exist or a file that is in no config folder."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    try:
+        overrides = OverridesParser.create().parse_overrides(list(typed))
+    except HydraException as error:
+        raise UserError(
+            f"{_in_one_line(error)} (quote it for the shell, e.g. 'base.name=\"test_{{time}}\"')"
+        ) from error
+    known, choosers = set(all_keys()), _groups(folders)
+    anywhere = any(o.key_or_group == "hydra.searchpath" for o in overrides)  # then Hydra has to look itself
+    for override in overrides:
+        name = override.key_or_group.split("@")[0]
+        if name.startswith((*INSIDE_FREE_FORM, "hydra.", "hydra/")):
+            continue
+        if name in choosers:
+            if not (anywhere or override.is_delete()):
+                check_choice(name, override.value(), folders)
+        elif name not in known and not anywhere:
+            raise UserError(unknown_key(name, tuple(choosers)))
+    return overrides
+
+
+def _groups(folders: Sequence[Path]) -> set[str]:
+    """Names that choose a file of conf/ instead of setting a key."""
+    inside = (path.relative_to(folder).as_posix() for folder in folders for path in folder.rglob("*") if path.is_dir())
+    return {name for name in inside if not name.startswith("hydra") and "__pycache__" not in name}
+
+
+def check_choice(group: str, chosen: object, folders: Sequence[Path] = (CONF,)) -> None:
+    """Raises UserError for a file that is in no config folder.
+
+    `chosen`: a name or a sweep over names; a mapping and other kinds of sweep are Hydra's business.
+    """
+    if isinstance(chosen, dict) or (isinstance(chosen, Sweep) and not isinstance(chosen, ChoiceSweep)):
+        return
+    names = chosen.list if isinstance(chosen, ChoiceSweep) else [chosen]
+    available = {
+        path.relative_to(folder / group).with_suffix("").as_posix()
+        for folder in folders
+        for path in (folder / group).rglob("*.yaml")
+    }
+    for name in (getattr(name, "text", name) for name in names):
+        if name not in available:
+            near = difflib.get_close_matches(str(name), available, 1, 0.5)
+            hint = f"did you mean {group}={near[0]}? " if near else ""
+            choice, others = f"{group}={'null' if name is None else name}", ", ".join(sorted(available))
+            raise UserError(f"{choice}: no such file conf/{choice.replace('=', '/')}.yaml; {hint}available: {others}")
+
+
+def explicit_overrides(hydra: DictConfig | None = None) -> dict[str, object]:
+    """Keys that a job's command line (or sweep) set, without the choices of groups; None: this process's job."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    hydra = hydra or HydraConfig.get()
+    typed = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # one of them may hold an interpolation
+    parsed = OverridesParser.create().parse_overrides(typed)
+    choices = set(hydra.runtime.choices)
+    return {o.key_or_group: o.value() for o in parsed if o.key_or_group not in choices and not o.is_delete()}
+
+
+def job_number() -> int | None:
+    """This job's number in its multirun; None for a job on its own."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    return hydra.job.num if hydra.mode == RunMode.MULTIRUN else None

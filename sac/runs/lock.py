@@ -1,0 +1,93 @@
+"""One process at a time in a run's folder: a lock that the system takes back when its holder dies."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from sac.errors import UserError
+from sac.runs.folder import RunFolder
+
+log = logging.getLogger(__name__)
+ENDING_SECONDS = 10.0  # that an earlier process in the same place may need to end
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}  # said by some network drives
+
+
+@contextlib.contextmanager
+def only_one(folder: RunFolder, who: str) -> Iterator[None]:
+    """Holds the lock of `who` (train, learner, actor-1 ...) of this run: two would spoil each other's work.
+
+    Raises UserError when another process keeps it, or the folder cannot be written. A drive without locks gets a
+    warning.
+    """
+    path = folder.lock(who)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write the run folder {folder.path}: {error.strerror or error}") from error
+    lock, holder = FileLock(path), Holder(path)
+    if not _taken(lock, 0, folder):
+        waits = f"{folder.path} is in use by {holder.name()}: waiting up to {ENDING_SECONDS:.0f} s for its end"
+        sys.stderr.write(f"{waits}\n")
+        if not _taken(lock, ENDING_SECONDS, folder):
+            does, more = ("trains", "") if who == "train" else (f"is {who} of", " (actors differ in net.number)")
+            raise UserError(
+                f"{holder.name()} {does} the run {folder.path} already: wait for its end, or end it, or choose another "
+                f"base.name{more}"
+            )
+    try:
+        holder.write()
+        yield
+    finally:
+        holder.remove()
+        with contextlib.suppress(OSError):  # Windows removes it by itself
+            path.unlink()  # while it is held: whoever waits for it sees that the file is gone and makes another
+        lock.release()
+
+
+def _taken(lock: FileLock, seconds: float, folder: RunFolder) -> bool:
+    """Whether nobody else has it now. Raises UserError where the folder does not let us look."""
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout:
+        return False
+    except (OSError, NotImplementedError) as error:
+        number = getattr(error, "errno", None)
+        if number not in NO_LOCKS and not isinstance(error, NotImplementedError):
+            why = getattr(error, "strerror", None) or error
+            raise UserError(
+                f"the run folder {folder.path} cannot be locked: {why} ({lock.lock_file}); a run needs a folder that "
+                "it may write: choose another base.models or mend its permissions"
+            ) from error
+        log.warning("%s cannot be locked (%s): take care that no second process uses it", folder.path, error)
+    return True
+
+
+class Holder:
+    """Who has a lock, in a file beside it: on Windows nobody else can read the locked one."""
+
+    def __init__(self, lock: Path):
+        self._path = lock.with_suffix(".pid")
+
+    def write(self) -> None:
+        """A disk that refuses costs the name only."""
+        with contextlib.suppress(OSError):
+            self._path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf8")
+
+    def name(self) -> str:
+        try:
+            return self._path.read_text(encoding="utf8").strip() or "another process"
+        except (OSError, ValueError):
+            return "another process"
+
+    def remove(self) -> None:
+        with contextlib.suppress(OSError):
+            self._path.unlink()

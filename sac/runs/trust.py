@@ -1,0 +1,160 @@
+"""The code that a run folder brings or names: code that is new on this machine runs only when the user trusts it.
+
+For each piece of code that was used or trusted here there is a mark, a small file in a folder of the user's own. No
+mark lies in a run folder, so nobody can send a run together with its mark.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sac.errors import UserError
+from sac.runs.networks_file import ENVS
+
+log = logging.getLogger(__name__)
+STATE = "SAC_STATE"  # environment variable: the folder of the marks
+OURS = "envs."  # modules of this project
+STAND_IN, OLD_GYM = "player:", "gym:"  # prefixes of base.build_path that name no module
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Code that a run brings or names: in words, and what tells it from any other."""
+
+    words: str
+    identity: str
+
+    @property
+    def mark(self) -> Path:
+        """Raises RuntimeError where the user has no home."""
+        return _marks() / hashlib.sha256(self.identity.encode("utf8", "surrogateescape")).hexdigest()
+
+    @property
+    def known(self) -> bool:
+        """Whether it was used or trusted here before."""
+        try:
+            return self.mark.is_file()
+        except (OSError, RuntimeError):
+            return False
+
+
+def pieces(folder: Path, config: Mapping[str, Any] | None) -> list[Piece]:
+    """The code that the run in `folder` with this config would run; none for what this project brings itself.
+
+    Without a config only the networks count.
+    """
+    base = (config or {}).get("base") or {}
+    if not isinstance(base, Mapping):
+        return [*_networks(folder / "nn.py", {}), *_interpolations(base)]
+    return [*_networks(folder / "nn.py", base), *_environment(base), *_arguments(base), *_interpolations(base)]
+
+
+def check(found: Sequence[Piece], trusted: bool, run: Path, command: str) -> None:
+    """Raises UserError for code that is new here, with the command that says that it is trusted; then it is marked."""
+    new = [piece for piece in found if not piece.known]
+    if new and not trusted:
+        raise UserError(
+            f"the run {run} brings code that is not known on this machine: {'; '.join(p.words for p in new)}. "
+            "It could do whatever you can. If you trust whoever made it, add base.trust=true (asked once for this "
+            f"code): {command}"
+        )
+    remember(new)
+
+
+def remember(found: Sequence[Piece]) -> None:
+    """Marks code as used here. A home that cannot be written costs the mark, not the run."""
+    new = [piece for piece in found if not piece.known]
+    try:
+        for piece in new:
+            piece.mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            piece.mark.write_text(f"{piece.words}\n", encoding="utf8", errors="replace")
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or error
+        log.warning(
+            "it could not be noted that this run's code was used here (%s): resume and play will ask for "
+            "base.trust=true, unless the environment variable %s names a folder that can be written",
+            why,
+            STATE,
+        )
+
+
+def _marks() -> Path:
+    return _state() / "trusted"
+
+
+def _state() -> Path:
+    """A folder of the user's own. Raises RuntimeError where there is no home."""
+    if asked := os.environ.get(STATE):
+        return Path(asked)
+    if sys.platform == "win32":
+        root, default = os.environ.get("LOCALAPPDATA"), "AppData/Local"
+    elif sys.platform == "darwin":
+        root, default = None, "Library/Application Support"
+    else:
+        root, default = os.environ.get("XDG_STATE_HOME"), ".local/state"
+    return (Path(root) if root and Path(root).is_absolute() else Path.home() / default) / "sac-runner"
+
+
+def _networks(file: Path, base: Mapping[str, Any]) -> Iterator[Piece]:
+    """The copy of nn.py by its content; without one, an actor takes what base.nn names."""
+    if file.exists():
+        content = file.read_bytes()
+        if content not in (shipped.read_bytes() for shipped in ENVS.rglob(file.name)):
+            yield Piece(str(file), f"networks {hashlib.sha256(content).hexdigest()}")
+        return
+    nn, env = str(base.get("nn") or ""), str(base.get("env") or "")
+    if (nn and not nn.isidentifier()) or ".." in env or Path(env).is_absolute():
+        yield Piece(f"base.nn={nn} of base.env={env}", f"base.nn {nn} {env}")
+
+
+def _environment(base: Mapping[str, Any]) -> Iterator[Piece]:
+    """A module that an environment's id names, also one inside its arguments; the program of a Unity player."""
+    for text in _texts(base.get("build_path")):
+        if base.get("env_type") != "GYM":
+            if not text.startswith(STAND_IN):
+                yield Piece(f"the program base.build_path={text}", f"program {text}")
+        else:
+            yield from _module("base.build_path", text)
+    for text in _texts(base.get("env_kwargs")):
+        yield from _module("base.env_kwargs", text)
+
+
+def _module(key: str, text: str) -> Iterator[Piece]:
+    module = text.removeprefix(OLD_GYM).rpartition(":")[0]
+    if module and not module.startswith(OURS):
+        yield Piece(f"the module {module}, which {key} names ({text})", f"module {module}")
+
+
+def _arguments(base: Mapping[str, Any]) -> Iterator[Piece]:
+    """Keras makes objects of mappings, of whatever module these name."""
+    kwargs = base.get("nn_kwargs")
+    for name, values in kwargs.items() if isinstance(kwargs, Mapping) else ():
+        for key, value in values.items() if isinstance(values, Mapping) else ():
+            if isinstance(value, Mapping):
+                yield Piece(f"base.nn_kwargs.{name}.{key}={value}", f"argument {value}")
+
+
+def _interpolations(base: Any) -> Iterator[Piece]:
+    """No config that we write holds one: it would hide what it stands for."""
+    for text in _texts(base):
+        if "${" in text:
+            yield Piece(f"the interpolation {text} in config.yaml", f"interpolation {text}")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, Sequence):
+        for inner in value:
+            yield from _texts(inner)
