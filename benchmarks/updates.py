@@ -50,9 +50,9 @@ CASES = [
 def ours(what: str, sampler: str, k: int) -> Callable[[], None]:
     """One call of our agent."""
     from sac import backend
-    from sac.agent.agent import Agent, Hyper
+    from sac.agent.agent import Agent, Hyperparameters
     from sac.nets.contract import Builder, build_networks
-    from sac.replay import Limiter, Prioritized, Replay, Uniform
+    from sac.replay import Prioritized, RateLimiter, Replay, Uniform
     from sac.timers import Clock
     from sac.training.learner import Learner
     from sac.types import Sensor, Spec
@@ -61,7 +61,7 @@ def ours(what: str, sampler: str, k: int) -> Callable[[], None]:
     backend.seed_everything(0)
     spec = Spec(sensors=(Sensor("vector", (OBS,)),), continuous=ACT)
     nets = build_networks(spec, Builder(None, {name: {"hidden": HIDDEN} for name in ("ModelPolicy", "ModelQ")}), 2)
-    agent = Agent(nets, Hyper(), 0)
+    agent = Agent(nets, Hyperparameters(), 0)
     priority = {
         "alpha": 0.9, "beta": 0.4, "beta_increment_per_sampling": 1e-3, "td_error_min": 0.01, "td_error_max": 1.0
     }  # fmt: skip
@@ -71,10 +71,10 @@ def ours(what: str, sampler: str, k: int) -> Callable[[], None]:
     if what == "update":
         batches = replay.sample(BATCH, k)
         return lambda: agent.update(batches)
-    learner = Learner(agent, replay, Limiter(1, 0, k), BATCH, Clock())
+    learner = Learner(agent, replay, RateLimiter(1, 0, k), BATCH, Clock())
 
     def call() -> None:
-        learner.limiter.earn(k, True)
+        learner.limiter.add_steps(k, True)
         learner.work()
 
     return call

@@ -45,19 +45,19 @@ from benchmarks import quiet
 from benchmarks.replay import IMAGE, VECTOR, rows
 from benchmarks.report import RESULTS, ROOT, show, stamp, versions, write_csv, write_markdown
 from sac.distributed import insert_client
-from sac.distributed.insert_client import Inserter
+from sac.distributed.insert_client import InsertClient
 from sac.distributed.policy_client import PolicyClient
-from sac.distributed.policy_server import PolicyService
-from sac.distributed.replay_client import RemoteReplay
-from sac.distributed.replay_server import WINDOW, ReplayService
+from sac.distributed.policy_server import PolicyServer
+from sac.distributed.replay_client import ReplayClient
+from sac.distributed.replay_server import WINDOW, ReplayServer
 from sac.replay import DurableReplay, Free, Prioritized, Uniform
-from sac.replay.running_stats import Moments
+from sac.replay.running_stats import RunningStats
 from sac.types import Batch, Spec, Step
 from sac.wire.client import Client
 from sac.wire.discovery import Records
 from sac.wire.handshake import Description
 from sac.wire.messages import batch_arrays, learner_codec, replay_codec
-from sac.wire.peer import Me
+from sac.wire.peer import ClientId
 from sac.wire.server import Server
 
 BATCH = 256
@@ -130,7 +130,7 @@ def serve_replay(folder: Path, which: str) -> None:
     server = Server("replay", codec(name), Records(folder, "127.0.0.1"), SAME)
     limiter = Free(1.0, 1, int(per_call))
     limiter.steps = 1
-    service = ReplayService(server, replay, limiter, Moments(), BATCH)
+    service = ReplayServer(server, replay, limiter, RunningStats(), BATCH)
     server._arrived, server._left = service.arrived, service.left
     print("ready", flush=True)
     while os.getppid() != 1:
@@ -144,7 +144,7 @@ def weights_columns(megabytes: float) -> dict:
 def serve_weights(folder: Path, megabytes: str) -> None:
     columns = weights_columns(float(megabytes))
     server = Server("learner", learner_codec(VECTOR, 0, 1, columns), Records(folder, "127.0.0.1"), SAME)
-    service = PolicyService(server, lambda arrays: None)
+    service = PolicyServer(server, lambda arrays: None)
     service.publish({name: np.zeros(shape, np.float32) for name, (shape, _) in columns.items()}, 0)
     service.begin()
     print("ready", flush=True)
@@ -195,8 +195,8 @@ HOLLOW = " hollow"
 def inserted(chunk: int, behind: str = "") -> Measured:
     """One call is a chunk."""
     with served("replay", "vector 1 uniform" + behind) as (directory, process):
-        line = Client("replay", codec("vector"), SAME, Me("actor"), directory)
-        inserter, step = Inserter(line), rows(VECTOR, 1, chunk)
+        line = Client("replay", codec("vector"), SAME, ClientId("actor"), directory)
+        inserter, step = InsertClient(line), rows(VECTOR, 1, chunk)
         insert_client.ROWS = chunk
         yield lambda: inserter.add(step), process
         line.close()
@@ -206,9 +206,9 @@ def inserted(chunk: int, behind: str = "") -> Measured:
 def sampled(name: str, outstanding: int, shared: bool, per_call: int, sampler: str, behind: str = "") -> Measured:
     """One call is `per_call` batches."""
     with served("replay", f"{name} {per_call} {sampler}{behind}") as (directory, process):
-        line = Client("replay", codec(name), SAME, Me("learner"), directory)
+        line = Client("replay", codec(name), SAME, ClientId("learner"), directory)
         errors_back = sampler == "prioritized"
-        remote = RemoteReplay(line, BATCH, per_call, Moments(), outstanding, prioritized=errors_back)
+        remote = ReplayClient(line, BATCH, per_call, RunningStats(), outstanding, prioritized=errors_back)
         if not shared:
             remote._place = None
         error = np.ones((per_call, BATCH), np.float32)
@@ -228,7 +228,7 @@ def fetched(megabytes: float) -> Measured:
     """One call is the weights for four actors."""
     with served("weights", str(megabytes)) as (directory, process):
         codec = learner_codec(VECTOR, 0, 1, weights_columns(megabytes))
-        lines = [Client("learner", codec, SAME, Me("actor", n), directory) for n in range(1, 5)]
+        lines = [Client("learner", codec, SAME, ClientId("actor", n), directory) for n in range(1, 5)]
         while not all(line.connected for line in lines):
             for line in lines:
                 line.pump(0.01)

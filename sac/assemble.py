@@ -14,10 +14,10 @@ from sac.collect.episode_limit import NO_LIMIT, EpisodeLimit
 from sac.collect.exploration import ColoredNoise, Epsilon, Exploring, Greedy, Sampling, WhiteNoise
 from sac.config.schema import Config
 from sac.errors import UserError
-from sac.replay import Limiter, Prioritized, Replay, Sampler, Uniform, check_capacity
+from sac.replay import Prioritized, RateLimiter, Replay, Sampler, Uniform, check_capacity
 from sac.replay.durable import DurableReplay
-from sac.replay.durable_stats import DurableMoments
-from sac.replay.running_stats import Moments
+from sac.replay.durable_stats import DurableStats
+from sac.replay.running_stats import RunningStats
 from sac.runs.checkpoint import ONLY_NEWEST, Checkpoints
 from sac.runs.folder import RunFolder
 from sac.track.observer import Observer
@@ -87,7 +87,7 @@ def make_reading(config: Config):
 
 def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int):
     """Networks, optimizers and compiled functions. Raises UserError when nn.py breaks its contract."""
-    from sac.agent.agent import Agent, Hyper
+    from sac.agent.agent import Agent, Hyperparameters
     from sac.backend import seed_everything
     from sac.nets.contract import Builder, build_networks
     from sac.ops.discrete_choice import ByCritic, ByPolicy
@@ -110,10 +110,10 @@ def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int):
     seed_everything(seed)
     build = Builder(load_networks(networks), config.base.nn_kwargs)
     nets = build_networks(
-        spec, build, s.ensemble_q_num, recurrent=s.use_rnn, normalized=moment_sensors(config, spec),
+        spec, build, s.ensemble_q_num, recurrent=s.use_rnn, normalized=normalized_sensors(config, spec),
         slow_policy=s.clip_epsilon_policy > 0,
     )  # fmt: skip
-    hyper = Hyper(**{f.name: getattr(s, f.name) for f in fields(Hyper)})
+    hyper = Hyperparameters(**{f.name: getattr(s, f.name) for f in fields(Hyperparameters)})
     choice, scale = ByCritic if s.discrete_dqn_like else ByPolicy, Rescaled if s.value_rescale else Plain
     return Agent(nets, hyper, seed, choice, scale, make_extras(config, build, nets.spec))
 
@@ -144,12 +144,12 @@ def make_extras(config: Config, build, spec: Spec):
     ])  # fmt: skip
 
 
-def make_moments(config: Config, spec: Spec) -> Moments:
+def make_running_stats(config: Config, spec: Spec) -> RunningStats:
     """Statistics of what normalisation needs; of nothing without it."""
-    return Moments(moment_sensors(config, spec))
+    return RunningStats(normalized_sensors(config, spec))
 
 
-def moment_sensors(config: Config, spec: Spec) -> list[Sensor]:
+def normalized_sensors(config: Config, spec: Spec) -> list[Sensor]:
     """Of what statistics are kept: of nothing without normalisation; of bytes only where bounds count."""
     if not config.sac.use_normalization:
         return []
@@ -207,9 +207,9 @@ def make_durable_replay(config: Config, spec: Spec, state_size: int, folder: Pat
     return DurableReplay(spec, state_size, sampler, folder, steps=steps, burn_in=burn_in, seed=seed)
 
 
-def make_durable_moments(config: Config, spec: Spec, replay: DurableReplay, folder: Path) -> DurableMoments:
+def make_durable_stats(config: Config, spec: Spec, replay: DurableReplay, folder: Path) -> DurableStats:
     """Statistics of the rows of a cell's ring."""
-    return DurableMoments(moment_sensors(config, spec), replay, folder / "moments.npz")
+    return DurableStats(normalized_sensors(config, spec), replay, folder / "moments.npz")
 
 
 def window(config: Config) -> tuple[int, int]:
@@ -240,7 +240,7 @@ def make_sampler(config: Config, n_agents: int) -> Sampler:
     return Uniform(r.capacity)
 
 
-def fill_replay(config: Config, env: Env, replay: Replay, state_size: int, moments: Moments) -> None:
+def fill_replay(config: Config, env: Env, replay: Replay, state_size: int, moments: RunningStats) -> None:
     """What a new run has in its memory before it begins. Raises UserError when the source does not fit."""
     if config.replay.load is not None:
         fill(replay, config.replay.load, env, state_size, moments)
@@ -257,11 +257,11 @@ def check_log_prob(config: Config, replay: Replay) -> None:
         )
 
 
-def make_limiter(config: Config, n_agents: int) -> Limiter:
+def make_limiter(config: Config, n_agents: int) -> RateLimiter:
     """Credit for updates; by default one update for each step of all agents."""
     per_step = config.sac.updates_per_step
     starts = config.replay.learning_starts
-    return Limiter(
+    return RateLimiter(
         1 / n_agents if per_step is None else per_step,
         config.replay.batch_size if starts is None else starts,
         config.sac.updates_per_call,

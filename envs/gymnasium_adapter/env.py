@@ -14,7 +14,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from envs.gymnasium_adapter.action_mask import ActionMask, value_at
 from envs.gymnasium_adapter.action_space import ActionSpace
 from envs.gymnasium_adapter.env_seeds import seed_spaces, seeded_construction, spread
-from envs.gymnasium_adapter.fault_counter import Strikes
+from envs.gymnasium_adapter.fault_counter import FaultCounter
 from envs.gymnasium_adapter.layers import step_limit
 from envs.gymnasium_adapter.make import env_maker, explained
 from envs.gymnasium_adapter.observation_space import ObservationSpace, part_names
@@ -134,7 +134,7 @@ class GymEnv:
         )
         self._asking = self._everyone
         self._resetting = np.zeros(n, bool)  # NEXT_STEP only: the coming step is their reset
-        self._strikes = Strikes(name, n)
+        self._strikes = FaultCounter(name, n)
         # environments with a vector form of their own promise resets one by one only where they never reset themselves
         self._resets_singly = self._gymnasium_made or self._mode is AutoresetMode.DISABLED
 
@@ -182,7 +182,7 @@ class GymEnv:
         done = np.logical_or(terminated, truncated)
         bad = self._observations.nonfinite(obs)
         if not bad and self._asking is self._everyone and np.isfinite(reward).all() and not done.any():
-            self._strikes.forgive(self._everyone)
+            self._strikes.reset(self._everyone)
             return Turn(self._everyone, obs, mask, reward, self._nobody)
         return self._border(obs, mask, reward, done, np.asarray(terminated, bool), info, bad)
 
@@ -205,7 +205,7 @@ class GymEnv:
         ended = Ended(over[whole], last_obs, last_mask, reward[over[whole]], discount)
 
         waits = done & acted if self._mode is AutoresetMode.NEXT_STEP else np.zeros_like(done)
-        self._strikes.forgive(acted & ~bad_step)
+        self._strikes.reset(acted & ~bad_step)
         first_bad = bad_obs & ~waits & (done | self._resetting)
         self._strikes.add(bad_step | first_bad, {**reasons, "reward": acted & ~np.isfinite(reward)})
         renew = ~waits & (bad_obs | (bad_step & ~done))

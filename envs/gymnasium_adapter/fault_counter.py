@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 10  # in a row, without a good step in between
 
 
-class Strikes:
+class FaultCounter:
     """One counter an agent; `name` is the environment's, for the messages."""
 
     def __init__(self, name: str, n_agents: int) -> None:
@@ -21,7 +21,7 @@ class Strikes:
         self._count = np.zeros(n_agents, int)
         self._any = False
 
-    def forgive(self, agents: np.ndarray) -> None:
+    def reset(self, agents: np.ndarray) -> None:
         """A good step of these agents (ids or a mask)."""
         if self._any:
             self._count[agents] = 0

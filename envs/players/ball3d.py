@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.players.protocol import Behaviour, Play, Report, Sensor, World, join, main
+from envs.players.protocol import AgentReport, Play, PlayerBehaviour, PlayerSensor, World, join, main
 
 STEP = 0.02  # s, Unity's fixed time step
 TILT = np.deg2rad(2.0)  # of one physics step at an action of 1
@@ -48,7 +48,9 @@ class Ball3D:
         self.gravity = world.value("gravity", 9.81)
         self.hidden = world.value("hide_velocity", 0) > 0
         width = 5 if self.hidden else 8
-        self.behaviour = Behaviour(self.name, (Sensor(f"VectorSensor_size{width}", (width,)),), continuous=2)
+        self.behaviour = PlayerBehaviour(
+            self.name, (PlayerSensor(f"VectorSensor_size{width}", (width,)),), continuous=2
+        )
         self.rotation = np.zeros((n, 4))  # quaternion w, x, y, z
         self.ball = np.zeros((n, 3))  # relative to the head's middle
         self.velocity = np.zeros((n, 3))
@@ -80,7 +82,7 @@ class Ball3D:
         c, s = cosine[:, 1], sine[:, 1]
         self.rotation[:] = np.stack([w * c - x * s, x * c + w * s, y * c + z * s, z * c - y * s], axis=1)
 
-    def act(self) -> Report | None:
+    def act(self) -> AgentReport | None:
         """OnActionReceived of all agents: tilts, then ends the episodes of dropped balls and of those out of time."""
         tilt = self.rotation[:, [3, 1]]  # about z, about x
         allowed = np.where(self.action > 0, tilt < TILT_LIMIT, tilt > -TILT_LIMIT)
@@ -91,7 +93,7 @@ class Ball3D:
         over = dropped | (self.steps >= self.max_step)
         if not over.any():
             return None
-        ended = Report(
+        ended = AgentReport(
             self.behaviour,
             self.ids[over],
             [self.observe()[over]],
@@ -123,12 +125,12 @@ class Ball3D:
             parts.append(self.velocity)
         return np.concatenate(parts, axis=1)
 
-    def report(self, ended: Report | None, asks: bool) -> Report:
+    def report(self, ended: AgentReport | None, asks: bool) -> AgentReport:
         """Endings first, then the requests of all agents if this is a decision step."""
         if not asks:
             return ended
         nothing, reward = np.zeros(self.n, bool), np.where(self.acted, 0.1, 0.0)
-        requests = Report(self.behaviour, self.ids, [self.observe()], reward, nothing, nothing)
+        requests = AgentReport(self.behaviour, self.ids, [self.observe()], reward, nothing, nothing)
         self.acted[:] = False
         return requests if ended is None else join(ended, requests)
 

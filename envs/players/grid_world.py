@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from envs.players import png
-from envs.players.protocol import Behaviour, Play, Report, World, join, main
+from envs.players.protocol import AgentReport, Play, PlayerBehaviour, World, join, main
 
 MOVES = np.array([[0, 0], [-1, 0], [1, 0], [0, -1], [0, 1]])  # row, column of: stay, up, down, left, right
 PIXELS = 4  # along an edge of a square
@@ -42,7 +42,7 @@ class GridWorld:
         self.max_step = max(1, int(world.value("max_step", 100)))
         edge = self.size * PIXELS
         camera = png.sensor("CameraSensor", (edge, edge, 3), world.value("channels_first", 1) > 0)
-        self.behaviour = Behaviour(self.name, (camera,), branches=(len(MOVES),))
+        self.behaviour = PlayerBehaviour(self.name, (camera,), branches=(len(MOVES),))
         self.squares = np.zeros((n, 3), np.int64)  # of the agent, the green and the red: row * size + column
         self.steps = np.zeros(n, np.int64)
         self.reward = np.zeros(n)  # since the last request
@@ -54,7 +54,7 @@ class GridWorld:
         self.steps[who] = 0
         self.reward[who] = 0.0
 
-    def act(self, choice: np.ndarray) -> Report | None:
+    def act(self, choice: np.ndarray) -> AgentReport | None:
         """OnActionReceived: [n] choices. Walls hold also who ignores the mask."""
         place = np.stack(divmod(self.squares[:, 0], self.size), axis=1) + MOVES[choice]
         self.squares[:, 0] = np.clip(place, 0, self.size - 1) @ [self.size, 1]
@@ -65,7 +65,7 @@ class GridWorld:
         over = arrived | (self.steps >= self.max_step)
         if not over.any():
             return None
-        ended = Report(
+        ended = AgentReport(
             self.behaviour,
             self.ids[over],
             [self.observe(over)],
@@ -86,10 +86,10 @@ class GridWorld:
     def observe(self, who: np.ndarray | slice = slice(None)) -> list[bytes]:
         return [_picture(self.size, *squares) for squares in self.squares[who].tolist()]
 
-    def report(self, ended: Report | None) -> Report:
+    def report(self, ended: AgentReport | None) -> AgentReport:
         """Endings first, then the requests of all agents."""
         nothing = np.zeros(self.n, bool)
-        requests = Report(
+        requests = AgentReport(
             self.behaviour, self.ids, [self.observe()], self.reward, nothing, nothing, mask=self.forbidden()
         )
         return requests if ended is None else join(ended, requests)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.players.protocol import Behaviour, Play, Report, Sensor, World, join, main
+from envs.players.protocol import AgentReport, Play, PlayerBehaviour, PlayerSensor, World, join, main
 
 FORWARD, LEFT, RIGHT = range(3)
 TAGS = ("wall", "goal_x", "goal_o", "symbol_x", "symbol_o")
@@ -49,7 +49,7 @@ class Hallway:
         self.swaps = world.value("swap_goals", 0) > 0
         self.max_step = max(1, int(world.value("max_step", 60)))
         width = len(ANGLES) * (len(TAGS) + 2)
-        self.behaviour = Behaviour(self.name, (Sensor("RayPerceptionSensor", (width,)),), branches=(3,))
+        self.behaviour = PlayerBehaviour(self.name, (PlayerSensor("RayPerceptionSensor", (width,)),), branches=(3,))
         self.low, self.high = _boxes(self.length)
         self.place = np.zeros((n, 2), np.int64)  # steps to the right, steps ahead
         self.symbol = np.zeros(n, np.int64)  # 0 = X, 1 = O
@@ -68,7 +68,7 @@ class Hallway:
         self.steps[who] = 0
         self.reward[who] = 0.0
 
-    def act(self, choice: np.ndarray) -> Report | None:
+    def act(self, choice: np.ndarray) -> AgentReport | None:
         """OnActionReceived: [n] choices. Walls leave the way ahead until the junction, and only the sides there."""
         right, ahead = self.place.T
         junction = ahead == self.length
@@ -81,7 +81,7 @@ class Hallway:
         over = arrived | (self.steps >= self.max_step)
         if not over.any():
             return None
-        ended = Report(
+        ended = AgentReport(
             self.behaviour,
             self.ids[over],
             [self.observe()[over]],
@@ -109,10 +109,10 @@ class Hallway:
         rays[..., -1] = np.where(hit, length / REACH, 1.0)
         return rays.reshape(self.n, -1)
 
-    def report(self, ended: Report | None) -> Report:
+    def report(self, ended: AgentReport | None) -> AgentReport:
         """Endings first, then the requests of all agents."""
         nothing = np.zeros(self.n, bool)
-        requests = Report(self.behaviour, self.ids, [self.observe()], self.reward, nothing, nothing)
+        requests = AgentReport(self.behaviour, self.ids, [self.observe()], self.reward, nothing, nothing)
         return requests if ended is None else join(ended, requests)
 
 

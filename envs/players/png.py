@@ -7,17 +7,17 @@ import io
 import numpy as np
 from PIL import Image
 
-from envs.players.protocol import Sensor
+from envs.players.protocol import PlayerSensor
 
 
-def sensor(name: str, shape: tuple[int, int, int], channels_first: bool) -> Sensor:
+def sensor(name: str, shape: tuple[int, int, int], channels_first: bool) -> PlayerSensor:
     """Of [H, W, C] pictures, described as com.unity.ml-agents >= 3.0 (channels first) or older ones do."""
     height, width, channels = shape
     if channels_first:
         shape, properties = (channels, height, width), (1, 2, 2)
     else:
         properties = (2, 2, 1)
-    return Sensor(name, shape, True, mapping(channels), properties)
+    return PlayerSensor(name, shape, True, mapping(channels), properties)
 
 
 def encode(picture: np.ndarray) -> bytes:

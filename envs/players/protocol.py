@@ -29,7 +29,7 @@ TIME_SCALE = 2  # kind of an engine message
 
 
 @dataclass(frozen=True)
-class Sensor:
+class PlayerSensor:
     """A vector (rank 1) or a picture (rank 3, in the layout that is sent)."""
 
     name: str
@@ -40,18 +40,18 @@ class Sensor:
 
 
 @dataclass(frozen=True)
-class Behaviour:
+class PlayerBehaviour:
     name: str
-    sensors: tuple[Sensor, ...]
+    sensors: tuple[PlayerSensor, ...]
     continuous: int = 0
     branches: tuple[int, ...] = ()
 
 
 @dataclass
-class Report:
+class AgentReport:
     """What k agents of one behaviour send in one exchange, in this order."""
 
-    behaviour: Behaviour
+    behaviour: PlayerBehaviour
     ids: np.ndarray  # [k]
     obs: list  # one entry a sensor: [k, ...] float array, or k PNG byte strings
     reward: np.ndarray  # [k]
@@ -62,9 +62,9 @@ class Report:
     group_reward: np.ndarray | None = None
 
 
-def join(first: Report, second: Report) -> Report:
+def join(first: AgentReport, second: AgentReport) -> AgentReport:
     """One report of both, for one behaviour without groups; masks in both or in neither."""
-    return Report(
+    return AgentReport(
         first.behaviour,
         np.concatenate([first.ids, second.ids]),
         [a + b if isinstance(a, list) else np.concatenate([a, b]) for a, b in zip(first.obs, second.obs)],
@@ -96,7 +96,7 @@ class World:
         return self.parameters.get(name, default)
 
 
-Play = Generator[list[Report], dict[str, Actions], None]
+Play = Generator[list[AgentReport], dict[str, Actions], None]
 
 
 class Scene(Protocol):
@@ -161,7 +161,7 @@ def _message():
     return message
 
 
-def _output(reports: list[Report], known: set[str], world: World):
+def _output(reports: list[AgentReport], known: set[str], world: World):
     message = _message()
     output = message.unity_output.rl_output
     for report in reports:
@@ -176,14 +176,14 @@ def _output(reports: list[Report], known: set[str], world: World):
     return message
 
 
-def _write_brain(behaviour: Behaviour, brain) -> None:
+def _write_brain(behaviour: PlayerBehaviour, brain) -> None:
     brain.brain_name, brain.is_training = behaviour.name, True
     brain.action_spec.num_continuous_actions = behaviour.continuous
     brain.action_spec.num_discrete_actions = len(behaviour.branches)
     brain.action_spec.discrete_branch_sizes.extend(behaviour.branches)
 
 
-def _write_infos(report: Report, infos) -> None:
+def _write_infos(report: AgentReport, infos) -> None:
     rewards, dones, late = report.reward.tolist(), report.done.tolist(), report.interrupted.tolist()
     columns = [data if sensor.png else data.reshape(len(data), -1).tolist() for sensor, data in _pairs(report)]
     for row, agent in enumerate(report.ids.tolist()):
@@ -205,11 +205,11 @@ def _write_infos(report: Report, infos) -> None:
                 observation.float_data.data.extend(column[row])
 
 
-def _pairs(report: Report):
+def _pairs(report: AgentReport):
     return zip(report.behaviour.sensors, report.obs)
 
 
-def _actions(reports: list[Report], received: Mapping) -> Iterator[tuple[str, Actions]]:
+def _actions(reports: list[AgentReport], received: Mapping) -> Iterator[tuple[str, Actions]]:
     """The k-th action belongs to the k-th info that was not done; absent behaviours act with zeros."""
     for report in reports:
         behaviour, waiting = report.behaviour, int((~report.done).sum())

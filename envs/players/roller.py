@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from envs.players import png
-from envs.players.protocol import Behaviour, Play, Report, Sensor, World, join, main
+from envs.players.protocol import AgentReport, Play, PlayerBehaviour, PlayerSensor, World, join, main
 
 STEP = 0.02  # s, Unity's fixed time step
 FORCE = 10.0  # N for an action of 1, the tutorial's force multiplier
@@ -61,7 +61,7 @@ class Roller:
         self.max_step = int(world.value("max_step", 1000))
         self.filmed = world.value("camera", 0) > 0
         channels_first = world.value("channels_first", 1) > 0
-        self.behaviour = Behaviour(self.name, tuple(self.sensors(channels_first)), continuous=2)
+        self.behaviour = PlayerBehaviour(self.name, tuple(self.sensors(channels_first)), continuous=2)
         self.position = np.tile([0.0, RADIUS, 0.0], (n, 1))  # x, y, z
         self.velocity = np.zeros((n, 3))
         self.target = np.full((n, 3), RADIUS)
@@ -69,17 +69,17 @@ class Roller:
         self.steps = np.zeros(n, np.int64)
         self.move_targets(np.ones(n, bool))
 
-    def sensors(self, channels_first: bool) -> Iterator[Sensor]:
+    def sensors(self, channels_first: bool) -> Iterator[PlayerSensor]:
         width = (0 if self.filmed else 4 if self.relative else 6) + 2 * (not self.hidden)
         if width:
-            yield Sensor(f"VectorSensor_size{width}", (width,))
+            yield PlayerSensor(f"VectorSensor_size{width}", (width,))
         if self.filmed:
             yield png.sensor("CameraSensor", (PIXELS, PIXELS, 3), channels_first)
 
     def move_targets(self, who: np.ndarray) -> None:
         self.target[who, ::2] = self.random.uniform(-4.0, 4.0, (int(who.sum()), 2))
 
-    def act(self) -> Report | None:
+    def act(self) -> AgentReport | None:
         """The agents' OnActionReceived without its force: who ends, with the last observation, then a new episode."""
         self.steps += 1
         reached = ((self.position - self.target) ** 2).sum(1) < REACHED**2
@@ -88,7 +88,7 @@ class Roller:
         over = reached | fallen | late
         if not over.any():
             return None
-        ended = Report(
+        ended = AgentReport(
             self.behaviour,
             self.ids[over],
             self.observe(over),
@@ -129,12 +129,12 @@ class Roller:
         pictures = [[png.encode(picture) for picture in film(target, position)]] if self.filmed else []
         return ([np.concatenate(parts, axis=1)] if parts else []) + pictures
 
-    def report(self, ended: Report | None, asks: bool) -> Report:
+    def report(self, ended: AgentReport | None, asks: bool) -> AgentReport:
         """Endings first, then the requests of all agents if this is a decision step."""
         if not asks:
             return ended
         nothing = np.zeros(self.n, bool)
-        requests = Report(self.behaviour, self.ids, self.observe(), np.zeros(self.n), nothing, nothing)
+        requests = AgentReport(self.behaviour, self.ids, self.observe(), np.zeros(self.n), nothing, nothing)
         return requests if ended is None else join(ended, requests)
 
 

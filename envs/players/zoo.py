@@ -20,7 +20,7 @@ from dataclasses import replace
 import numpy as np
 
 from envs.players import png
-from envs.players.protocol import TIME_SCALE, Actions, Behaviour, Play, Report, Sensor, World, main
+from envs.players.protocol import TIME_SCALE, Actions, AgentReport, Play, PlayerBehaviour, PlayerSensor, World, main
 
 HEIGHT, WIDTH = 6, 5
 PICTURES = {"GridColour": 3, "GridGrey": 1, "GridStack": 6, "GridMapped": 2, "GridRaw": 2}  # name: channels
@@ -70,16 +70,16 @@ class Zoo:
         self.ids = {agent: agent for agent in self.agents}
         self.steps = dict.fromkeys(self.agents, 0)
         self.last_action = {agent: [0.0] * 4 for agent in self.agents}
-        self.behaviour = Behaviour("Zoo", tuple(self.sensors()), continuous=2, branches=BRANCHES)
-        self.bystander = Behaviour("Bystander", (Sensor("State", (1,)),), continuous=1)
+        self.behaviour = PlayerBehaviour("Zoo", tuple(self.sensors()), continuous=2, branches=BRANCHES)
+        self.bystander = PlayerBehaviour("Bystander", (PlayerSensor("State", (1,)),), continuous=1)
         world.stats += [("time_scale", world.engine.get(TIME_SCALE, 0.0), 1), ("seed", world.seed, 1)]
         world.stats += [(f"parameter/{name}", value, 1) for name, value in world.parameters.items()]
 
     def sensors(self):
-        yield Sensor("State", (3,))  # id, tick, steps of the episode
-        yield Sensor("State", (4,))  # the last action; same name on purpose
+        yield PlayerSensor("State", (3,))  # id, tick, steps of the episode
+        yield PlayerSensor("State", (4,))  # the last action; same name on purpose
         if self.value("large"):
-            yield Sensor("Large", (self.value("large"),))
+            yield PlayerSensor("Large", (self.value("large"),))
         if not self.value("pictures"):
             return
         for name, channels in PICTURES.items():
@@ -150,13 +150,13 @@ class Zoo:
                 values.append(ordered / 255.0)
         return values
 
-    def report(self, ended: list[tuple], asking: list[int]) -> Report:
+    def report(self, ended: list[tuple], asking: list[int]) -> AgentReport:
         """Reward 1 and group reward 0.5 in every info; endings carry no mask."""
         rows = [(agent, agent_id, obs, True) for agent, agent_id, obs in ended]
         rows += [(agent, self.ids[agent], self.observe(agent), False) for agent in asking]
         reward = [np.nan if agent == 0 and self.is_ill("nan_reward") else 1.0 for agent, *_ in rows]
         columns = zip(*(obs for _, _, obs, _ in rows))
-        return Report(
+        return AgentReport(
             self.behaviour,
             np.array([agent_id for _, agent_id, _, _ in rows]),
             [
@@ -171,9 +171,9 @@ class Zoo:
             group_reward=np.full(len(rows), 0.5),
         )
 
-    def bystander_report(self) -> Report:
+    def bystander_report(self) -> AgentReport:
         nothing = np.zeros(len(BYSTANDERS), bool)
-        return Report(self.bystander, BYSTANDERS, [np.zeros((2, 1))], np.zeros(2), nothing, nothing)
+        return AgentReport(self.bystander, BYSTANDERS, [np.zeros((2, 1))], np.zeros(2), nothing, nothing)
 
 
 if __name__ == "__main__":

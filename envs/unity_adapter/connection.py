@@ -14,7 +14,7 @@ from envs.unity_adapter.channels import Channels
 from envs.unity_adapter.decode import Decoder
 from envs.unity_adapter.mlagents import STEP, UnityEnvironment, UnityEnvironmentException, UnityRLInputProto
 from envs.unity_adapter.process import Player
-from envs.unity_adapter.server import PlayerGone, Server
+from envs.unity_adapter.server import PlayerGone, UnityServer
 from sac.errors import UserError
 
 CAUSES = """Usual causes:
@@ -44,7 +44,7 @@ class Connection(UnityEnvironment):
       PlayerGone: (reset, act) the player died, left, or did not answer in time.
     """
 
-    def __init__(self, server: Server, launch: Launch, channels: Channels, seed: int, name: str):
+    def __init__(self, server: UnityServer, launch: Launch, channels: Channels, seed: int, name: str):
         self.server, self.launch, self.player = server, launch, None
         self._player_name = name
         self.decoders: dict[str, Decoder] = {}  # in the order in which Unity named the behaviours

@@ -78,7 +78,7 @@ class _DaemonThreads(futures.Executor):
                 future.set_exception(error)
 
 
-class Server(Communicator):
+class UnityServer(Communicator):
     """A listening port; `initialize` and `exchange` as mlagents_envs' own communicator has them.
 
     Unlike that one it hands messages over without pickling them, notices a dead player at once, takes messages above
@@ -156,7 +156,7 @@ class PortTaken(Exception):  # noqa: N818
     """Somebody listens on this port."""
 
 
-def lease(port: int, timeout: float) -> Server:
+def lease(port: int, timeout: float) -> UnityServer:
     """A server on `port`, or on the next free one, which is logged. The bound port is the lease: nobody else gets it.
 
     Raises:
@@ -166,18 +166,18 @@ def lease(port: int, timeout: float) -> Server:
         if not is_free(candidate):
             continue
         with contextlib.suppress(PortTaken):
-            server = Server(candidate, timeout)
+            server = UnityServer(candidate, timeout)
             if candidate != port:
                 logger.warning("base.port: %d is taken, using %d", port, candidate)
             return server
     raise UserError(f"base.port={port}: this port and the next {PORTS_TRIED - 1} are taken. Choose another base.port.")
 
 
-def editor_server(timeout: float) -> Server:
+def editor_server(timeout: float) -> UnityServer:
     """The server on the editor's fixed port. Raises UserError when it is taken."""
     with contextlib.suppress(PortTaken):
         if is_free(EDITOR_PORT):
-            return Server(EDITOR_PORT, timeout, everywhere=True)
+            return UnityServer(EDITOR_PORT, timeout, everywhere=True)
     raise UserError(
         f"base.editor=true needs port {EDITOR_PORT}, where the Unity Editor looks for the trainer, but it is taken: "
         "another training is attached to the editor. End it first."

@@ -21,7 +21,7 @@ SOON = 10.0  # seconds that each kind may take to save and end when actors canno
 AT_ONCE = 1.0  # seconds that each kind may take to end after a bug
 
 
-class Part:
+class Process:
     """One process of a cell, through all its restarts; `start(job, share)` makes it."""
 
     def __init__(
@@ -91,9 +91,9 @@ class Cell:
     It ends when its learner has: with success, in order; after a bug of replay or learner at once and with failure.
     """
 
-    def __init__(self, job: Job, share: Share, parts: Sequence[Part]):
+    def __init__(self, job: Job, share: Share, parts: Sequence[Process]):
         self.job, self.share, self._parts = job, share, list(parts)
-        self._ending: Ending | None = None
+        self._ending: Shutdown | None = None
         self._result: Status | None = None  # how it will have ended
         self._began = time.monotonic()
         for part in self._parts:
@@ -122,7 +122,7 @@ class Cell:
     def ask_to_end(self) -> None:
         if self._ending is None:
             self._result = replace(self.status(), state=states.INTERRUPTED)
-            self._ending = Ending(self._parts)
+            self._ending = Shutdown(self._parts)
 
     def end(self) -> None:
         """At once."""
@@ -133,10 +133,10 @@ class Cell:
                 part.worker = None
 
     @property
-    def _leader(self) -> Part:
+    def _leader(self) -> Process:
         return next((part for part in self._parts if part.role == "learner"), self._parts[0])
 
-    def _after(self, part: Part, ended: Status) -> None:
+    def _after(self, part: Process, ended: Status) -> None:
         """A process has ended: so does the cell, or it starts again."""
         if self._ending is not None:
             if part is self._leader and self._result.state == states.INTERRUPTED:
@@ -146,26 +146,26 @@ class Cell:
             return
         if part is self._leader and ended.state in (states.DONE, states.PRUNED):
             self._result = replace(ended, seconds=time.monotonic() - self._began)
-            self._ending = Ending(self._parts)
+            self._ending = Shutdown(self._parts)
         elif ended.state == states.DONE:
             pass  # an actor or the replay was told that the run is over: the learner says so soon
         elif not part.again(ended):
             self._fail(self.status(), part.name, ended)
             bug = part.role != "actor"  # then nothing that the learner has is worth keeping
-            self._ending = Ending(self._parts, AT_ONCE if bug else SOON, without=("learner",) if bug else ())
+            self._ending = Shutdown(self._parts, AT_ONCE if bug else SOON, without=("learner",) if bug else ())
 
     def _fail(self, status: Status, who: str, ended: Status) -> None:
         error = f"{who}: {ended.error}"
         self._result = replace(status, state=states.FAILED, error=error, traceback=ended.traceback)
 
 
-class Ending:
+class Shutdown:
     """Asks the parts to end, one kind after the other. With `seconds` a kind that takes longer is killed.
 
     Kinds in `without` are killed right away: after a bug no state of theirs is worth keeping.
     """
 
-    def __init__(self, parts: Sequence[Part], seconds: float = float("inf"), without: Sequence[str] = ()):
+    def __init__(self, parts: Sequence[Process], seconds: float = float("inf"), without: Sequence[str] = ()):
         self._parts, self._seconds, self._without = parts, seconds, without
         self._kinds = list(ORDER)
         self._asked = 0.0
@@ -186,7 +186,7 @@ class Ending:
             self._ask()
         return True
 
-    def _of(self, role: str) -> list[Part]:
+    def _of(self, role: str) -> list[Process]:
         return [part for part in self._parts if part.role == role]
 
     def _ask(self) -> None:
@@ -203,7 +203,7 @@ class Ending:
 def parts_of(
     job: Job, share: Share, roles: Sequence[str], actors: int, threads: Mapping[str, int], patience: float,
     start: Callable[[Job, Share], Worker] = Worker, learner: int = 1,
-) -> list[Part]:  # fmt: skip
+) -> list[Process]:  # fmt: skip
     """The processes of a job's cell, whose learner has this number."""
     found, job = [], vouched(job)
     for role in ("replay", "learner", "actor"):
@@ -211,7 +211,7 @@ def parts_of(
             if role in roles:
                 mine = patience if role == "actor" else None  # a learner may compile, or evaluate, for long
                 own = _share(share, role, threads[role])
-                found.append(Part(role, _role_job(job, role, number), own, mine, start))
+                found.append(Process(role, _role_job(job, role, number), own, mine, start))
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from launchers.cells.cell import ORDER, SOON, Cell, Part, parts_of
+from launchers.cells.cell import ORDER, SOON, Cell, Process, parts_of
 from launchers.jobs import job as states
 from launchers.jobs.job import Job, Status
 from launchers.jobs.resources import Share
@@ -28,7 +28,7 @@ class Population:
     It ends when all cells have. When one fails, or the evolver does, the others save and end.
     """
 
-    def __init__(self, job: Job, share: Share, cells: Sequence[Cell], evolver: Part | None, draws: Sequence[Draw]):
+    def __init__(self, job: Job, share: Share, cells: Sequence[Cell], evolver: Process | None, draws: Sequence[Draw]):
         self.job, self.share, self._evolver = job, share, evolver
         self._draws = [" ".join(f"{name}={_short(value)}" for name, value in draw.items()) for draw in draws]
         self._cells = dict(enumerate(cells, 1))
@@ -168,10 +168,10 @@ def draws_of(job: Job, learners: int) -> list[Draw]:
     return Space.of(job.config).spread(learners, seed)
 
 
-def _evolver_of(job: Job, share: Share) -> Part:
+def _evolver_of(job: Job, share: Share) -> Process:
     config = OmegaConf.create(OmegaConf.to_container(job.config))
     config.role, config.ckpt = EVOLVER, "auto"
     mine = Job(
         1, job.folder / EVOLVER, config, [f"role={EVOLVER}"], job.typed, named=True, env=dict(job.env)
     )  # fmt: skip
-    return Part(EVOLVER, mine, replace(share, threads=1, gpu="-1" if share.gpu else None))
+    return Process(EVOLVER, mine, replace(share, threads=1, gpu="-1" if share.gpu else None))

@@ -35,7 +35,7 @@ class RemoteWorker:
         self.job, self.share, self._replica = job, share, replica
         self._end = replica.run.remote(job, share)
         self._status, self._placed = Status(states.RUNNING, note="waits for Ray to place it"), False
-        self._news, self._next, self._silent = None, 0.0, 0.0
+        self._news, self._next, self._log_prob_unknown = None, 0.0, 0.0
         self._asked = self._killed = False
 
     def status(self) -> Status:
@@ -45,14 +45,14 @@ class RemoteWorker:
             self._news = self._replica.status.remote()
         elif self._news is not None and ray.wait([self._news], timeout=0)[0]:
             with contextlib.suppress(RayError):
-                (self._status, self._silent), self._placed = ray.get(self._news), True
+                (self._status, self._log_prob_unknown), self._placed = ray.get(self._news), True
             self._news = None
         return self._status
 
     def silent(self) -> float:
         """Seconds since the process last told of itself, as its node saw it; 0 until it has been placed."""
         self.status()
-        return self._silent
+        return self._log_prob_unknown
 
     def parts(self) -> list[tuple[str, Status]]:
         return []

@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from omegaconf import DictConfig, OmegaConf
 
 from sac.config.command_line import check_choice, is_free
-from sac.config.distributions import Choice, Distribution, Normal, Uniform, keyed, parse
+from sac.config.distributions import Distribution, Normal, OneOf, UniformRange, keyed, parse
 from sac.config.schema import field_of
 from sac.config.validation import check_assignable, unknown_key
 from sac.errors import UserError
@@ -67,7 +67,7 @@ class Space:
     def grid(self) -> list[dict[str, Any]]:
         """All combinations, as Optuna's parameters. Raises UserError for a key without a list of values."""
         for name, found in self.distributions.items():
-            if not isinstance(found, Choice):
+            if not isinstance(found, OneOf):
                 raise UserError(f"hydra.sweeper.sampler=grid: random_params.{name} has no list of values (in: [...])")
         columns = [[_category(value) for value in found.values] for found in self.distributions.values()]
         return [dict(zip(self.distributions, combination)) for combination in product(*columns)]
@@ -97,8 +97,8 @@ def _distribution(name: str, form: Any, config: DictConfig) -> Distribution:
     if is_group:
         _check_choices(name, found, config)
     if known is not None:
-        values = found.values if isinstance(found, Choice) else [found.at(q) for q in (TAIL, 1 - TAIL)]
-        if isinstance(found, Uniform):
+        values = found.values if isinstance(found, OneOf) else [found.at(q) for q in (TAIL, 1 - TAIL)]
+        if isinstance(found, UniformRange):
             values = [found.low, found.high]
         for value in values:
             try:
@@ -111,7 +111,7 @@ def _distribution(name: str, form: Any, config: DictConfig) -> Distribution:
 
 def _check_choices(group: str, found: Distribution, config: DictConfig) -> None:
     """Raises UserError for a file that does not exist."""
-    if not isinstance(found, Choice):
+    if not isinstance(found, OneOf):
         raise UserError(f"random_params.{group}: a file is chosen by {{in: [names]}}")
     sources = config.hydra.runtime.get("config_sources") or []
     folders = [Path(source.path) for source in sources if source.schema == "file"]
@@ -121,12 +121,12 @@ def _check_choices(group: str, found: Distribution, config: DictConfig) -> None:
 
 def _suggest(trial: optuna.Trial, name: str, found: Distribution) -> Any:
     match found:
-        case Choice(values):
+        case OneOf(values):
             named = {_category(value): value for value in values}
             return named[trial.suggest_categorical(name, list(named))]
-        case Uniform(low, high, log, True):
+        case UniformRange(low, high, log, True):
             return trial.suggest_int(name, int(low), int(high), log=log)
-        case Uniform(low, high, log):
+        case UniformRange(low, high, log):
             return trial.suggest_float(name, float(low), float(high), log=log)
         case Normal():
             return found.at(trial.suggest_float(f"quantile of {name}", TAIL, 1 - TAIL))

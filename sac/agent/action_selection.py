@@ -14,7 +14,7 @@ from sac.nets.contract import Networks
 from sac.types import Choice, Noise
 
 
-class Acting:
+class ActionSelector:
     """The compiled function that chooses actions for any number of agents.
 
     `choice` (ByPolicy, ByCritic) decides the discrete part; `extras` may prefer some of several candidates.

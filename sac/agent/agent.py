@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sac.agent.action_selection import Acting
-from sac.agent.encoding import Features, Seen
-from sac.agent.hyperparameters import Hyper
+from sac.agent.action_selection import ActionSelector
+from sac.agent.encoding import Encoded, Encoder
+from sac.agent.hyperparameters import Hyperparameters
 from sac.agent.optimizers import adam
-from sac.agent.q_estimate import Appraisal
-from sac.agent.rng import FOR_NOISE, FOR_POLICY, FOR_POLICY_CHOICE, Draws
+from sac.agent.q_estimate import QEstimate
+from sac.agent.rng import FOR_NOISE, FOR_POLICY, FOR_POLICY_CHOICE, RngStreams
 from sac.agent.targets import Targets
 from sac.agent.temperature import Temperatures
 from sac.backend import Compiled, ForAnyNumber, keras, tf
@@ -34,7 +34,7 @@ SHOWN = 4  # windows of which pictures are made
 SATURATED = 0.99  # |action| above it counts as saturated
 
 
-class Learnt(NamedTuple):
+class UpdateResult(NamedTuple):
     """What an update says of its windows, with a leading axis [K]."""
 
     td_error: np.ndarray  # [K, B]: what the |TD errors| of a window come to
@@ -47,19 +47,21 @@ class Agent:
     `choice` decides discrete actions, `scale` is the critics' unit, `extras` are optional parts.
     """
 
-    def __init__(self, networks: Networks, hyper: Hyper, seed: int, choice=ByPolicy, scale=Plain, extras=None):
+    def __init__(
+        self, networks: Networks, hyper: Hyperparameters, seed: int, choice=ByPolicy, scale=Plain, extras=None
+    ):
         self.nets, self.hyper, self.spec, self.seed = networks, hyper, networks.spec, seed
         self.choice, self.scale, self.extras = choice, scale, extras or Extras()
         self.state_size, self.previous_size = networks.state_size, networks.previous_size
         noisy.number_streams([*networks.parts().values(), *self.extras.layers().values()])
-        self.act = Acting(networks, choice, self.extras, hyper.jit)
-        self.appraise = Appraisal(networks, scale)
+        self.act = ActionSelector(networks, choice, self.extras, hyper.jit)
+        self.estimate_q = QEstimate(networks, scale)
         self.candidates = self.extras.candidates  # actions of which one is chosen at each step
         self.temperatures = Temperatures(self.spec, hyper, choice.trained)
         self.updates = keras.Variable(0, dtype="int32", trainable=False, name="updates")
-        self.draws = Draws(seed, self.updates, self.spec.continuous, hyper.ensemble_q_sample)
-        self.features = Features(networks, hyper, self.draws)
-        self.targets = Targets(networks, hyper, choice, scale, self.temperatures, self.draws)
+        self.rng = RngStreams(seed, self.updates, self.spec.continuous, hyper.ensemble_q_sample)
+        self.encoder = Encoder(networks, hyper, self.rng)
+        self.targets = Targets(networks, hyper, choice, scale, self.temperatures, self.rng)
         self.trained = {
             "critic": (adam(hyper), networks.critic_weights),
             "policy": (adam(hyper), networks.policy.trainable_weights),
@@ -95,13 +97,13 @@ class Agent:
 
     # --- learning
 
-    def update(self, batches: Batch) -> tuple[dict[str, float], Learnt]:
+    def update(self, batches: Batch) -> tuple[dict[str, float], UpdateResult]:
         """Runs K updates in one compiled call on batches with a leading axis [K].
 
         Returns the metrics averaged over K, and what was learnt about each window.
         """
         metrics, *learnt = self._compiled_update(batches.weight.shape, batches._replace(index=()))
-        return dict(zip(self.metric_names, metrics.numpy())), Learnt(*(x.numpy() for x in learnt))
+        return dict(zip(self.metric_names, metrics.numpy())), UpdateResult(*(x.numpy() for x in learnt))
 
     def _update_many(self, batches: Batch):
         self.traces += 1
@@ -121,7 +123,7 @@ class Agent:
     def _update_one(self, batch: Batch):
         """One step of critics, policy, temperatures and targets; the order of SAC's algorithm box."""
         self.updates.assign_add(1)
-        with noisy.drawn(self.draws.seed(FOR_NOISE)):
+        with noisy.drawn(self.rng.seed(FOR_NOISE)):
             return self._step(batch)
 
     def td_error(self, batch: Batch) -> np.ndarray:
@@ -134,29 +136,29 @@ class Agent:
         return self._compiled_td_error((batch._replace(index=()),))
 
     def _td_error(self, whole: Batch):
-        with noisy.drawn(self.draws.seed(FOR_NOISE)):
-            seen = self.features.see(whole._replace(obs=self.nets.observe(whole.obs)))
-            q = self.features.q(seen)
-            _, target, _ = self._rewarded_targets(seen)
-        return losses.window_error(losses.td_error(q, target), seen.valid)
+        with noisy.drawn(self.rng.seed(FOR_NOISE)):
+            encoded = self.encoder.encode(whole._replace(obs=self.nets.observe(whole.obs)))
+            q = self.encoder.q(encoded)
+            _, target, _ = self._rewarded_targets(encoded)
+        return losses.window_error(losses.td_error(q, target), encoded.valid)
 
     def _step(self, whole: Batch):
         m = self.hyper.sequence_length
         whole = whole._replace(obs=self.nets.observe(whole.obs))
         with tf.GradientTape(persistent=True) as tape:
-            seen = self.features.see(whole)
-            batch, valid, q = seen.batch, seen.valid, self.features.q(seen)
-            extra_losses = self.extras.losses(seen.window)
+            encoded = self.encoder.encode(whole)
+            batch, valid, q = encoded.batch, encoded.valid, self.encoder.q(encoded)
+            extra_losses = self.extras.losses(encoded.window)
             with tape.stop_recording():
-                bonuses, target, ratio = self._rewarded_targets(seen)
-                clip_centre = self.features.target_q(seen)  # dead code to XLA unless clip_epsilon > 0
+                bonuses, target, ratio = self._rewarded_targets(encoded)
+                clip_centre = self.encoder.target_q(encoded)  # dead code to XLA unless clip_epsilon > 0
             # A purely discrete critic is never clipped.
             clip = self.hyper.clip_epsilon if self.spec.continuous else -1.0
             critic_loss = losses.critic(q, target, clip_centre, batch.weight, valid, clip)
-        delta_q = self.features.delta_q(seen)
+        delta_q = self.encoder.delta_q(encoded)
         mask = batch.mask[:, :m]
         self._train_critics(tape, critic_loss, extra_losses)
-        policy_loss, entropies, saturated = self._improve_policy(seen.z[:, :m], seen.z_target[:, :m], mask, valid)
+        policy_loss, entropies, saturated = self._improve_policy(encoded.z[:, :m], encoded.z_target[:, :m], mask, valid)
         self.temperatures.adjust(self.trained["temperature"][0], entropies, mask, valid, self.updates)
         self._move_targets()
 
@@ -176,21 +178,21 @@ class Agent:
         for part, named, bonus in zip(self.extras.parts, extra_losses, bonuses):
             metrics |= {f"{part.name}/{name}": value for name, value in named.items()}
             metrics[f"{part.name}/bonus"] = losses.masked_mean(bonus, batch.valid)
-        return metrics, losses.window_error(td_error, valid), seen.state
+        return metrics, losses.window_error(td_error, valid), encoded.state
 
-    def _rewarded_targets(self, seen: Seen):
+    def _rewarded_targets(self, encoded: Encoded):
         """The extras' rewards [B, T] each, the targets of Q with them [B, m] and the mean ratio."""
-        batch, bonuses = seen.batch, self.extras.bonuses(seen.window)
+        batch, bonuses = encoded.batch, self.extras.bonuses(encoded.window)
         batch = batch._replace(reward=sum((b * batch.valid for b in bonuses), batch.reward))
-        return bonuses, *self.targets(batch, seen.z, seen.z_target, seen.action, seen.taken)
+        return bonuses, *self.targets(batch, encoded.z, encoded.z_target, encoded.action, encoded.taken)
 
     def pictures(self, batches: Batch) -> dict[str, np.ndarray]:
         """What the extras show of the first windows of [K, B, ...]: {name: picture [H, W, channels] uint8}."""
         if not self.extras.parts:
             return {}
         whole = tf.nest.map_structure(lambda x: tf.convert_to_tensor(x[0, :SHOWN]), batches._replace(index=()))
-        seen = self.features.see(whole._replace(obs=self.nets.observe(whole.obs)))
-        shown = {name: np.concatenate(list(x), axis=1) for name, x in self.extras.pictures(seen.window).items()}
+        encoded = self.encoder.encode(whole._replace(obs=self.nets.observe(whole.obs)))
+        shown = {name: np.concatenate(list(x), axis=1) for name, x in self.extras.pictures(encoded.window).items()}
         return {name: np.uint8(np.clip(x, 0, 1) * 255) for name, x in shown.items()}
 
     # --- steps
@@ -216,11 +218,11 @@ class Agent:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([w.value for w in weights])
             pi = self.nets.policy(z).masked(mask)
-            raw, log_pi_c = self.draws.action(pi, valid.shape, FOR_POLICY)
+            raw, log_pi_c = self.rng.action(pi, valid.shape, FOR_POLICY)
             q = self.nets.q(z, tf.tanh(raw))
-            chosen = self.choice.decide(pi, q, self.hyper.ensemble_q_sample, self.draws.seed(FOR_POLICY_CHOICE))
+            chosen = self.choice.decide(pi, q, self.hyper.ensemble_q_sample, self.rng.seed(FOR_POLICY_CHOICE))
             entropy_d = chosen.discrete_entropy(raw)
-            q = self.scale.unsquash(self.draws.subset(q, FOR_POLICY))
+            q = self.scale.unsquash(self.rng.subset(q, FOR_POLICY))
             value = soft_value.expected_q(q, chosen.column_probs(raw), len(self.spec.branches))
             held = self._held_log_prob(pi, raw, log_pi_c, z_target)
             bonus = soft_value.entropy_bonus(held, entropy_d, alpha_c, alpha_d)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sac.agent.hyperparameters import Hyper
-from sac.agent.rng import FOR_EXTRAS, Draws
+from sac.agent.hyperparameters import Hyperparameters
+from sac.agent.rng import FOR_EXTRAS, RngStreams
 from sac.backend import tf
 from sac.extras.extra import Window
 from sac.nets.action_distribution import one_hot
@@ -15,7 +15,7 @@ from sac.ops import losses, soft_value
 from sac.types import Batch
 
 
-class Seen(NamedTuple):
+class Encoded(NamedTuple):
     """Windows from their first trained row on, and what the networks make of them."""
 
     batch: Batch
@@ -28,43 +28,45 @@ class Seen(NamedTuple):
     window: Window  # as extras see them
 
 
-class Features:
+class Encoder:
     """Reads windows [B, b + T (+ 1), ...]; observations are already as networks see them."""
 
-    def __init__(self, networks: Networks, hyper: Hyper, draws: Draws):
-        self.nets, self.spec, self.hyper, self.draws = networks, networks.spec, hyper, draws
+    def __init__(self, networks: Networks, hyper: Hyperparameters, rng: RngStreams):
+        self.nets, self.spec, self.hyper, self.rng = networks, networks.spec, hyper, rng
 
-    def see(self, whole: Batch) -> Seen:
+    def encode(self, whole: Batch) -> Encoded:
         """The trained part of windows, with features of both representations."""
         batch = self._after_burn_in(whole)
         taken, action = one_hot(batch.discrete, self.spec), tf.tanh(batch.continuous)
         z_target, _ = self._encode(self.nets.target_rep, whole, batch)
         z, state = self._encode(self.nets.rep, whole, batch)
         joined = tf.concat([action, taken[..., : self.spec.choices]], axis=-1)
-        seed = self.draws.seed(FOR_EXTRAS)
+        seed = self.rng.seed(FOR_EXTRAS)
         window = Window(batch.obs, z, z_target, joined, batch.reward, batch.valid, seed)
         valid = batch.valid[:, : self.hyper.sequence_length]
-        return Seen(batch, valid, taken, action, z, z_target, state, window)
+        return Encoded(batch, valid, taken, action, z, z_target, state, window)
 
-    def q(self, seen: Seen):
+    def q(self, encoded: Encoded):
         """Of what was done in the trained rows: [E, B, m]."""
         m = self.hyper.sequence_length
-        return soft_value.chosen_q(self.nets.q(seen.z[:, :m], seen.action[:, :m]), seen.taken[:, :m])
+        return soft_value.chosen_q(self.nets.q(encoded.z[:, :m], encoded.action[:, :m]), encoded.taken[:, :m])
 
-    def target_q(self, seen: Seen):
+    def target_q(self, encoded: Encoded):
         """The same of the target networks."""
         m = self.hyper.sequence_length
-        return soft_value.chosen_q(self.nets.target_q(seen.z_target[:, :m], seen.action[:, :m]), seen.taken[:, :m])
+        return soft_value.chosen_q(
+            self.nets.target_q(encoded.z_target[:, :m], encoded.action[:, :m]), encoded.taken[:, :m]
+        )
 
-    def delta_q(self, seen: Seen):
+    def delta_q(self, encoded: Encoded):
         """How far values from the stored state are from those of today's: |dQ| / |Q|, R2D2 section 3."""
         if not self.nets.state_size:
             return 0.0
-        batch, action, taken = seen.batch, seen.action[:, 0], seen.taken[:, 0]
+        batch, action, taken = encoded.batch, encoded.action[:, 0], encoded.taken[:, 0]
         first = {name: x[:, 0] for name, x in batch.obs.items()}
         stale, _ = self.nets.rep(first, batch.previous[:, 0], batch.stored)
-        old, new = (soft_value.chosen_q(self.nets.q(x, action), taken) for x in (stale, seen.z[:, 0]))
-        change, size = (losses.masked_mean(tf.reduce_mean(tf.abs(x), 0), seen.valid[:, 0]) for x in (new - old, new))
+        old, new = (soft_value.chosen_q(self.nets.q(x, action), taken) for x in (stale, encoded.z[:, 0]))
+        change, size = (losses.masked_mean(tf.reduce_mean(tf.abs(x), 0), encoded.valid[:, 0]) for x in (new - old, new))
         return tf.math.divide_no_nan(change, size)
 
     def _after_burn_in(self, whole: Batch) -> Batch:

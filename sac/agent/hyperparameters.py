@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Hyper:
+class Hyperparameters:
     """Numbers of the algorithm; their meaning is that of the config keys of the same name."""
 
     gamma: float = 0.99

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from sac.agent.hyperparameters import Hyper
+from sac.agent.hyperparameters import Hyperparameters
 from sac.backend import keras
 
 
-def adam(hyper: Hyper, regularised: bool = True):
+def adam(hyper: Hyperparameters, regularised: bool = True):
     """Adam at the configured rate; the gradient is clipped and weights decay only where `regularised`."""
     extra = {"weight_decay": hyper.weight_decay or None, "global_clipnorm": hyper.grad_clip_norm} if regularised else {}
     return keras.optimizers.Adam(learning_rate(hyper), **extra)
 
 
-def learning_rate(hyper: Hyper):
+def learning_rate(hyper: Hyperparameters):
     """A number, or a schedule over the updates: from `learning_rate` to `learning_rate_end` in so many updates."""
     rate, end, updates = hyper.learning_rate, hyper.learning_rate_end, hyper.learning_rate_updates
     if hyper.learning_rate_schedule == "linear":

@@ -12,7 +12,7 @@ from sac.ops import soft_value
 from sac.types import Step
 
 
-class Appraisal:
+class QEstimate:
     """Q of every row, as the mean of all critics in units of reward; with it come the entropy bonuses ahead that
     the targets are paid for.
 

@@ -10,7 +10,7 @@ FOR_POLICY_CHOICE = 15
 SUBSET_OF = 10  # of the nets, for a stream: this stream and so many more
 
 
-class Draws:
+class RngStreams:
     """What update number `updates` draws; the same again for as long as that stays."""
 
     def __init__(self, seed: int, updates: keras.Variable, continuous: int, subset: int):

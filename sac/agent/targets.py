@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sac.agent.hyperparameters import Hyper
-from sac.agent.rng import FOR_CHOICE, FOR_TARGET, Draws
+from sac.agent.hyperparameters import Hyperparameters
+from sac.agent.rng import FOR_CHOICE, FOR_TARGET, RngStreams
 from sac.agent.temperature import Temperatures
 from sac.backend import tf
 from sac.nets.contract import Networks
@@ -14,9 +14,11 @@ from sac.types import Batch
 class Targets:
     """V-trace (arXiv:1802.01561) or Retrace (arXiv:1606.02647) of soft values, by the target networks."""
 
-    def __init__(self, networks: Networks, hyper: Hyper, choice, scale, temperatures: Temperatures, draws: Draws):
+    def __init__(
+        self, networks: Networks, hyper: Hyperparameters, choice, scale, temperatures: Temperatures, rng: RngStreams
+    ):
         self.nets, self.spec, self.hyper, self.choice, self.scale = networks, networks.spec, hyper, choice, scale
-        self.temperatures, self.draws = temperatures, draws
+        self.temperatures, self.rng = temperatures, rng
 
     def __call__(self, batch: Batch, z, z_target, action, taken):
         """Targets of Q [B, m] and the mean clipped ratio pi / mu. Values belong to the states 1 ... T."""
@@ -50,15 +52,15 @@ class Targets:
 
     def _next(self, pi, z, lead, alpha_c, alpha_d):
         """E[Q] of fresh actions in later states, and the entropy bonus there: [B, T] each."""
-        raw, log_pi_c = self.draws.action(pi, lead, FOR_TARGET)
+        raw, log_pi_c = self.rng.action(pi, lead, FOR_TARGET)
         q = self.nets.target_q(z, tf.tanh(raw))
-        chosen = self.choice.decide(pi, q, self.hyper.ensemble_q_sample, self.draws.seed(FOR_CHOICE))
+        chosen = self.choice.decide(pi, q, self.hyper.ensemble_q_sample, self.rng.seed(FOR_CHOICE))
         probs, entropy_d = chosen.column_probs(raw), chosen.discrete_entropy(raw)
-        q = self.scale.unsquash(self.draws.subset(q, FOR_TARGET))
+        q = self.scale.unsquash(self.rng.subset(q, FOR_TARGET))
         bonus = soft_value.entropy_bonus(log_pi_c, entropy_d, alpha_c, alpha_d)
         return soft_value.expected_q(q, probs, len(self.spec.branches)), bonus
 
     def _stored(self, z, action, taken):
         """Q of what was done in later states [B, T - 1]."""
-        q = self.scale.unsquash(self.draws.subset(self.nets.target_q(z, action), FOR_TARGET))
+        q = self.scale.unsquash(self.rng.subset(self.nets.target_q(z, action), FOR_TARGET))
         return tf.reduce_min(soft_value.chosen_q(q, taken), axis=0)

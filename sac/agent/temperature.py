@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sac.agent.hyperparameters import Hyper
+from sac.agent.hyperparameters import Hyperparameters
 from sac.backend import keras, tf
 from sac.ops import losses, soft_value
 from sac.ops.gradient_gate import gradients
@@ -17,7 +17,7 @@ KINDS = ("continuous", "discrete")
 class Temperatures(keras.layers.Layer):
     """log alpha of the continuous and of the discrete entropy, as one weight [2]."""
 
-    def __init__(self, spec: Spec, hyper: Hyper, discrete_policy: bool):
+    def __init__(self, spec: Spec, hyper: Hyperparameters, discrete_policy: bool):
         super().__init__(name="temperatures")
         self.branches, self.hyper = spec.branches, hyper
         sizes = spec.continuous, spec.choices * discrete_policy

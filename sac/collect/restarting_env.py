@@ -54,7 +54,7 @@ def failing(words: str) -> Iterator[None]:
         raise EnvironmentFailed(error, words) from error
 
 
-class Resilient:
+class RestartingEnv:
     """Hands everything on. Where the environment fails its agents are lost, and those of a new one ask instead.
 
     It is made with each of `seeds` in turn, anew at most `restarts` times in a minute; the next failure is raised as

@@ -38,7 +38,7 @@ class Episode:
 
 
 @dataclass
-class Experience:
+class RolloutStep:
     """What one turn of the environment brought."""
 
     step: Step
@@ -48,7 +48,7 @@ class Experience:
 
 
 class Rollout:
-    """Plays an environment for ever; iterate over it for one `Experience` a turn.
+    """Plays an environment for ever; iterate over it for one `RolloutStep` a turn.
 
     An iteration ends when every agent has finished an episode since it began, or after `max_step_each_iter` turns;
     with `reset_on_iteration` all agents then start anew and what was open is closed as a truncation. Agents that come
@@ -78,11 +78,11 @@ class Rollout:
         self._turns = 0  # of this iteration
         self._waiting_for: set[int] = set()  # slots that have not finished an episode in this iteration
 
-    def __iter__(self) -> Iterator[Experience]:
+    def __iter__(self) -> Iterator[RolloutStep]:
         while True:
             yield self.advance()
 
-    def advance(self) -> Experience:
+    def advance(self) -> RolloutStep:
         """Acts for all that ask, steps the environment, and returns the rows whose outcome is now known."""
         if self._turn is None:
             self._begin()
@@ -117,7 +117,7 @@ class Rollout:
         ended = (bool(episodes) and not self._waiting_for) or 0 < self.max_turns <= self._turns
         if ended:
             rows += self._next_iteration(episodes)
-        return Experience(slots.joined(rows), episodes, ended, lost)
+        return RolloutStep(slots.joined(rows), episodes, ended, lost)
 
     @property
     def present(self) -> list[int]:

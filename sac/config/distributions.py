@@ -25,7 +25,7 @@ FORMS = "{in: [values]}, {truncated: [low, high]} (log: true for its logarithm),
 
 
 @dataclass(frozen=True)
-class Choice:
+class OneOf:
     values: tuple[Any, ...]
 
     def at(self, quantile: float) -> Any:
@@ -34,7 +34,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Uniform:
+class UniformRange:
     """`whole`: whole numbers, both bounds included."""
 
     low: float
@@ -70,7 +70,7 @@ class Normal:
         return round(value) if self.whole else value
 
 
-Distribution = Choice | Uniform | Normal
+Distribution = OneOf | UniformRange | Normal
 
 
 def keyed(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -98,7 +98,7 @@ def parse(name: str, form: Any, configured: Any, whole: bool = False) -> Distrib
     if "std" not in form:
         if whole and any(bound != int(bound) for bound in (low, high)):
             raise UserError(f"random_params.{name}={dict(form)}: {name} is a whole number, and so are its bounds")
-        return Uniform(low, high, log, whole)
+        return UniformRange(low, high, log, whole)
     std = form["std"]
     if not _is_number(std) or not 0 < std < math.inf:
         raise UserError(f"random_params.{name}={dict(form)}: std is a number above 0")
@@ -109,11 +109,11 @@ def parse(name: str, form: Any, configured: Any, whole: bool = False) -> Distrib
     return Normal(float(configured), float(std), low, high, whole)
 
 
-def _choice(name: str, form: Mapping) -> Choice:
+def _choice(name: str, form: Mapping) -> OneOf:
     values = form["in"]
     if not isinstance(values, Sequence) or isinstance(values, str) or not len(values) or len(form) > 1:
         raise UserError(f"random_params.{name}={dict(form)}: in is a list of values, and stands alone")
-    return Choice(tuple(values))
+    return OneOf(tuple(values))
 
 
 def _bounds(name: str, form: Mapping, log: bool) -> tuple[float, float]:

@@ -78,7 +78,7 @@ def folder() -> Any:
 
 
 @dataclass
-class Base:
+class BaseConfig:
     env: str | None = key()
     env_type: str = one_of("UNITY", "GYM")
     scene: str = folder_name()
@@ -125,7 +125,7 @@ class Base:
 
 
 @dataclass
-class Replay:
+class ReplayConfig:
     batch_size: int = at_least(1)
     capacity: int = at_least(2)
     alpha: float = between(0, 1)
@@ -143,7 +143,7 @@ class Replay:
 
 
 @dataclass
-class Sac:
+class SacConfig:
     seed: int | None = between(0, 2**31 - 1)
     write_summary_per_step: int = at_least(1)
     save_model_per_step: int = at_least(1)
@@ -204,7 +204,7 @@ class Sac:
 
 
 @dataclass
-class Net:
+class NetConfig:
     directory: str = one_of("file", "static", "ray")
     records: str | None = key()
     bind: str = key()
@@ -220,7 +220,7 @@ class Net:
 
 
 @dataclass
-class Eval:
+class EvalConfig:
     per_step: int = endless_or_positive()
     episodes: int = at_least(1)
     max_episode_steps: int | None = endless_or_positive()
@@ -230,7 +230,7 @@ class Eval:
 
 
 @dataclass
-class Track:
+class TrackConfig:
     console: bool = key()
     tensorboard: bool = key()
     csv: bool = key()
@@ -251,13 +251,13 @@ class Config:
     repeat: int = at_least(0)
     random_params: dict[str, Any] = key()
     logger_in_file: bool = key()
-    base: Base = key()
+    base: BaseConfig = key()
     reset: dict[str, Any] = key()
-    replay: Replay = key()
-    sac: Sac = key()
-    eval: Eval = key()
-    track: Track = key()
-    net: Net = key()
+    replay: ReplayConfig = key()
+    sac: SacConfig = key()
+    eval: EvalConfig = key()
+    track: TrackConfig = key()
+    net: NetConfig = key()
 
 
 def all_keys(cls=Config, prefix: str = "") -> Iterator[str]:

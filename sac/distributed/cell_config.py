@@ -11,7 +11,7 @@ from sac import assemble
 from sac.config.overrides import program
 from sac.config.schema import Config
 from sac.errors import UserError
-from sac.replay import Free, Limiter
+from sac.replay import Free, RateLimiter
 from sac.runs.folder import RunFolder
 from sac.types import Spec
 from sac.wire.codec import Codec
@@ -90,7 +90,7 @@ def describe(config: Config, spec: Spec, **told: Any) -> Description:
     return Description(shared_config(config) | described_spec(spec), told)
 
 
-def make_cell_limiter(config: Config, n_agents: int) -> Limiter:
+def make_cell_limiter(config: Config, n_agents: int) -> RateLimiter:
     """Credit for updates in a cell; only the bucket forgets what is owed for more than `replay.max_lead` steps.
 
     By default one update for each step of all `n_agents` of an environment, as in a single process.
@@ -99,9 +99,9 @@ def make_cell_limiter(config: Config, n_agents: int) -> Limiter:
     per_step = 1 / n_agents if s.updates_per_step is None else s.updates_per_step
     starts = r.batch_size if r.learning_starts is None else r.learning_starts
     lead = r.max_lead if r.limiter == "bucket" else NO_END
-    return (Free if r.limiter == "free" else Limiter)(per_step, starts, s.updates_per_call, lead)
+    return (Free if r.limiter == "free" else RateLimiter)(per_step, starts, s.updates_per_call, lead)
 
 
 def codec_of_replay(config: Config, spec: Spec, state_size: int) -> Codec:
     """What is said at the replay."""
-    return replay_codec(spec, state_size, *assemble.window(config), assemble.moment_sensors(config, spec))
+    return replay_codec(spec, state_size, *assemble.window(config), assemble.normalized_sensors(config, spec))

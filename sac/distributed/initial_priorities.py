@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sac.replay import Newcomers, Replay
+from sac.replay import Fifo, Replay
 from sac.types import Batch, Spec, Step
 
 ROWS = 8192  # of the actor's own little memory: chunks under way and the windows that they complete
 NOBODY = -1
 
 
-class FirstPriorities:
+class InitialPriorities:
     """Keeps the newest stored rows; says the error of each window as soon as it is complete.
 
     `td_error(batch)` judges windows [B, ...], `send(index, error)` gives the errors [1, B] to the replay.
@@ -23,7 +23,7 @@ class FirstPriorities:
         self, spec: Spec, state_size: int, steps: int, burn_in: int, td_error: Callable[[Batch], np.ndarray],
         send: Callable[[np.ndarray, np.ndarray], object],
     ):  # fmt: skip
-        self._newcomers = Newcomers(ROWS)
+        self._newcomers = Fifo(ROWS)
         self._replay = Replay(spec, state_size, self._newcomers, steps=steps, burn_in=burn_in)
         self._numbers = np.full(ROWS, NOBODY)  # by own place: the arrival number in the cell's replay
         self._stored = 0

@@ -27,7 +27,7 @@ class Chunk:
     step: Step
 
 
-class Inserter:
+class InsertClient:
     """`add` is what a local replay's is, except that it returns before the rows are stored.
 
     At most as many chunks are under way as the replay allows; while it allows none, `add` waits and `stop()` can end

@@ -44,7 +44,7 @@ class Published:
         return self._codec.encode("weights_near", self.told | asdict(place))
 
 
-class PolicyService:
+class PolicyServer:
     """Serves from a thread of its own, whatever the learner is doing meanwhile.
 
     `publish` hands over a new version; `act(arrays)` chooses for the rows of all requests that wait at one moment.

@@ -10,17 +10,17 @@ from dataclasses import asdict
 import numpy as np
 
 from sac.errors import UserError
-from sac.replay.running_stats import Moments
+from sac.replay.running_stats import RunningStats
 from sac.types import Batch
 from sac.wire import shared_memory
 from sac.wire.client import Client
-from sac.wire.codec import Kind, Message
+from sac.wire.codec import Message, MessageKind
 from sac.wire.messages import NONE, as_batch
 
 WAIT = 0.2  # seconds that one turn waits for a batch
 
 
-def check_batch(batch: Kind, updates_per_call: int, batch_size: int) -> None:
+def check_batch(batch: MessageKind, updates_per_call: int, batch_size: int) -> None:
     """Raises UserError for batches that are too large to be sent: the learner would wait for them for ever."""
     try:
         batch.check_size(updates_per_call, batch_size)
@@ -31,7 +31,7 @@ def check_batch(batch: Kind, updates_per_call: int, batch_size: int) -> None:
         ) from None
 
 
-class RemoteReplay:
+class ReplayClient:
     """A replay and its limiter in one: the replay grants a batch when there is credit for its updates.
 
     Up to `outstanding` batches are under way or here; they are asked for when one is taken, so with 1 everything is
@@ -40,7 +40,7 @@ class RemoteReplay:
     """
 
     def __init__(
-        self, client: Client, batch_size: int, updates_per_call: int, moments: Moments, outstanding: int = 4, *,
+        self, client: Client, batch_size: int, updates_per_call: int, moments: RunningStats, outstanding: int = 4, *,
         prioritized: bool = True,
     ):  # fmt: skip
         check_batch(client.codec.kinds["batch"], updates_per_call, batch_size)

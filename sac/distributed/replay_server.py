@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from sac.distributed.insert_client import ROWS
-from sac.replay import Limiter
-from sac.replay.running_stats import Moments
+from sac.replay import RateLimiter
+from sac.replay.running_stats import RunningStats
 from sac.types import Batch, Step, joined
 from sac.wire import shared_memory
 from sac.wire.codec import TOGETHER, Message
@@ -40,7 +40,7 @@ class Stored(Protocol):
     def refresh(self, index: np.ndarray, state: np.ndarray) -> None: ...
 
 
-class ReplayService:
+class ReplayServer:
     """Answers what clients ask of the replay.
 
     After `max_step` transitions actors wait: what these have earned is still learnt from. With `max_lead` they wait too
@@ -48,7 +48,7 @@ class ReplayService:
     """
 
     def __init__(
-        self, server: Server, replay: Stored, limiter: Limiter, moments: Moments, batch_size: int, *,
+        self, server: Server, replay: Stored, limiter: RateLimiter, moments: RunningStats, batch_size: int, *,
         max_step: int = -1, max_lead: int | None = None,
     ):  # fmt: skip
         self.server, self.replay, self.limiter, self.moments = server, replay, limiter, moments
@@ -152,7 +152,7 @@ class ReplayService:
         if self.max_step > 0:  # what was under way when the last one came
             transitions = min(transitions, max(0, self.max_step - self.limiter.steps))
         if transitions:
-            self.limiter.earn(transitions, self.replay.ready)
+            self.limiter.add_steps(transitions, self.replay.ready)
 
     @property
     def _ahead(self) -> bool:

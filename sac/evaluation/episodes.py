@@ -9,11 +9,11 @@ import numpy as np
 
 from sac.collect.episode_limit import NO_LIMIT, EpisodeLimit
 from sac.collect.rollout import Behaviour, Episode, Rollout
-from sac.evaluation.q_bias import Outlook
+from sac.evaluation.q_bias import QBias
 from sac.types import Env
 
 
-def fair_episodes(rollout: Rollout, episodes: int, outlook: Outlook | None = None) -> Iterator[list[Episode]]:
+def fair_episodes(rollout: Rollout, episodes: int, q_bias: QBias | None = None) -> Iterator[list[Episode]]:
     """Plays until `episodes` episodes have counted, as many with each agent; yields those of every turn.
 
     `outlook` sees every row and the episodes that count.
@@ -35,9 +35,9 @@ def fair_episodes(rollout: Rollout, episodes: int, outlook: Outlook | None = Non
                 counts[episode.slot] += 1
                 total += 1
                 counted.append(episode)
-        if outlook is not None:
-            outlook.see(experience.step)
-            outlook.count(counted)
+        if q_bias is not None:
+            q_bias.see(experience.step)
+            q_bias.count(counted)
         yield counted
         if total >= episodes:
             return
@@ -45,17 +45,17 @@ def fair_episodes(rollout: Rollout, episodes: int, outlook: Outlook | None = Non
         more += bool(rollout.present) and not waited_for
         if waited_for and rollout.idle.issuperset(waited_for):
             rows = rollout.restart()
-            if outlook is not None:
-                outlook.see(rows)
+            if q_bias is not None:
+                q_bias.see(rows)
 
 
 def evaluate(
-    env: Env, behaviour: Behaviour, episodes: int, stop=lambda: False, outlook: Outlook | None = None,
+    env: Env, behaviour: Behaviour, episodes: int, stop=lambda: False, q_bias: QBias | None = None,
     limit: EpisodeLimit = NO_LIMIT,
 ) -> list[Episode]:  # fmt: skip
     """The episodes of one evaluation; a `stop()` that turns true ends it early with what there is."""
     played: list[Episode] = []
-    for counted in fair_episodes(Rollout(env, behaviour, limit=limit), episodes, outlook):
+    for counted in fair_episodes(Rollout(env, behaviour, limit=limit), episodes, q_bias):
         played += counted
         if stop():
             break

@@ -9,7 +9,7 @@ import numpy as np
 from sac.collect.episode_limit import NO_LIMIT, EpisodeLimit
 from sac.collect.rollout import Behaviour
 from sac.evaluation.episodes import Scores, evaluate
-from sac.evaluation.q_bias import Outlook
+from sac.evaluation.q_bias import QBias
 from sac.seeds import own_generators, seed_generators
 from sac.types import Env
 
@@ -30,12 +30,12 @@ class Evaluator:
         open_env: Callable[[], Env],
         behaviour: Callable[[int], Behaviour],
         stop: Callable[[], bool],
-        outlook: Callable[[], Outlook | None] = lambda: None,
+        q_bias: Callable[[], QBias | None] = lambda: None,
         limit: Callable[[Env], EpisodeLimit] = lambda _: NO_LIMIT,
     ):
         self.per_step, self.episodes, self.scores = per_step, episodes, Scores(window)
         self._seed, self._open_env, self._behaviour, self._stop = seed, open_env, behaviour, stop
-        self._outlook, self._limit_in = outlook, limit
+        self._outlook, self._limit_in = q_bias, limit
         self._env: Env | None = None
         self._limit = NO_LIMIT
         self._next = per_step
@@ -53,7 +53,7 @@ class Evaluator:
         """Plays; returns statistics, none when it was cut short. What is played depends on seed and `steps` alone."""
         while self.due(steps):
             self._next += self.per_step
-        outlook, seed = self._outlook(), self._seed + steps
+        q_bias, seed = self._outlook(), self._seed + steps
         with own_generators(seed):  # environments that draw from them in training go on as if nobody had evaluated
             if self._env is None:
                 self._env = self._open_env()
@@ -61,13 +61,13 @@ class Evaluator:
                 seed_generators(seed)
             self._env.reset(seed)
             behaviour = self._behaviour(seed)
-            episodes = evaluate(self._env, behaviour, self.episodes, self._stop, outlook, self._limit)
+            episodes = evaluate(self._env, behaviour, self.episodes, self._stop, q_bias, self._limit)
         if len(episodes) < self.episodes:
             return {}
         self._last = steps
         found = self.scores.add(episodes)
         self.latest = steps, found["eval/return"]
-        return found | (outlook.metrics() if outlook else {})
+        return found | (q_bias.metrics() if q_bias else {})
 
     def state(self):
         return {"returns": np.array(self.scores.returns, np.float64)}, {"next": self._next, "last": self._last}

@@ -12,7 +12,7 @@ from sac.types import Step
 Row = tuple[Step, int]  # one row of a Step
 
 
-class Outlook:
+class QBias:
     """Follows episodes row by row and keeps of each its first row, its last one and its discounted reward.
 
     An over-estimating critic shows here (van Hasselt et al., arXiv:1509.06461, figure 3): Q of the first step against
@@ -22,8 +22,8 @@ class Outlook:
     the return counts none: Q may lie above by alpha * entropy / (1 - gamma).
     """
 
-    def __init__(self, gamma: float, appraise: Callable[[Step], np.ndarray]):
-        self.gamma, self._appraise = gamma, appraise
+    def __init__(self, gamma: float, estimate_q: Callable[[Step], np.ndarray]):
+        self.gamma, self._appraise = gamma, estimate_q
         self._open: dict[int, _Open] = {}  # by stream
         self._over: dict[int, _Open] = {}  # the newest finished one of each stream
         self._counted: list[_Open] = []

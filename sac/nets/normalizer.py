@@ -10,7 +10,7 @@ CLIP = 10.0  # standard deviations
 class Normalizer(keras.layers.Layer):
     """(x - mean) / std of every sensor it is made for, clipped to +-10; others pass. With no sensors: the identity.
 
-    The statistics come from outside (`sac.replay.running_stats.Moments`): what is counted is real rows, once each,
+    The statistics come from outside (`sac.replay.running_stats.RunningStats`): what is counted is real rows, once each,
     never a sampled batch. Online and target networks share them.
     """
 
@@ -35,7 +35,7 @@ class Normalizer(keras.layers.Layer):
         return tf.reduce_max(tf.stack(shares)) if shares else 0.0
 
     def take(self, moments) -> None:
-        """Copies mean and 1 / std of `Moments`."""
+        """Copies mean and 1 / std of `RunningStats`."""
         for name, mean, scale in zip(self.names, self.mean, self.scale):
             mean.assign(moments.mean[name])
             scale.assign(1 / moments.std(name))

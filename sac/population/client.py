@@ -16,7 +16,7 @@ FAREWELL = 2.0  # seconds in which it can hear that the learner has ended
 AGAIN = 1.0  # seconds between two questions, and until what was not noted is told again
 
 
-class Evolving(Protocol):
+class Evolvable(Protocol):
     """Who is evolved."""
 
     def networks(self) -> Mapping[str, np.ndarray]:
@@ -32,7 +32,7 @@ class EvolverClient:
     The learner trains on whether or not the evolver is there; what it could not tell yet it tells later.
     """
 
-    def __init__(self, client: Client, learner: Evolving):
+    def __init__(self, client: Client, learner: Evolvable):
         self.client, self._learner = client, learner
         self.assigned = 0
         self.changed: Callable[[], None] = lambda: None  # called when the learner has become something else

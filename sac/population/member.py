@@ -22,10 +22,10 @@ from sac.types import Spec
 from sac.wire.client import Client
 from sac.wire.handshake import Description
 from sac.wire.messages import evolver_codec
-from sac.wire.peer import Me
+from sac.wire.peer import ClientId
 
 if TYPE_CHECKING:
-    from sac.roles.learner import FromActors
+    from sac.roles.learner import RemoteSource
 
 log = logging.getLogger(__name__)
 PATIENCE = 60.0  # seconds until an evolver must have answered a learner that has diverged
@@ -58,7 +58,7 @@ class Evolved:
 class Evolving:
     """An Experience of actors whose learner is evaluated for an evolver, and becomes what that one says."""
 
-    def __init__(self, inner: FromActors, line: EvolverClient, evaluator: Callable[[], Evaluator]):
+    def __init__(self, inner: RemoteSource, line: EvolverClient, evaluator: Callable[[], Evaluator]):
         self._inner, self._line, self._evaluator = inner, line, evaluator
         self._told: tuple[int, float] | None = None
         self._lost: Diverged | None = None  # what nobody has made anything of yet
@@ -81,7 +81,7 @@ class Evolving:
         self._wait()
         return False
 
-    def rescued(self, error: Diverged) -> bool:
+    def on_divergence(self, error: Diverged) -> bool:
         """The evolver makes something else of it; what a learner has to do for itself, it does where nobody answers."""
         if error is self._lost:  # raised again, as nobody did
             self._lost = None
@@ -126,7 +126,7 @@ def line_to_evolver(config: Config, folder: RunFolder, spec: Spec, learner: Evol
     shared = {name: value for name, value in describe(config, spec).shared.items() if name not in drawn}
     shared |= {"networks": {name: [list(shape), dtype] for name, (shape, dtype) in columns.items()}}
     client = Client(
-        "evolver", evolver_codec(columns), Description(shared, {}), Me("learner", config.net.number),
+        "evolver", evolver_codec(columns), Description(shared, {}), ClientId("learner", config.net.number),
         evolver_directory(config, folder), make_keys(config),
     )  # fmt: skip
     stack.callback(client.close)

@@ -29,7 +29,7 @@ class Shelf(Protocol):
         """What was saved for a learner; None where it is damaged."""
 
 
-class EvolverService:
+class EvolverServer:
     """Answers what learners ask.
 
     What is decided is on the shelf before anyone hears of it, and a learner is told what it shall be as often as it

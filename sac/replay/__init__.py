@@ -3,20 +3,20 @@
 from sac.replay.capacity_check import check_capacity, check_memory
 from sac.replay.compatibility import fitted
 from sac.replay.durable import DurableReplay
-from sac.replay.durable_stats import DurableMoments
-from sac.replay.fifo import Newcomers
+from sac.replay.durable_stats import DurableStats
+from sac.replay.fifo import Fifo
 from sac.replay.prioritized import Prioritized
-from sac.replay.rate_limiter import Free, Limiter
+from sac.replay.rate_limiter import Free, RateLimiter
 from sac.replay.replay import Replay, Sampler, columns
 from sac.replay.uniform import Uniform
 
 __all__ = [
-    "DurableMoments",
     "DurableReplay",
+    "DurableStats",
+    "Fifo",
     "Free",
-    "Limiter",
-    "Newcomers",
     "Prioritized",
+    "RateLimiter",
     "Replay",
     "Sampler",
     "Uniform",

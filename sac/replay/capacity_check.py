@@ -30,13 +30,13 @@ def _windows_memory() -> list[int]:
     if not hasattr(ctypes, "windll"):
         return []
 
-    class Status(ctypes.Structure):
+    class MemoryStatus(ctypes.Structure):
         _fields_ = [("length", ctypes.c_ulong), ("load", ctypes.c_ulong)] + [
             (name, ctypes.c_ulonglong)
             for name in ("total", "free", "total_page", "free_page", "total_virtual", "free_virtual", "extended")
         ]
 
-    status = Status(length=ctypes.sizeof(Status))
+    status = MemoryStatus(length=ctypes.sizeof(MemoryStatus))
     found = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
     return [status.total] if found else []
 

@@ -217,7 +217,7 @@ class DurableReplay(Replay):
     def _commit(self) -> None:
         """Everything stored so far counts from now on."""
         slot = 1 - int(self._arrays["slot"][0])
-        for name, value in zip(COMMITTED, (self.total, self.transitions, self._silent)):
+        for name, value in zip(COMMITTED, (self.total, self.transitions, self._log_prob_unknown)):
             self._arrays[name][slot] = value
         self._arrays["slot"][0] = slot
 
@@ -239,7 +239,7 @@ class DurableReplay(Replay):
         """Works out from the files, whatever was under way when they were left, all that is held in memory only."""
         ring, column, arrays = self._ring, self._ring.columns, self._arrays
         slot = int(arrays["slot"][0])
-        ring.total, self.transitions, self._silent = (int(arrays[name][slot]) for name in COMMITTED)
+        ring.total, self.transitions, self._log_prob_unknown = (int(arrays[name][slot]) for name in COMMITTED)
         ring.floor = 0
         if not ring.total:
             self._note()  # in a new file zeros stand where the sampler may know nothing yet

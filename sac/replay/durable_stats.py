@@ -11,14 +11,14 @@ import numpy as np
 
 from sac.files import replacing
 from sac.replay.durable import DurableReplay
-from sac.replay.running_stats import Moments
+from sac.replay.running_stats import RunningStats
 from sac.types import Sensor
 
 log = logging.getLogger(__name__)
 
 
-class DurableMoments(Moments):
-    """Moments of the rows of a DurableReplay, saved together with how many of them they count.
+class DurableStats(RunningStats):
+    """RunningStats of the rows of a DurableReplay, saved together with how many of them they count.
 
     After each chunk that was committed: `add` it, then `save_if_due`. Chunks must not exceed half the capacity.
     """

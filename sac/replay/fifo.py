@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 
 
-class Newcomers:
+class Fifo:
     """Hands out the places that became legal since they were last asked for, in that order; nothing is random.
 
     `replay.sample(newcomers.count)`, where `replay.ready`, is all of them. Plain Python on purpose: they are few.

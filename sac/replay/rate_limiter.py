@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 
-class Limiter:
+class RateLimiter:
     """Credit for updates: each real transition earns u, each call of K updates spends K.
 
     All arithmetic is on integers (u as a fraction), so nothing drifts however long a run is.
@@ -43,7 +43,7 @@ class Limiter:
         """Realised updates per earning transition."""
         return self.updates / max(1, self.earning_steps)
 
-    def earn(self, n: int, ready: bool) -> None:
+    def add_steps(self, n: int, ready: bool) -> None:
         """Counts n real transitions; `ready` says that a legal start exists.
 
         The first `learning_starts` transitions earn nothing. What is still unspent when new credit comes is capped
@@ -82,18 +82,18 @@ class Limiter:
     def rebuild(self, transitions: int, ready: bool) -> None:
         """In place of a state that was lost: so many transitions came, and what they earned was learnt."""
         self.steps = self.earning_steps = self._credit = 0
-        self.earn(transitions, ready)
+        self.add_steps(transitions, ready)
         calls, self._credit = divmod(self.earning_steps * self._rate, self._cost)
         self.updates = calls * self.updates_per_call
 
 
-class Free(Limiter):
+class Free(RateLimiter):
     """Lets the learner go on without pause once `learning_starts` transitions have come."""
 
     endless = True
 
-    def earn(self, n: int, ready: bool) -> None:
-        super().earn(n, ready)
+    def add_steps(self, n: int, ready: bool) -> None:
+        super().add_steps(n, ready)
         self._credit = 0
 
     def take(self) -> bool:

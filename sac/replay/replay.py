@@ -82,7 +82,7 @@ class Replay:
         self._sampler = sampler
         self._random = RandomStream()
         self._draws = 0  # batches drawn so far: with the seed, all there is to know of the randomness
-        self._silent = 0  # rows below this arrival number do not say how probable their actions were
+        self._log_prob_unknown = 0  # rows below this arrival number do not say how probable their actions were
 
     @staticmethod
     def bytes(spec: Spec, state_size: int, sampler: Sampler) -> int:
@@ -105,7 +105,7 @@ class Replay:
     @property
     def log_prob_known(self) -> bool:
         """Every row says how probable its action was; those of a foreign dataset do not."""
-        return self._silent <= self._ring.oldest
+        return self._log_prob_unknown <= self._ring.oldest
 
     @property
     def legal(self) -> np.ndarray:
@@ -127,7 +127,7 @@ class Replay:
     def add_foreign(self, step: Step) -> int:
         """`add` for rows whose `log_prob` means nothing."""
         transitions = self.add(step)
-        self._silent = self._ring.total
+        self._log_prob_unknown = self._ring.total
         return transitions
 
     def stored(self, chunk: int = 4096) -> Iterator[Step]:
@@ -220,7 +220,7 @@ class Replay:
         own, more = self._sampler.state(self._ring.extent)
         arrays |= {f"sampler/{name}": array for name, array in own.items()}
         arrays |= {f"open/{name}": array for name, array in self._writer.state().items()}
-        scalars |= {"draws": self._draws, "seed": self.seed, "silent": self._silent, "sampler": more}
+        scalars |= {"draws": self._draws, "seed": self.seed, "silent": self._log_prob_unknown, "sampler": more}
         return arrays, scalars
 
     def restore(self, arrays: Mapping[str, np.ndarray], scalars: Mapping) -> None:
@@ -236,7 +236,7 @@ class Replay:
         own = {name.removeprefix("sampler/"): a for name, a in arrays.items() if name.startswith("sampler/")}
         self._sampler.restore(ring.legal(self.steps), source, own, scalars["sampler"])
         self._draws, self.seed = scalars["draws"], scalars["seed"]
-        self._silent = max(0, scalars.get("silent", 0) - shift)
+        self._log_prob_unknown = max(0, scalars.get("silent", 0) - shift)
 
     def take_over(self, arrays: Mapping[str, np.ndarray], scalars: Mapping) -> None:
         """Fills an empty replay with another run's `state`: its episodes are closed, its rows count as new ones.

@@ -11,7 +11,7 @@ from sac.types import Sensor, Step
 SMALLEST_STD = 1e-4  # a constant must not blow up when it moves for the first time
 
 
-class Moments:
+class RunningStats:
     """Mean and variance of every sensor over all rows counted, each number of an observation on its own.
 
     Counts of several processes merge exactly (Chan, Golub and LeVeque, 1979). Without sensors it counts nothing.
@@ -28,7 +28,7 @@ class Moments:
         k = int(np.count_nonzero(acted))
         if not k or not self.mean:
             return
-        other = Moments()
+        other = RunningStats()
         other.count = k
         for name in self.mean:
             rows = step.obs[name][acted].astype(np.float64)
@@ -36,7 +36,7 @@ class Moments:
             other.m2[name] = np.square(rows - other.mean[name]).sum(0)
         self.merge(other)
 
-    def merge(self, other: Moments) -> None:
+    def merge(self, other: RunningStats) -> None:
         """Takes in what another one has counted."""
         total = self.count + other.count
         for name in self.mean if total else ():

@@ -26,7 +26,7 @@ DIVERGED = ("training has diverged", "NaN or infinity")  # what the last error o
 
 
 @dataclass(frozen=True)
-class Kind:
+class WarningKind:
     """One sort of warning: `means` and `attempt` are the same for every run."""
 
     title: str
@@ -38,76 +38,76 @@ class Kind:
 class Finding:
     """One warning about one run."""
 
-    kind: Kind
+    kind: WarningKind
     seen: str  # what and when, with numbers
     since: int  # environment step
 
 
-ALPHA_COLLAPSED = Kind(
+ALPHA_COLLAPSED = WarningKind(
     "Alpha has collapsed",
     "The entropy bonus is worth nothing any more: the policy does not explore, and whatever it does now it keeps "
     "doing. It happens where rewards are tiny beside the bonus, or where a temperature that began too low stays fixed.",
     "sac.use_auto_alpha=true with the default sac.init_log_alpha; larger rewards if they are far below 1; for discrete "
     "actions a larger sac.target_entropy_ratio.",
 )
-ALPHA_RAN_AWAY = Kind(
+ALPHA_RAN_AWAY = WarningKind(
     "Alpha is at its upper end",
     "The entropy stays below its target whatever is paid for it, so the bonus drowns the reward: a target that no "
     "policy reaches, or a policy that is held near a slow copy.",
     "a lower sac.target_entropy_ratio (discrete actions), a lower sac.init_log_alpha, and for rewards in the thousands "
     "smaller ones.",
 )
-ACTIONS_SATURATED = Kind(
+ACTIONS_SATURATED = WarningKind(
     "Actions are saturated",
     "The policy pushes nearly every action to its bound, where the squash has no gradient: it hardly learns from "
     "there. Usual causes: observations or rewards of a huge scale, a collapsed alpha, too large a learning rate.",
     "sac.use_normalization=true, a lower sac.learning_rate, sac.grad_clip_norm=1, sac.use_auto_alpha=true.",
 )
-Q_FAR_ABOVE = Kind(
+Q_FAR_ABOVE = WarningKind(
     "Q is far above the returns",
     "The critics expect far more at the start of evaluation episodes than comes (entropy bonuses and intrinsic "
     "rewards, which the returns lack, are taken off): they over-estimate, and the policy follows their errors.",
     "a lower sac.gamma or sac.learning_rate, a lower sac.tau, more critics (sac.ensemble_q_num=10 with "
     "sac.ensemble_q_sample=2), fewer sac.updates_per_step, sac.grad_clip_norm=1.",
 )
-ENTROPY_OUTWEIGHS = Kind(
+ENTROPY_OUTWEIGHS = WarningKind(
     "Entropy outweighs the rewards",
     "More of Q is made of entropy bonuses than of rewards, so the policy is paid for living on rather than for what it "
     "achieves: it learns to stay away from a goal that ends the episode. It happens where rewards are rare or small.",
     "sac.soft_target=false (entropy pays in the policy's loss only), a lower sac.init_log_alpha, a lower sac.gamma, "
     "larger rewards.",
 )
-UPDATES_OFF_TARGET = Kind(
+UPDATES_OFF_TARGET = WarningKind(
     "Updates per step are off target",
     "The run has not learnt as often as it was told to: resumed with another sac.updates_per_step, or a memory that "
     "was lost and had to fill again. Runs of different ratios are not comparable.",
     "sac.updates_per_step as it was from the start, or a fresh run; replay.save=true for runs that are resumed.",
 )
-LEARNER_BEHIND = Kind(
+LEARNER_BEHIND = WarningKind(
     "The learner is slower than its actors",
     "Actors have collected more than the learner could follow with the updates that were asked for; what was owed "
     "beyond replay.max_lead is forgotten. That is meant where steps are cheap, and wasteful where they are dear.",
     "replay.limiter=ratio (actors wait then), fewer actors, a lower sac.updates_per_step, a larger "
     "sac.updates_per_call.",
 )
-LEARNER_WAITS = Kind(
+LEARNER_WAITS = WarningKind(
     "The learner waits for its actors",
     "It has learnt what the steps have earned and has nothing to do: the actors are the bottleneck.",
     "more actors (hydra.launcher.actors), a larger sac.updates_per_step.",
 )
-CLIPPING = Kind(
+CLIPPING = WarningKind(
     "The normaliser clips",
     "Some observations lie more than 10 standard deviations from their mean and are cut there: the networks cannot "
     "tell them apart. Usual causes: rare huge values, a sensor that sleeps for long, a quantity with heavy tails.",
     "look at that sensor's values; squash or clip them in the environment, or split rare flags from measurements.",
 )
-LOST = Kind(
+LOST = WarningKind(
     "Episodes were lost",
     "Their last step was refused (NaN or infinity in an observation or reward) or their player died; what came before "
     "is learnt from as a truncation. Once in a while it costs nothing.",
     "log.log names the agent and the sensor of each; look into the environment.",
 )
-NOT_A_NUMBER = Kind(
+NOT_A_NUMBER = WarningKind(
     "Numbers are not finite",
     "Training has diverged or is about to, or the environment gives nothing else any more.",
     "a look at rewards and observations first; then a lower sac.learning_rate, "
@@ -142,7 +142,7 @@ def _clipping(run: RunCurves) -> Iterator[Finding]:
 
 
 def _while(
-    run: RunCurves, name: str, holds: Callable[[np.ndarray], np.ndarray], kind: Kind, words: str
+    run: RunCurves, name: str, holds: Callable[[np.ndarray], np.ndarray], kind: WarningKind, words: str
 ) -> Iterator[Finding]:
     """A warning where the values of a metric are like that for a while."""
     steps, values = run.series(name)

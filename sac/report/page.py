@@ -12,7 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sac.report.curves import RunCurves
-from sac.report.diagnosis import Finding, Kind
+from sac.report.diagnosis import Finding, WarningKind
 from sac.report.groups import Group, differing, grouped
 from sac.report.pictures import DARK, LIGHT, colors_of, inside_picture, returns_picture, whole_picture
 from sac.report.summary import GroupRow, RunRow, findings_of, group_row, run_row
@@ -33,7 +33,7 @@ class Picture:
 
 
 @dataclass
-class Scene:
+class SceneSection:
     """All of the page that belongs to one environment."""
 
     name: str
@@ -45,7 +45,7 @@ class Scene:
 class Alarm:
     """One kind of warning and the runs that it is about."""
 
-    kind: Kind
+    kind: WarningKind
     seen: list[tuple[str, Finding]]  # which run, what
 
 
@@ -53,7 +53,7 @@ class Alarm:
 class Report:
     """What a page shows, and the picture beside it."""
 
-    scenes: list[Scene]
+    scenes: list[SceneSection]
     alarms: list[Alarm]
     keys: list[tuple[str, list[str]]]
     groups: list[Group]
@@ -72,14 +72,14 @@ def make_report(runs: Sequence[RunCurves]) -> Report:
     shown = {id(run): _below(run.path, below) for run in runs}
     by_scene = {scene: [g for g in groups if g.scene == scene] for scene in dict.fromkeys(g.scene for g in groups)}
     scenes = [
-        Scene(
+        SceneSection(
             name,
             [group_row(g, color, [f for _, f in found[id(g)]]) for g, color in zip(members, colors_of(members))],
             _pictures(members),
         )
         for name, members in by_scene.items()
     ]
-    alarms: dict[Kind, Alarm] = {}
+    alarms: dict[WarningKind, Alarm] = {}
     for group in groups:
         for run, finding in found[id(group)]:
             alarms.setdefault(finding.kind, Alarm(finding.kind, [])).seen.append((shown[id(run)], finding))
@@ -99,7 +99,7 @@ def _below(path: Path, parent: Path) -> str:
     return path.name if inner == "." else inner
 
 
-def _titled(group: Group, scenes: Sequence[Scene]) -> str:
+def _titled(group: Group, scenes: Sequence[SceneSection]) -> str:
     return group.label if len(scenes) == 1 or group.label == group.scene else f"{group.scene}: {group.label}"
 
 

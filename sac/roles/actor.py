@@ -13,12 +13,12 @@ import numpy as np
 from rich.console import Console
 
 from sac import assemble
-from sac.collect.restarting_env import RESTARTS, EnvironmentFailed, Resilient
+from sac.collect.restarting_env import RESTARTS, EnvironmentFailed, RestartingEnv
 from sac.collect.rollout import Episode, Rollout
 from sac.config.overrides import run_command
 from sac.config.schema import Config
 from sac.distributed.cell_config import cell_folder, codec_of_replay, describe, make_directory, make_keys
-from sac.distributed.insert_client import Inserter
+from sac.distributed.insert_client import InsertClient
 from sac.distributed.policy_client import PolicyClient
 from sac.errors import UserError
 from sac.files import write_atomically
@@ -32,7 +32,7 @@ from sac.track.observer import Observer
 from sac.types import Choice, Env, Noise, Spec
 from sac.wire.client import Client
 from sac.wire.messages import control, learner_codec
-from sac.wire.peer import Me
+from sac.wire.peer import ClientId
 
 log = logging.getLogger(__name__)
 REPORT = 1.0  # seconds between two reports
@@ -41,7 +41,7 @@ LONG_ITERATION = 1_000  # turns after which the policy is fetched although no it
 EVALUATION_PORTS = 10  # the learner's evaluation looks for its ports first
 
 
-class Over(Exception):  # noqa: N818 - no error
+class RunEnded(Exception):  # noqa: N818 - no error
     """The run is over, or a signal came, while the actor waited for the learner."""
 
 
@@ -60,14 +60,14 @@ def actor(config: Config, make_env: Callable[..., Env] = assemble.make_env, obse
         interruption = stack.enter_context(Interruption())
         seed = seed_of(assemble.run_seed(config), number, _starts(own / "starts"))
         port = config.base.port + EVALUATION_PORTS * number
-        env = Resilient(
+        env = RestartingEnv(
             lambda seed: make_env(config, seed=seed, port=port, log_folder=own), seeds_from(seed),
             max(RESTARTS, config.base.env_restarts), interruption.outside,
         )  # fmt: skip
         stack.callback(env.close)
         steps = 0
-        with suppress(Over):
-            steps = Playing(config, folder, env, seed, interruption, observer, stack).play()
+        with suppress(RunEnded):
+            steps = ActorLoop(config, folder, env, seed, interruption, observer, stack).play()
         observer.close(interruption.exit_code, interruption.name or "end", {"env_steps": steps})
     if interruption.requested:
         raise SystemExit(interruption.exit_code)
@@ -86,7 +86,7 @@ def _starts(file: Path) -> int:
     return starts
 
 
-class Playing:
+class ActorLoop:
     """The loop of one actor."""
 
     def __init__(
@@ -94,7 +94,7 @@ class Playing:
         stack: ExitStack,
     ):  # fmt: skip
         self.config, self.interruption, self.observer = config, interruption, observer
-        me, directory, keys = Me("actor", config.net.number), make_directory(config, folder), make_keys(config)
+        me, directory, keys = ClientId("actor", config.net.number), make_directory(config, folder), make_keys(config)
         description, spec = describe(config, env.spec), env.spec
         connect = partial(Client, description=description, me=me, directory=directory, keys=keys)
         to_learner = connect("learner", control())
@@ -106,19 +106,19 @@ class Playing:
             agent, self._copy = self._own_agent(folder, spec, seed, size)
             weights = self._copy.schema
         else:
-            agent, self._copy, weights = Asking(spec, size, candidates), None, {}
+            agent, self._copy, weights = RemoteAgent(spec, size, candidates), None, {}
         to_learner.codec = learner_codec(spec, size, candidates, weights)
         self.policy = PolicyClient(to_learner, self._stop_asking)
         if self._copy is None:
             agent.policy = self.policy
         to_replay = connect("replay", codec_of_replay(config, spec, size))
         stack.callback(to_replay.close)
-        self.inserter = Inserter(to_replay, self._stop_inserting)
+        self.inserter = InsertClient(to_replay, self._stop_inserting)
         self._first_priorities = self._judge(agent, spec, size) if assemble.judges(config) else None
         self._wait_for(to_replay, self.inserter.pump)
         while self._copy is not None and not self._refresh():
             if self._stop():
-                raise Over
+                raise RunEnded
         self.noise = min(base.noise_increasing_rate * (config.net.number - 1), base.noise_max)
         life = seed_of(seed, self.policy.transitions)  # where no file outlives the actor
         self.exploring = assemble.make_exploring(config, agent, life, self.noise)
@@ -127,7 +127,7 @@ class Playing:
             env, self.exploring, max_step_each_iter=base.max_step_each_iter,
             reset_on_iteration=base.reset_on_iteration, seed=life,
         )  # fmt: skip
-        self._fetching = Fetching(base.update_policy_variables_per_step)
+        self._fetching = FetchSchedule(base.update_policy_variables_per_step)
         self._ended: list[Episode] = []
         self._told, self._mark = 0.0, (time.monotonic(), 0, 0.0)
 
@@ -138,7 +138,7 @@ class Playing:
         """
         self.interruption.rescue = partial(self.inserter.drain, DRAIN)
         try:
-            with suppress(Over):
+            with suppress(RunEnded):
                 self._play()
             self.inserter.flush()
         except EnvironmentFailed:
@@ -183,7 +183,7 @@ class Playing:
             self.observer.note(f"waits for the {client.server}")
             pump(0.1)
             if self.interruption.requested or client.ended:
-                raise Over
+                raise RunEnded
 
     def _own_agent(self, folder: RunFolder, spec: Spec, seed: int, state_size: int):
         """An agent of this process, and its weights. Raises UserError for other networks than the learner's."""
@@ -204,13 +204,13 @@ class Playing:
 
     def _judge(self, agent, spec: Spec, state_size: int):
         """What says how much there is to learn from new rows."""
-        from sac.distributed.initial_priorities import FirstPriorities
+        from sac.distributed.initial_priorities import InitialPriorities
 
         def td_error(batch):
             agent.updates.assign_add(1)  # this agent never learns: its random numbers would be the same each time
             return agent.td_error(batch)
 
-        made = FirstPriorities(spec, state_size, *assemble.window(self.config), td_error, self.inserter.judge)
+        made = InitialPriorities(spec, state_size, *assemble.window(self.config), td_error, self.inserter.judge)
         self.inserter.stored = made.stored
         return made
 
@@ -240,7 +240,7 @@ class Playing:
         self.observer.note(f"version {self.policy.version}, waits {100 * waiting:.0f} %")
 
 
-class Fetching:
+class FetchSchedule:
     """When the policy is fetched: every so many transitions; -1: after each iteration, or LONG_ITERATION turns.
 
     Without the latter an actor in a task that never ends would keep its first policy for ever.
@@ -264,7 +264,7 @@ class Fetching:
         return due
 
 
-class Asking:
+class RemoteAgent:
     """An agent that asks the learner: no networks and no TensorFlow in this process."""
 
     def __init__(self, spec: Spec, state_size: int, candidates: int):
@@ -273,7 +273,7 @@ class Asking:
         self.policy: PolicyClient | None = None
 
     def act(self, obs, mask, previous, state, noise: Noise, seed, epsilon=0.0, extra_std=0.0, explores=True) -> Choice:
-        """As Acting does; raises Over when the run ends meanwhile."""
+        """As ActionSelector does; raises Over when the run ends meanwhile."""
         k = len(mask)
         if k == 0:
             return self._nobody(state)
@@ -282,7 +282,7 @@ class Asking:
         asked |= {"mask": mask, "previous": previous, "state": state, **noise._asdict(), **each}
         choice = self.policy.choose(asked)
         if choice is None:
-            raise Over
+            raise RunEnded
         return choice
 
     def check_noise(self) -> None:

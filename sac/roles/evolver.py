@@ -24,7 +24,7 @@ from sac.distributed.cell_config import cell_folder, evolver_directory, make_key
 from sac.errors import UserError
 from sac.files import make_folder, replacing, write_atomically
 from sac.population.cem import Descent, Evolution, Networks, Rules
-from sac.population.server import EvolverService
+from sac.population.server import EvolverServer
 from sac.runs.lock import only_one
 from sac.runs.log_file import run_log
 from sac.runs.signals import Interruption
@@ -56,7 +56,7 @@ def evolver(config: Config, observer: Observer | None = None) -> None:
         stack.enter_context(run_log(folder.role_log("evolver") if config.logger_in_file else None, console))
         interruption = stack.enter_context(Interruption())
         stack.enter_context(only_one(folder, "evolver"))
-        keeper = Keeper(config, folder.path)
+        keeper = EvolverHost(config, folder.path)
         stack.callback(keeper.close)
         keeper.serve(interruption, observer, evolver_directory(config, folder))
         keeper.shelf.draw(keeper.evolution)
@@ -75,7 +75,7 @@ def rules_of(config: Config) -> Rules:
     )  # fmt: skip
 
 
-class Folder:
+class PopulationStore:
     """The population on disk: a small file that counts, and the networks that it names."""
 
     def __init__(self, run: Path):
@@ -279,15 +279,15 @@ def _lineage(path: Path) -> list[Descent]:
     return intact
 
 
-class Keeper:
+class EvolverHost:
     """The server and what it serves, which is known as soon as a learner has described it."""
 
     def __init__(self, config: Config, run: Path):
-        self.config, self.shelf = config, Folder(run)
+        self.config, self.shelf = config, PopulationStore(run)
         self.evolution = Evolution(rules_of(config), assemble.run_seed(config))
         self.shelf.load(self.evolution)
         self.server: Server | None = None
-        self.service: EvolverService | None = None
+        self.service: EvolverServer | None = None
 
     def serve(self, interruption: Interruption, observer: Observer, directory) -> None:
         self.server = Server(
@@ -319,7 +319,7 @@ class Keeper:
 
     def _open(self, columns: Columns) -> None:
         self.server.codec = evolver_codec(columns)
-        self.service = EvolverService(self.server, self.evolution, self.shelf)
+        self.service = EvolverServer(self.server, self.evolution, self.shelf)
 
     def _arrived(self, peer) -> None:
         if self.service is not None:

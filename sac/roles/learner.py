@@ -16,8 +16,8 @@ from rich.console import Console
 from sac import assemble
 from sac.config.schema import Config
 from sac.distributed.cell_config import cell_folder, codec_of_replay, describe, make_directory, make_keys
-from sac.distributed.policy_server import PolicyService
-from sac.distributed.replay_client import RemoteReplay
+from sac.distributed.policy_server import PolicyServer
+from sac.distributed.replay_client import ReplayClient
 from sac.nets import saving
 from sac.population.member import Evolved, Evolving, line_to_evolver
 from sac.roles.train import evaluation_env, run_to_begin
@@ -33,7 +33,7 @@ from sac.training.progress import Progress
 from sac.types import Choice, Env
 from sac.wire.client import Client
 from sac.wire.messages import as_noise, learner_codec
-from sac.wire.peer import Me
+from sac.wire.peer import ClientId
 from sac.wire.server import Server
 
 log = logging.getLogger(__name__)
@@ -80,12 +80,12 @@ def _build(
     told = {"state_size": size, "candidates": agent.candidates, "agents_of_the_scene": own}
     description = describe(config, spec, **told)
     client = Client(
-        "replay", codec_of_replay(config, spec, size), description, Me("learner"),
+        "replay", codec_of_replay(config, spec, size), description, ClientId("learner"),
         directory, keys,
     )  # fmt: skip
     stack.callback(client.close)
-    moments = assemble.make_moments(config, spec)
-    remote = RemoteReplay(
+    moments = assemble.make_running_stats(config, spec)
+    remote = ReplayClient(
         client, config.replay.batch_size, config.sac.updates_per_call, moments, prioritized=assemble.prioritized(config)
     )
     learner = Learner(
@@ -96,9 +96,9 @@ def _build(
         "learner", learner_codec(spec, size, agent.candidates, serving.schema), directory, description,
         host=config.net.bind, keys=keys, places={"actor": config.base.max_actors_each_learner},
     )  # fmt: skip
-    service = PolicyService(server, serving.act)
+    service = PolicyServer(server, serving.act)
     stack.callback(service.close)
-    experience = FromActors(remote, service, serving, learner, progress, config.base.update_sac_bak_per_step)
+    experience = RemoteSource(remote, service, serving, learner, progress, config.base.update_sac_bak_per_step)
     if config.base.evolver_enabled:
         evolved = Evolved(agent, lambda n: assemble.make_agent(config, spec, networks, seed_of(seed, n)))
         line = line_to_evolver(config, folder, spec, evolved, stack)
@@ -149,13 +149,13 @@ class Serving:
         )  # fmt: skip
 
 
-class FromActors:
+class RemoteSource:
     """Experience that comes from a replay elsewhere, of actors that act with what is published here."""
 
     replay_bytes = 0  # it lies with the replay
 
     def __init__(
-        self, remote: RemoteReplay, service: PolicyService, serving: Serving, learner: Learner, progress: Progress,
+        self, remote: ReplayClient, service: PolicyServer, serving: Serving, learner: Learner, progress: Progress,
         publish_every: int,
     ):  # fmt: skip
         self.remote, self.service, self.serving, self.learner = remote, service, serving, learner
@@ -187,10 +187,10 @@ class FromActors:
         self._published = self.learner.updates
         self.service.publish(self.serving.take(), self.progress.steps)
 
-    def rescued(self, error: Diverged) -> bool:
+    def on_divergence(self, error: Diverged) -> bool:
         return False
 
-    def exhausted(self, max_step: int) -> bool:
+    def done(self, max_step: int) -> bool:
         return self.remote.spent(max_step)
 
     def parts(self) -> dict:

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from sac import assemble
-from sac.collect.restarting_env import EnvironmentFailed, Resilient
+from sac.collect.restarting_env import EnvironmentFailed, RestartingEnv
 from sac.collect.rollout import Episode, Rollout
 from sac.config.schema import Config
 from sac.evaluation.episodes import fair_episodes
@@ -45,7 +45,7 @@ def play(
         seed = config.sac.seed + assemble.EVALUATION_SEED
         agents = 1 if config.render else assemble.evaluation_agents(config)
         open_env = partial(make_env, config, n_agents=agents, render_mode=shown.mode, log_folder=folder.path)
-        env = Resilient(
+        env = RestartingEnv(
             lambda seed: open_env(seed=seed), seeds_from(seed), config.base.env_restarts, interruption.outside
         )
         stack.callback(env.close)

@@ -20,9 +20,9 @@ from sac.distributed.cell_config import (
     make_keys,
     shared_config,
 )
-from sac.distributed.replay_server import ReplayService
+from sac.distributed.replay_server import ReplayServer
 from sac.files import OftenWritten, make_folder, write_atomically
-from sac.replay import Limiter
+from sac.replay import RateLimiter
 from sac.runs.lock import only_one
 from sac.runs.log_file import run_log
 from sac.runs.signals import Interruption
@@ -50,7 +50,7 @@ def replay(config: Config, observer: Observer | None = None) -> None:
         stack.enter_context(run_log(folder.role_log("replay") if config.logger_in_file else None, Console()))
         interruption = stack.enter_context(Interruption())
         stack.enter_context(only_one(folder, "replay"))
-        keeper = Keeper(config, folder.path / "replay")
+        keeper = ReplayHost(config, folder.path / "replay")
         stack.callback(keeper.close)
         keeper.serve(interruption, observer, make_directory(config, folder))
         observer.close(interruption.exit_code, interruption.name or "end", keeper.result())
@@ -58,12 +58,12 @@ def replay(config: Config, observer: Observer | None = None) -> None:
         raise SystemExit(interruption.exit_code)
 
 
-class Keeper:
+class ReplayHost:
     """The server and what it serves, which is known as soon as a learner has described it."""
 
     def __init__(self, config: Config, folder: Path):
         self.config, self.folder = config, folder
-        self.service: ReplayService | None = None
+        self.service: ReplayServer | None = None
         self.server: Server | None = None
         self._counters = OftenWritten(folder / "limiter.json")
         self._written = folder / "description.json"
@@ -126,17 +126,17 @@ class Keeper:
         config, spec, size = self.config, spec_of(description.shared), int(description.told["state_size"])
         make_folder(self.folder)
         memory = assemble.make_durable_replay(config, spec, size, self.folder)
-        moments = assemble.make_durable_moments(config, spec, memory, self.folder)
+        moments = assemble.make_durable_stats(config, spec, memory, self.folder)
         limiter = make_cell_limiter(config, description.told.get("agents_of_the_scene") or config.base.n_agents)
         self.server.codec = codec_of_replay(config, spec, size)
-        self.service = ReplayService(
+        self.service = ReplayServer(
             self.server, memory, limiter, moments, config.replay.batch_size, max_step=config.base.max_step,
             max_lead=config.replay.max_lead if config.replay.limiter == "ratio" else None,
         )  # fmt: skip
         self._restore(limiter)
         self.service.catch_up()
 
-    def _restore(self, limiter: Limiter) -> None:
+    def _restore(self, limiter: RateLimiter) -> None:
         """What was counted; where that is damaged, what follows from the rows that ever came."""
         file, replay = self._counters.path, self.service.replay
         if not file.exists():

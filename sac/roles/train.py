@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sac import assemble
-from sac.collect.restarting_env import Resilient, failing
+from sac.collect.restarting_env import RestartingEnv, failing
 from sac.collect.rollout import Rollout
 from sac.config.schema import Config
 from sac.runs.checkpoint import Checkpoints
@@ -25,7 +25,7 @@ from sac.track.observer import Observer
 from sac.training.learner import Learner
 from sac.training.loop import Training, finish, released_on_failure, say_farewell
 from sac.training.progress import Progress
-from sac.training.source import Own
+from sac.training.source import LocalSource
 from sac.types import Env
 
 ONLY_ONE = (
@@ -90,14 +90,14 @@ def _build(
     seed, clock, progress = config.sac.seed, Clock(), Progress()
     open_env = partial(make_env, config, log_folder=folder.path)
     begins_at = 0 if resume is None else Checkpoints(folder.checkpoints).select(resume)[0].step
-    env = Resilient(
+    env = RestartingEnv(
         lambda seed: open_env(seed=seed), seeds_from(resumed_seed(seed, begins_at)), config.base.env_restarts,
         interruption.outside,
     )  # fmt: skip
     stack.callback(env.close)
     agent = assemble.make_agent(config, env.spec, networks, seed)
     replay = assemble.make_replay(config, env.spec, agent.state_size, env.n_agents, seed)
-    moments = assemble.make_moments(config, env.spec)
+    moments = assemble.make_running_stats(config, env.spec)
     learner = Learner(
         agent, replay, assemble.make_limiter(config, env.n_agents), config.replay.batch_size, clock, moments=moments,
         refresh_state=config.sac.refresh_state,
@@ -107,7 +107,7 @@ def _build(
         Rollout, env, exploring, max_step_each_iter=config.base.max_step_each_iter,
         reset_on_iteration=config.base.reset_on_iteration, clock=clock,
     )  # fmt: skip
-    experience = Own(rollout, exploring, replay, moments, learner, progress, seed, config.replay.save)
+    experience = LocalSource(rollout, exploring, replay, moments, learner, progress, seed, config.replay.save)
 
     def another_env() -> Env:
         with failing(ONLY_ONE):
@@ -130,7 +130,7 @@ def evaluation_env(
 ) -> Env:  # fmt: skip
     """An environment of its own for evaluation."""
     seed, n_agents = config.sac.seed + assemble.EVALUATION_SEED, assemble.evaluation_agents(config)
-    env = Resilient(
+    env = RestartingEnv(
         lambda seed: open_env(seed=seed, n_agents=n_agents, port=config.base.port + 1), seeds_from(seed),
         config.base.env_restarts, interruption.outside,
     )  # fmt: skip

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from sac.errors import UserError
-from sac.replay import Limiter
-from sac.replay.running_stats import Moments
+from sac.replay import RateLimiter
+from sac.replay.running_stats import RunningStats
 from sac.timers import Clock
 from sac.types import Batch
 
@@ -24,7 +24,7 @@ class Learnt(Protocol):
 
 class Updatable(Protocol):
     def update(self, batches: Batch) -> tuple[dict, Learnt]: ...
-    def normalise(self, moments: Moments) -> None: ...
+    def normalise(self, moments: RunningStats) -> None: ...
     def pictures(self, batches: Batch) -> dict[str, np.ndarray]: ...
 
 
@@ -48,12 +48,12 @@ class Learner:
     """
 
     def __init__(
-        self, agent: Updatable, replay, limiter: Limiter, batch_size: int, clock: Clock, *,
-        moments: Moments | None = None, refresh_state: bool = False,
+        self, agent: Updatable, replay, limiter: RateLimiter, batch_size: int, clock: Clock, *,
+        moments: RunningStats | None = None, refresh_state: bool = False,
     ):  # fmt: skip
         self.agent, self.replay, self.limiter = agent, replay, limiter
         self.batch_size, self.clock, self.refresh_state = batch_size, clock, refresh_state
-        self.moments = moments or Moments()
+        self.moments = moments or RunningStats()
         self.latest: dict = {}  # metrics of the newest call
         self._batches: Batch | None = None  # and its windows
         self.skipped = 0  # calls whose errors were not finite: they changed nothing

@@ -17,7 +17,7 @@ from sac.collect.restarting_env import EnvironmentFailed, described
 from sac.config.schema import Config
 from sac.errors import Refused, UserError
 from sac.evaluation.evaluator import Evaluator
-from sac.evaluation.q_bias import Outlook
+from sac.evaluation.q_bias import QBias
 from sac.runs.checkpoint import Checkpoints, check_disk
 from sac.runs.commit import commit
 from sac.runs.folder import RunFolder
@@ -29,7 +29,7 @@ from sac.track.observer import Observer
 from sac.track.tracker import Tracker
 from sac.training.learner import Diverged, Learner, diverged
 from sac.training.progress import Progress
-from sac.training.source import Experience
+from sac.training.source import RolloutStep
 from sac.types import Batch, Env
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Training:
 
     def __init__(
         self, config: Config, folder: RunFolder, interruption: Interruption, observer: Observer, *, agent,
-        learner: Learner, experience: Experience, progress: Progress, clock: Clock,
+        learner: Learner, experience: RolloutStep, progress: Progress, clock: Clock,
         evaluation_env: Callable[[], Env],
     ):  # fmt: skip
         self.config, self.folder, self.interruption, self.observer = config, folder, interruption, observer
@@ -54,7 +54,7 @@ class Training:
         self.evaluator = Evaluator(
             config.eval.per_step, config.eval.episodes, config.eval.window, config.sac.seed + assemble.EVALUATION_SEED,
             evaluation_env, partial(assemble.make_greedy, config, agent), lambda: interruption.requested,
-            partial(Outlook, config.sac.gamma, agent.appraise), partial(assemble.episode_limit, config),
+            partial(QBias, config.sac.gamma, agent.estimate_q), partial(assemble.episode_limit, config),
         )  # fmt: skip
         self._promising, self._rolled_back = True, 0
         self._commit = commit()
@@ -121,7 +121,7 @@ class Training:
         try:
             return self.experience.advance()
         except Diverged as error:
-            if self.experience.rescued(error):
+            if self.experience.on_divergence(error):
                 return False
             if self._rolled_back == ROLL_BACKS or not self.checkpoints.all():
                 self._keep(error.batches)
@@ -153,7 +153,7 @@ class Training:
 
     def _limit_reached(self) -> str:
         base = self.config.base
-        if base.max_step > 0 and self.experience.exhausted(base.max_step):
+        if base.max_step > 0 and self.experience.done(base.max_step):
             return "max_step"
         return "max_iter" if 0 < base.max_iter <= self.progress.iterations else ""
 
@@ -211,7 +211,7 @@ class Training:
         except OSError as error:
             log.warning("this checkpoint could not be written (%s); training goes on, %s", error, self._what_stays())
         except Diverged as error:
-            if not self.experience.rescued(error):
+            if not self.experience.on_divergence(error):
                 raise
         self._last_save, self._saved_updates = time.monotonic(), self.learner.updates
 

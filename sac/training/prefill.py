@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sac.errors import UserError
 from sac.replay import Replay, columns, fitted
-from sac.replay.running_stats import Moments
+from sac.replay.running_stats import RunningStats
 from sac.runs.checkpoint import Checkpoints
 from sac.types import Env
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 MINARI = "minari:"
 
 
-def fill(replay: Replay, source: str, env: Env, state_size: int, moments: Moments) -> None:
+def fill(replay: Replay, source: str, env: Env, state_size: int, moments: RunningStats) -> None:
     """Fills an empty replay from `source`: a run folder, or minari:<dataset-id>.
 
     The rows become windows like any others, all their episodes closed and with a new row's priority; of too many the

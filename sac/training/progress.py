@@ -7,7 +7,7 @@ from collections import deque
 
 import numpy as np
 
-from sac.collect.rollout import Experience
+from sac.collect.rollout import RolloutStep
 
 RECENT = 20  # training episodes in the shown return
 NEWS_EVERY = 2.0  # seconds between two records of training returns
@@ -30,7 +30,7 @@ class Progress:
         """Time in training, over all starts of the run."""
         return self._seconds + time.monotonic() - self._began
 
-    def took_in(self, experience: Experience, transitions: int) -> None:
+    def took_in(self, experience: RolloutStep, transitions: int) -> None:
         self.steps += transitions
         self.iterations += experience.iteration_ended
         self.lost += experience.lost

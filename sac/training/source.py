@@ -7,13 +7,13 @@ from typing import Protocol
 
 from sac.collect.rollout import Rollout
 from sac.replay import Replay
-from sac.replay.running_stats import Moments
+from sac.replay.running_stats import RunningStats
 from sac.seeds import resumed_seed
 from sac.training.learner import Diverged, Learner
 from sac.training.progress import Progress
 
 
-class Experience(Protocol):
+class TransitionSource(Protocol):
     """`replay_bytes`: what its part named `replay` takes on disk; `parts` are what must survive."""
 
     replay_bytes: int
@@ -21,10 +21,10 @@ class Experience(Protocol):
     def advance(self) -> bool:
         """Takes in what there is and learns from it; whether an iteration ended with it."""
 
-    def exhausted(self, max_step: int) -> bool:
+    def done(self, max_step: int) -> bool:
         """Whether `max_step` transitions have come and what they earned was learnt."""
 
-    def rescued(self, error: Diverged) -> bool:
+    def on_divergence(self, error: Diverged) -> bool:
         """Whether somebody makes something else of a learner that has diverged; else it goes back to a checkpoint."""
 
     def parts(self) -> dict: ...
@@ -42,11 +42,11 @@ class Experience(Protocol):
         """What is worth logging beside the learner's own."""
 
 
-class Own:
+class LocalSource:
     """A rollout whose rows go into a replay of this process; each turn is learnt from before the next."""
 
     def __init__(
-        self, make_rollout: Callable[..., Rollout], exploring, replay: Replay, moments: Moments, learner: Learner,
+        self, make_rollout: Callable[..., Rollout], exploring, replay: Replay, moments: RunningStats, learner: Learner,
         progress: Progress, seed: int, saves_replay: bool,
     ):  # fmt: skip
         self.make_rollout, self.exploring, self.replay, self.moments = make_rollout, exploring, replay, moments
@@ -64,14 +64,14 @@ class Own:
         earned = self.replay.add(turn.step)
         self.moments.add(turn.step)
         self.progress.took_in(turn, earned)
-        self.learner.limiter.earn(earned, self.replay.ready and self.progress.steps > self._fill_until)
+        self.learner.limiter.add_steps(earned, self.replay.ready and self.progress.steps > self._fill_until)
         self.learner.work()
         return turn.iteration_ended
 
-    def rescued(self, error: Diverged) -> bool:
+    def on_divergence(self, error: Diverged) -> bool:
         return False
 
-    def exhausted(self, max_step: int) -> bool:
+    def done(self, max_step: int) -> bool:
         return self.progress.steps >= max_step
 
     def parts(self) -> dict:

@@ -18,7 +18,7 @@ from sac.wire.discovery import Directory
 from sac.wire.frames import readable, receive_frames, send_frames
 from sac.wire.handshake import Description
 from sac.wire.keys import Keys
-from sac.wire.peer import LOST, PING, Me, counters_of
+from sac.wire.peer import LOST, PING, ClientId, counters_of
 
 log = logging.getLogger(__name__)
 AGAIN = 0.5  # seconds between two hellos
@@ -37,7 +37,7 @@ class Client:
     """
 
     def __init__(
-        self, server: str, codec: Codec, description: Description, me: Me, directory: Directory,
+        self, server: str, codec: Codec, description: Description, me: ClientId, directory: Directory,
         keys: Keys | None = None,
     ):  # fmt: skip
         self.server, self.codec, self.description, self.me = server, codec, description, me

@@ -45,7 +45,7 @@ class BadMessage(Exception):  # noqa: N818 - a message, not an error of ours
 
 
 @dataclass(frozen=True)
-class Kind:
+class MessageKind:
     """A kind of message: the header's keys with their types, and the columns that follow it.
 
     `lead` names those header keys that are the leading axes of every column. With `one_frame` these share one if it
@@ -114,7 +114,7 @@ class Message:
 class Codec:
     """Encodes and decodes the kinds that it knows."""
 
-    def __init__(self, kinds: Iterable[Kind]):
+    def __init__(self, kinds: Iterable[MessageKind]):
         self.kinds = {kind.name: kind for kind in kinds}
         self.parts = 2 + max((len(kind.columns) for kind in self.kinds.values()), default=0)  # of a message at most
 
@@ -190,7 +190,7 @@ class Codec:
         return header
 
     @staticmethod
-    def _arrays(kind: Kind, lead: tuple[int, ...], frames: Sequence[Any]):
+    def _arrays(kind: MessageKind, lead: tuple[int, ...], frames: Sequence[Any]):
         """Each column as a view of its frame, or of its part of what all share."""
         rows, together, offset = math.prod(lead), kind.together(*lead), 0
         if len(frames) != (1 if together else len(kind.columns)):

@@ -7,10 +7,10 @@ from functools import partial
 
 from sac.replay import columns
 from sac.types import Batch, Noise, Sensor, Spec, Step
-from sac.wire.codec import TEXT, Codec, Columns, Kind
+from sac.wire.codec import TEXT, Codec, Columns, MessageKind
 from sac.wire.shared_memory import PLACE
 
-Lasting = partial(Kind, apart=True)  # what peers of two versions understand
+Lasting = partial(MessageKind, apart=True)  # what peers of two versions understand
 CONNECTION = (
     # client -> server
     Lasting(
@@ -40,20 +40,22 @@ def replay_codec(spec: Spec, state_size: int, steps: int, burn_in: int, moments:
     """The replay's kinds; windows have `burn_in` + `steps` steps."""
     return Codec([
         *CONNECTION,
-        Kind("insert", {"seq": int, "after": int}, ("r",), {"stream": ((), "int64"), **columns(spec, state_size)}),
+        MessageKind(
+            "insert", {"seq": int, "after": int}, ("r",), {"stream": ((), "int64"), **columns(spec, state_size)}
+        ),
         # chunks <= seq are stored, `room` more may be sent; those from `since` on lie from arrival number `first` on
-        Kind("ack", {"seq": int, "room": int, "since": int, "first": int}),
-        Kind("rejected", {"seq": int}, ("n",), TEXT),  # a chunk that is none, and why
-        Kind("sample", WANTED),
-        Kind("batch", BATCH, ("k", "b"), batch_columns(spec, state_size, steps, burn_in)),
-        Kind("batch_written", {**BATCH, "slot": int}),
-        Kind("memory", PLACE),  # where batches may be written
-        Kind("memory_seen", {"seen": bool}),
+        MessageKind("ack", {"seq": int, "room": int, "since": int, "first": int}),
+        MessageKind("rejected", {"seq": int}, ("n",), TEXT),  # a chunk that is none, and why
+        MessageKind("sample", WANTED),
+        MessageKind("batch", BATCH, ("k", "b"), batch_columns(spec, state_size, steps, burn_in)),
+        MessageKind("batch_written", {**BATCH, "slot": int}),
+        MessageKind("memory", PLACE),  # where batches may be written
+        MessageKind("memory_seen", {"seen": bool}),
         # and what is wanted next: a message costs more than what it says
-        Kind("update", WANTED, ("k", "b"), {"index": ((), "int64"), "td_error": ((), "float32")}),
-        Kind("refresh", {}, ("k", "b"), {"index": ((), "int64"), "state": ((state_size,), "float32")}),
-        Kind("moments", {"count": int}, (), moment_columns(moments)),
-        Kind("moments?"),
+        MessageKind("update", WANTED, ("k", "b"), {"index": ((), "int64"), "td_error": ((), "float32")}),
+        MessageKind("refresh", {}, ("k", "b"), {"index": ((), "int64"), "state": ((state_size,), "float32")}),
+        MessageKind("moments", {"count": int}, (), moment_columns(moments)),
+        MessageKind("moments?"),
     ])  # fmt: skip
 
 
@@ -98,13 +100,13 @@ def learner_codec(spec: Spec, state_size: int, candidates: int, weights: Columns
     }  # fmt: skip
     return Codec([
         *CONNECTION,
-        Kind("weights?", {"have": int, "near": bool}),  # near: where they are is enough
-        Kind("weights", {"version": int, "transitions": int}, (), weights, one_frame=True),
-        Kind("weights_near", {"version": int, "transitions": int, **PLACE}),
-        Kind("no_news", {"version": int, "transitions": int}),
-        Kind("act", {"id": int}, ("r",), asked),
-        Kind("chosen", {"id": int, "version": int, "transitions": int}, ("r",), chosen),
-        Kind("episodes", {}, ("r",), {"return": ((), "float64"), "length": ((), "int64")}),
+        MessageKind("weights?", {"have": int, "near": bool}),  # near: where they are is enough
+        MessageKind("weights", {"version": int, "transitions": int}, (), weights, one_frame=True),
+        MessageKind("weights_near", {"version": int, "transitions": int, **PLACE}),
+        MessageKind("no_news", {"version": int, "transitions": int}),
+        MessageKind("act", {"id": int}, ("r",), asked),
+        MessageKind("chosen", {"id": int, "version": int, "transitions": int}, ("r",), chosen),
+        MessageKind("episodes", {}, ("r",), {"return": ((), "float64"), "length": ((), "int64")}),
     ])  # fmt: skip
 
 
@@ -112,14 +114,14 @@ def evolver_codec(networks: Columns) -> Codec:
     """The evolver's kinds; `networks` are the numbers that evolve. What a learner shall be is numbered: `assigned`."""
     return Codec([
         *CONNECTION,
-        Kind("evaluated", {"assigned": int, "step": int, "value": float}),  # a mean return
-        Kind("noted", {"step": int}),
-        Kind("what_am_i?", {"assigned": int}),  # what it is now; asked again and again
-        Kind("networks?", {"generation": int}),  # the learner's, to make that generation of
-        Kind("networks", {"generation": int, "assigned": int}, (), networks, one_frame=True),
-        Kind("become", {"assigned": int}, (), networks, one_frame=True),
-        Kind("begin_anew", {"assigned": int}),
-        Kind("over"),  # the learner's run has ended
+        MessageKind("evaluated", {"assigned": int, "step": int, "value": float}),  # a mean return
+        MessageKind("noted", {"step": int}),
+        MessageKind("what_am_i?", {"assigned": int}),  # what it is now; asked again and again
+        MessageKind("networks?", {"generation": int}),  # the learner's, to make that generation of
+        MessageKind("networks", {"generation": int, "assigned": int}, (), networks, one_frame=True),
+        MessageKind("become", {"assigned": int}, (), networks, one_frame=True),
+        MessageKind("begin_anew", {"assigned": int}),
+        MessageKind("over"),  # the learner's run has ended
     ])  # fmt: skip
 
 

@@ -22,7 +22,7 @@ def new_life() -> int:
 
 
 @dataclass(frozen=True)
-class Me:
+class ClientId:
     """How a client introduces itself: its role, its number among those of this role, and which life this is."""
 
     role: str

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sac.wire.codec import Kind, Message
+from sac.wire.codec import Message, MessageKind
 
 ALIGNED = 64
 HEAD = 4096  # bytes before the first slot: the token, by which the other end knows that it is this very memory
@@ -23,7 +23,7 @@ HEAD = 4096  # bytes before the first slot: the token, by which the other end kn
 class SharedArrays:
     """`slots` places for the columns of a kind with the leading axes `lead`."""
 
-    def __init__(self, memory: mmap.mmap, kind: Kind, lead: tuple[int, ...], slots: int):
+    def __init__(self, memory: mmap.mmap, kind: MessageKind, lead: tuple[int, ...], slots: int):
         self._memory = memory
         start, self.slots = HEAD, []
         for _ in range(slots):
@@ -57,13 +57,13 @@ def _aligned(n: int) -> int:
     return -(-n // ALIGNED) * ALIGNED
 
 
-def _size(kind: Kind, lead: tuple[int, ...], slots: int) -> int:
+def _size(kind: MessageKind, lead: tuple[int, ...], slots: int) -> int:
     return HEAD + slots * sum(
         _aligned(int(np.prod((*lead, *shape))) * np.dtype(dtype).itemsize) for shape, dtype in kind.columns.values()
     )
 
 
-def make(kind: Kind, lead: tuple[int, ...], slots: int) -> tuple[SharedArrays, Place] | None:
+def make(kind: MessageKind, lead: tuple[int, ...], slots: int) -> tuple[SharedArrays, Place] | None:
     """New memory, to be reached as long as its maker has it, and where it is; None where there is no such thing."""
     try:
         handle = os.memfd_create("arrays")  # stays open: that is its address
@@ -81,7 +81,7 @@ def make(kind: Kind, lead: tuple[int, ...], slots: int) -> tuple[SharedArrays, P
     return arrays, Place(os.getpid(), handle, slots, token)
 
 
-def reach(place: Place, kind: Kind, lead: tuple[int, ...]) -> SharedArrays | None:
+def reach(place: Place, kind: MessageKind, lead: tuple[int, ...]) -> SharedArrays | None:
     """The memory of another process; None when it is not on this machine, not ours to open, or another."""
     if not 0 < place.slots <= 64:
         return None

@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 
 from sac.agent.agent import Agent
-from sac.agent.hyperparameters import Hyper
+from sac.agent.hyperparameters import Hyperparameters
 from sac.backend import keras, seed_everything, tf
 from sac.nets.contract import Builder, build_networks
 from sac.ops.discrete_choice import ByPolicy
@@ -52,7 +52,7 @@ def make_agent(
     build = Builder(nn, kwargs)
     nets = build_networks(spec, build, ensemble, **networks or {})
     extras = extras(build, nets.spec) if callable(extras) else extras
-    return Agent(nets, Hyper(jit=jit, **hyper), seed, choice, scale, extras)
+    return Agent(nets, Hyperparameters(jit=jit, **hyper), seed, choice, scale, extras)
 
 
 def observations(spec: Spec, rng, *lead) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Acting: the stored log mu is the probability that the action really had."""
+"""ActionSelector: the stored log mu is the probability that the action really had."""
 
 from __future__ import annotations
 
@@ -105,5 +105,5 @@ def test_sampling_in_play_is_the_policy_and_nothing_else(kind):
     log_pi = pi.continuous_log_prob(tf.constant(done.raw)) + pi.discrete_log_prob(taken)
     np.testing.assert_allclose(done.log_prob.sum(-1), log_pi, atol=1e-4)
     noisy = make_agent(SPECS["continuous"], nn=module(ModelRep=NoisyRep))
-    draws = [act(noisy, obs(4), layer_seed=(1, i), explores=False).raw for i in range(2)]
-    np.testing.assert_array_equal(*draws)
+    rng = [act(noisy, obs(4), layer_seed=(1, i), explores=False).raw for i in range(2)]
+    np.testing.assert_array_equal(*rng)

@@ -32,14 +32,14 @@ def test_it_is_the_mean_of_the_critics_columns_of_what_was_done(kind):
         starts = np.cumsum((0, *spec.branches[:-1]))
         taken = columns[np.arange(5)[:, None], starts + step.discrete] if spec.branches else columns
         by_hand.append(taken.sum(-1))
-    np.testing.assert_allclose(agent.appraise(step), np.mean(by_hand, 0), rtol=1e-5)
+    np.testing.assert_allclose(agent.estimate_q(step), np.mean(by_hand, 0), rtol=1e-5)
 
 
 def test_it_speaks_in_units_of_reward():
     spec = SPECS["continuous"]
     plain, rescaled = make_agent(spec, ensemble=1, scale=Plain), make_agent(spec, ensemble=1, scale=Rescaled)
     step = rows(spec)
-    np.testing.assert_allclose(rescaled.appraise(step), Rescaled.unsquash(plain.appraise(step)), rtol=1e-5)
+    np.testing.assert_allclose(rescaled.estimate_q(step), Rescaled.unsquash(plain.estimate_q(step)), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("mean", "share"), [((0.0, 0.0), 0.0), ((9.0, 0.0), 0.5), ((-9.0, 9.0), 1.0)])

@@ -12,7 +12,7 @@ from sac.collect.exploration import Exploring, WhiteNoise
 from sac.collect.rollout import Rollout
 from sac.nets.action_distribution import one_hot
 from sac.ops.value_scale import Rescaled
-from sac.replay import Limiter, Replay, Uniform
+from sac.replay import RateLimiter, Replay, Uniform
 from sac.timers import Clock
 from sac.training.learner import Learner
 from sac.types import Action, Ended, Sensor, Spec, Turn
@@ -111,11 +111,11 @@ def test_burn_in_gradient_decides_whether_errors_reach_back():
 def test_refreshed_states_reach_the_rows_they_belong_to():
     agent = recurrent_agent(learning_rate=0.01)
     replay = filled(agent)
-    limiter = Limiter(1, 0, 2)
+    limiter = RateLimiter(1, 0, 2)
     learner = Learner(agent, replay, limiter, B, Clock(), refresh_state=True)
     before = replay._ring.columns["state"].copy()
     for _ in range(5):
-        limiter.earn(2, True)
+        limiter.add_steps(2, True)
         learner.work()
     changed = np.abs(replay._ring.columns["state"] - before).max(-1) > 1e-4
     begins = before[: len(replay)].any(-1) == 0  # the first row of an episode has the zero state, whatever was learnt

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sac.agent.agent import Agent
-from sac.agent.hyperparameters import Hyper
+from sac.agent.hyperparameters import Hyperparameters
 from sac.backend import tf
 from sac.nets.action_distribution import one_hot
 from sac.nets.contract import Builder, build_networks
@@ -31,7 +31,7 @@ def tabular_agent(**hyper) -> Agent:
     """The policy is PI; the critics are tables."""
     spec = Spec((Sensor("s", (STATES,)),), 0, (ACTIONS,))
     build = Builder(None, {"ModelPolicy": {"hidden": []}, "ModelQ": {"hidden": []}})
-    hyper = Hyper(jit=False, gamma=GAMMA, init_log_alpha=float(np.log(ALPHA)), **hyper)
+    hyper = Hyperparameters(jit=False, gamma=GAMMA, init_log_alpha=float(np.log(ALPHA)), **hyper)
     agent = Agent(build_networks(spec, build, 2), hyper, 0)
     agent.nets.policy.body.stack[-1].kernel.assign(np.log(PI))
     return agent
@@ -86,7 +86,7 @@ def test_critics_that_choose_like_dqn_know_no_discrete_entropy(kind):
     targets = {}
     for soft in (None, True, False):
         agent = make_agent(SPECS[kind], choice=ByCritic, n_step=3, soft_target=soft)
-        seen = agent.features.see(tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=())))
-        targets[soft] = agent._rewarded_targets(seen)[1].numpy()
+        encoded = agent.encoder.encode(tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=())))
+        targets[soft] = agent._rewarded_targets(encoded)[1].numpy()
     np.testing.assert_array_equal(targets[None], targets[True])
     assert np.array_equal(targets[True], targets[False]) == (kind == "discrete")

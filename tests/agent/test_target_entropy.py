@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sac.agent.hyperparameters import Hyper
+from sac.agent.hyperparameters import Hyperparameters
 from sac.agent.optimizers import adam
 from sac.agent.temperature import Temperatures
 from tests.agent.agent_kit import SPECS, make_agent, single, windows
@@ -14,7 +14,7 @@ SCHEDULE = {"target_entropy_ratio": 0.6, "target_entropy_ratio_end": 0.1, "targe
 
 
 def temperatures(kind="discrete", **hyper) -> Temperatures:
-    return Temperatures(SPECS[kind], Hyper(**hyper), True)
+    return Temperatures(SPECS[kind], Hyperparameters(**hyper), True)
 
 
 @pytest.mark.parametrize(

@@ -38,17 +38,17 @@ def agent_with(kind, **hyper):
 
 def watched_update(agent, batch, monkeypatch) -> SimpleNamespace:
     """Runs one update eagerly; returns what the critic loss was given, the loss and the metrics."""
-    seen = SimpleNamespace()
+    encoded = SimpleNamespace()
     names = ("q", "target", "clip_centre", "weight", "valid", "clip_epsilon")
 
     def critic(*args):
-        vars(seen).update(zip(names, args))
+        vars(encoded).update(zip(names, args))
         return losses.critic(*args)
 
     monkeypatch.setattr(agent_module, "losses", SimpleNamespace(**{**vars(losses), "critic": critic}))
     as_tensors = tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=()))
-    seen.metrics, seen.td_error, _ = agent._update_one(as_tensors)
-    return seen
+    encoded.metrics, encoded.td_error, _ = agent._update_one(as_tensors)
+    return encoded
 
 
 class Pieces:
@@ -172,9 +172,9 @@ def test_targets_are_the_recursion_written_out(kind, hyper, monkeypatch):
     batch.discount[0, 0] = batch.discount[1, 2] = 0
     batch.valid[:2], batch.valid[2, 2:], batch.valid[3, M:] = 1, 0, 0
     expected = expected_targets(agent, batch)
-    seen = watched_update(agent, batch, monkeypatch)
+    encoded = watched_update(agent, batch, monkeypatch)
     valid = batch.valid[:, :M] == 1
-    np.testing.assert_allclose(seen.target.numpy()[valid], expected[valid], rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(encoded.target.numpy()[valid], expected[valid], rtol=2e-4, atol=2e-4)
     assert np.ptp(expected[valid]) > 1
 
 
@@ -200,18 +200,18 @@ def test_clipped_loss_is_centred_on_the_target_critics(monkeypatch):
         z = agent.nets.target_rep(batch.obs, tf.zeros((B, T + 1, 0)), tf.zeros((B, T + 1, 0)))[0][:, :M]
         action = np.tanh(batch.continuous[:, :M])
         columns = np.stack([critic(z, action) for critic in agent.nets.target_critics])
-        seen = watched_update(agent, batch, monkeypatch)
-        assert seen.clip_epsilon == expected
+        encoded = watched_update(agent, batch, monkeypatch)
+        assert encoded.clip_epsilon == expected
         taken = one_hot(batch.discrete[:, :M], agent.spec).numpy()
-        np.testing.assert_allclose(seen.clip_centre, (columns * taken).sum(-1), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(encoded.clip_centre, (columns * taken).sum(-1), rtol=1e-4, atol=1e-5)
 
 
 def test_td_error_goes_back_as_the_mean_over_nets(monkeypatch):
     agent, batch = agent_with("hybrid", ensemble=5), windows(SPECS["hybrid"], B, steps=T)
-    seen = watched_update(agent, batch, monkeypatch)
-    error = np.abs(seen.q - seen.target).mean(0) * batch.valid[:, :M]
+    encoded = watched_update(agent, batch, monkeypatch)
+    error = np.abs(encoded.q - encoded.target).mean(0) * batch.valid[:, :M]
     mean = error.sum(1) / batch.valid[:, :M].sum(1)
-    np.testing.assert_allclose(seen.td_error, 0.9 * error.max(1) + 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(encoded.td_error, 0.9 * error.max(1) + 0.1 * mean, rtol=1e-5)
 
 
 @pytest.mark.parametrize("trace", ["vtrace", "retrace"])
@@ -233,10 +233,10 @@ def test_no_gradient_flows_through_the_targets(trace, monkeypatch):
     monkeypatch.setattr(agent, "_improve_policy", lambda *args: (tf.constant(0.0), (args[-1],) * 2, tf.constant(0.0)))
     monkeypatch.setattr(agent.temperatures, "adjust", lambda *args: None)
     monkeypatch.setattr(agent, "_move_targets", lambda: None)
-    seen = watched_update(agent, batch, monkeypatch)
+    encoded = watched_update(agent, batch, monkeypatch)
     agent.updates.assign(0)
     real = agent.targets
-    monkeypatch.setattr(agent, "targets", lambda *args: (tf.constant(seen.target.numpy()), real(*args)[1]))
+    monkeypatch.setattr(agent, "targets", lambda *args: (tf.constant(encoded.target.numpy()), real(*args)[1]))
     watched_update(agent, batch, monkeypatch)
     for free, constant in zip(*gradients):
         assert np.abs(free).max() > 0
@@ -270,9 +270,9 @@ def test_before_the_first_update_every_ratio_is_one(kind, monkeypatch):
     spied = SimpleNamespace(vtrace=vtrace, clipped_ratio=returns.clipped_ratio)
     monkeypatch.setattr(targets_module, "returns", spied)
     before = weights(agent)
-    seen = watched_update(agent, batch, monkeypatch)
+    encoded = watched_update(agent, batch, monkeypatch)
     np.testing.assert_allclose(np.exp(log_ratios[0]), 1, atol=1e-4)
-    assert float(seen.metrics["policy/ratio"]) == pytest.approx(1, abs=1e-4)
+    assert float(encoded.metrics["policy/ratio"]) == pytest.approx(1, abs=1e-4)
     agent.restore(before, {})
     watched_update(agent, batch._replace(log_prob=batch.log_prob + 0.1), monkeypatch)
     parts = (spec.continuous > 0) + (spec.choices > 0)

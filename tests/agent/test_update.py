@@ -184,7 +184,7 @@ def values_of_policy(agent, batch):
     spec, b = agent.spec, batch.weight.shape[1]
     z, _ = agent.nets.rep({"v": batch.obs["v"][0, :, :M]}, tf.zeros((b, M, 0)), tf.zeros((b, 0)))
     pi = agent.nets.policy(z).masked(batch.mask[0, :, :M])
-    raw, log_c = (x.numpy() for x in agent.draws.action(pi, (b, M), FOR_POLICY))
+    raw, log_c = (x.numpy() for x in agent.rng.action(pi, (b, M), FOR_POLICY))
     q = agent.nets.q(z, np.tanh(raw)).numpy()
     alpha_c, alpha_d = (float(x) for x in agent.temperatures.alphas())
     if not spec.branches:

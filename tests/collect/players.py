@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sac.collect.rollout import Experience
+from sac.collect.rollout import RolloutStep
 from sac.types import Action, Choice, Ended, Sensor, Spec, Turn
 
 
@@ -149,7 +149,7 @@ class Lengths:
         return Ended(over, {"x": self._obs()["x"][over]}, self._mask()[over], one, one)
 
 
-def streams(experiences: list[Experience]) -> dict[int, list[dict]]:
+def streams(experiences: list[RolloutStep]) -> dict[int, list[dict]]:
     """Rows of each stream in their order, as dictionaries."""
     found = defaultdict(list)
     for experience in experiences:

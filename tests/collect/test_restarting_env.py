@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sac.collect import restarting_env
-from sac.collect.restarting_env import EnvironmentFailed, Resilient
+from sac.collect.restarting_env import EnvironmentFailed, RestartingEnv
 from sac.errors import ContractBroken
 from sac.types import Action, Spec, Turn, no_endings
 
@@ -48,7 +48,7 @@ def fresh(monkeypatch):
 
 
 def test_agents_of_a_failed_environment_are_lost_and_ask_again():
-    env = Resilient(lambda _: Fragile({2}), count())
+    env = RestartingEnv(lambda _: Fragile({2}), count())
     env.reset()
     assert not len(env.step(ACT).lost)
     turn = env.step(ACT)
@@ -57,14 +57,14 @@ def test_agents_of_a_failed_environment_are_lost_and_ask_again():
 
 
 def test_the_third_failure_within_a_minute_is_no_chance(monkeypatch):
-    env = Resilient(lambda _: Fragile({1, 2, 3}), count())
+    env = RestartingEnv(lambda _: Fragile({1, 2, 3}), count())
     env.reset()
     env.step(ACT)
     env.step(ACT)
     with pytest.raises(RuntimeError, match="failed 3 times"):
         env.step(ACT)
     monkeypatch.setattr(restarting_env, "SECONDS", 0.0)  # long ago counts for nothing
-    env = Resilient(lambda _: Fragile({4, 5, 6, 7}), count())
+    env = RestartingEnv(lambda _: Fragile({4, 5, 6, 7}), count())
     env.reset()
     for _ in range(4):
         assert env.step(ACT).lost.tolist() == [0, 1]
@@ -76,7 +76,7 @@ def test_what_breaks_the_contract_is_not_made_anew():
             raise ContractBroken("reward is None")
 
     Fragile.made = 0
-    env = Resilient(lambda _: Broken(()), count())
+    env = RestartingEnv(lambda _: Broken(()), count())
     env.reset()
     with pytest.raises(EnvironmentFailed, match="reward is None") as caught:
         env.step(ACT)

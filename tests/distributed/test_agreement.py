@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from sac.distributed.replay_server import ReplayService
-from sac.replay.running_stats import Moments
+from sac.distributed.replay_server import ReplayServer
+from sac.replay.running_stats import RunningStats
 from sac.timers import Clock
 from sac.training.learner import Learner
 from sac.types import Sensor, Spec
@@ -108,18 +108,18 @@ class Outcome(NamedTuple):
     seen: list  # every batch and every error
     arrays: dict  # the replay's state
     limiter: tuple
-    moments: Moments
+    moments: RunningStats
     weights: dict
 
 
 def on_one_machine(world: World, agent) -> tuple[Outcome, list[int]]:
     """Also the number of updates after each chunk."""
     agent.start()
-    replay, limiter, moments = world.replay(), world.limiter(), Moments(SPEC.sensors)
+    replay, limiter, moments = world.replay(), world.limiter(), RunningStats(SPEC.sensors)
     noted, updates = Noted(replay), []
     local = Learner(agent, noted, limiter, world.batch, Clock(), refresh_state=bool(world.state))
     for step in chunks(world):
-        limiter.earn(replay.add(step), replay.ready)
+        limiter.add_steps(replay.add(step), replay.ready)
         moments.add(step)
         local.work()
         updates.append(limiter.updates)
@@ -253,8 +253,8 @@ def test_requests_that_are_granted_together_get_what_each_would_get_alone(tmp_pa
     answers = []
     server = SimpleNamespace(codec=world.codec, send=lambda peer, frames: answers.append(frames))
     limiter = world.limiter()
-    limiter.earn(100, True)
-    service = ReplayService(server, one, limiter, Moments(SPEC.sensors), world.batch)
+    limiter.add_steps(100, True)
+    service = ReplayServer(server, one, limiter, RunningStats(SPEC.sensors), world.batch)
     learner = SimpleNamespace(role="learner", identity=b"x")
     asked = [Message("sample", {"id": number, "slot": -1}, {}) for number in (4, 9)]
     service.answer([(learner, message) for message in asked])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sac.distributed import insert_client as inserting_module
-from sac.distributed.insert_client import ROWS, Inserter
+from sac.distributed.insert_client import ROWS, InsertClient
 from sac.distributed.replay_server import WINDOW
 from sac.errors import UserError
 from sac.wire.messages import step_arrays
@@ -36,7 +36,7 @@ from tests.wire.wire_kit import (
 )  # fmt: skip
 
 
-def insert(inserter: Inserter, rows: int, k: int = 7, pause: float = 0.0, actor: int = 1) -> None:
+def insert(inserter: InsertClient, rows: int, k: int = 7, pause: float = 0.0, actor: int = 1) -> None:
     for first in range(0, rows, k):
         inserter.add(tagged(actor, first, min(k, rows - first)))
         time.sleep(pause)
@@ -135,7 +135,7 @@ def test_a_replay_that_comes_back_elsewhere_goes_on(tmp_path, way, how):
         assert stored_tags(tmp_path, inserter.client.me.number) == list(range(inserter.transitions))
 
 
-def insert_until(over: threading.Event, inserter: Inserter, actor: int) -> None:
+def insert_until(over: threading.Event, inserter: InsertClient, actor: int) -> None:
     while not over.is_set():
         inserter.add(tagged(actor, inserter.transitions, 7))
         time.sleep(0.003)
@@ -455,7 +455,7 @@ def test_an_actor_that_leaves_or_lives_anew_leaves_no_open_episode(tmp_path):
             assert len(served.replay._writer.open) == 1
         wait_for(lambda: not served.replay._writer.open)
         lost = client(served.directory)
-        insert(Inserter(lost), 10)
+        insert(InsertClient(lost), 10)
         lost.close(goodbye=False)
         assert served.replay._writer.open
         with inserting(served.directory) as inserter:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sac.roles.actor import LONG_ITERATION, Fetching
+from sac.roles.actor import LONG_ITERATION, FetchSchedule
 
 
 def fetched_at(every: int, turns: int, ends: int = 0, agents: int = 1) -> list[int]:
     """Turns after which the policy is fetched; an iteration ends every `ends` turns (0: never)."""
-    fetching, found = Fetching(every), []
+    fetching, found = FetchSchedule(every), []
     for turn in range(1, turns + 1):
         fetching.count(agents, bool(ends) and turn % ends == 0)
         if fetching.due():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sac.distributed.initial_priorities import FirstPriorities
+from sac.distributed.initial_priorities import InitialPriorities
 from sac.replay import Prioritized, Replay
 from sac.types import Sensor, Spec, Step
 
@@ -34,7 +34,7 @@ def test_every_window_gets_its_own_error_once():
         said.extend(index.ravel().tolist())
         replay.update(index, error)
 
-    judge = FirstPriorities(SPEC, 0, 2, 0, lambda batch: batch.obs["vector"][:, 0, 0], send)
+    judge = InitialPriorities(SPEC, 0, 2, 0, lambda batch: batch.obs["vector"][:, 0, 0], send)
     rng = np.random.default_rng(0)
     number = 1.0
     for _ in range(200):  # chunks of two actors' rows; only stream 0 is ours
@@ -56,7 +56,7 @@ def test_every_window_gets_its_own_error_once():
 
 def test_after_a_gap_windows_end_at_what_is_known():
     said = []
-    judge = FirstPriorities(SPEC, 0, 1, 0, lambda b: b.obs["vector"][:, 0, 0], lambda i, e: said.extend(i.ravel()))
+    judge = InitialPriorities(SPEC, 0, 1, 0, lambda b: b.obs["vector"][:, 0, 0], lambda i, e: said.extend(i.ravel()))
     judge.stored(rows(0, [1.0, 2.0]), 10)
     judge.stored(rows(0, [3.0]), -1)  # an ack was lost: nobody knows its number
     judge.stored(rows(0, [4.0, 5.0]), 20)

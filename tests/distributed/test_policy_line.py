@@ -14,14 +14,14 @@ import pytest
 
 from sac.distributed import policy_client
 from sac.distributed.policy_client import PolicyClient
-from sac.distributed.policy_server import PolicyService
+from sac.distributed.policy_server import PolicyServer
 from sac.types import Choice
 from sac.wire import shared_memory
 from sac.wire.client import Client
 from sac.wire.codec import Codec
 from sac.wire.discovery import Records
 from sac.wire.messages import learner_codec
-from sac.wire.peer import Me
+from sac.wire.peer import ClientId
 from sac.wire.server import Server
 from tests.wire.wire_kit import SPEC, WORLD, Line, over_tcp, wait_for
 
@@ -55,7 +55,7 @@ def chosen(arrays) -> Choice:
 @contextlib.contextmanager
 def served(folder, act=chosen):
     server = Server("learner", codec(), Records(folder, "127.0.0.1"), WORLD.description)
-    service = PolicyService(server, act)
+    service = PolicyServer(server, act)
     try:
         service.begin()
         yield service
@@ -65,7 +65,7 @@ def served(folder, act=chosen):
 
 @contextlib.contextmanager
 def asking(directory, number=1, **options):
-    line = Client("learner", codec(), WORLD.description, Me("actor", number), directory)
+    line = Client("learner", codec(), WORLD.description, ClientId("actor", number), directory)
     try:
         wait_for(lambda: line.connected, meanwhile=lambda: line.pump(0.01))
         yield PolicyClient(line, **options)

@@ -9,8 +9,8 @@ import pytest
 import zmq
 
 from sac.distributed import insert_client as inserting_module
-from sac.distributed.replay_server import ReplayService, _gathered
-from sac.replay.running_stats import Moments
+from sac.distributed.replay_server import ReplayServer, _gathered
+from sac.replay.running_stats import RunningStats
 from sac.wire import client as client_module
 from sac.wire import shared_memory
 from sac.wire.codec import Message
@@ -77,8 +77,8 @@ def test_rows_of_which_a_killed_replay_had_not_noted_that_they_came_earn_when_it
     replay = WORLD.replay(tmp_path)
     replay.add_from(5, 1, tagged(1, 0, 40))
     limiter, server = WORLD.limiter(), Served(WORLD, tmp_path / "other").server
-    limiter.earn(10, ready=True)
-    service = ReplayService(server, replay, limiter, Moments(()), WORLD.batch)
+    limiter.add_steps(10, ready=True)
+    service = ReplayServer(server, replay, limiter, RunningStats(()), WORLD.batch)
     for _ in range(2):
         service.catch_up()
         assert limiter.steps == replay.transitions == 40
@@ -170,7 +170,7 @@ def test_a_learner_is_not_done_while_a_batch_waits_for_it(tmp_path):
         one.add(tagged(1, 0, 17))
         one.flush()
         wait_for(lambda: served.replay.transitions == 17, meanwhile=lambda: (one.flush(), one.pump(0.01)))
-        served.limiter.earn(1, ready=True)
+        served.limiter.add_steps(1, ready=True)
         wait_for(lambda: remote._here, meanwhile=lambda: remote.pump(0.01))
         wait_for(
             lambda: remote.client.theirs.get("credit", 1) < 1 and remote.client.theirs.get("transitions") == 17,

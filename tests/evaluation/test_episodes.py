@@ -12,7 +12,7 @@ from sac.collect.episode_limit import EpisodeLimit
 from sac.collect.exploration import Greedy
 from sac.collect.rollout import Episode, Rollout
 from sac.evaluation.episodes import Scores, evaluate, fair_episodes
-from sac.evaluation.q_bias import Outlook
+from sac.evaluation.q_bias import QBias
 from tests.envs.scripted import ScriptedEnv
 
 
@@ -57,9 +57,9 @@ def test_a_limit_ends_what_would_not_end_and_shares_stay_fair(lengths, episodes,
 
 def test_the_value_of_what_a_limit_cuts_off_is_told():
     env = Lengths(NEVER, 2)
-    outlook = Outlook(0.5, lambda step: np.where(step.stream == 0, 8.0, 0.0))
-    evaluate(env, Greedy(Linear(env.spec)), 4, outlook=outlook, limit=EpisodeLimit(3, "a test"))
-    found = outlook.metrics()
+    q_bias = QBias(0.5, lambda step: np.where(step.stream == 0, 8.0, 0.0))
+    evaluate(env, Greedy(Linear(env.spec)), 4, q_bias=q_bias, limit=EpisodeLimit(3, "a test"))
+    found = q_bias.metrics()
     # agent 0, twice: 1 + 1/2, then Q = 8 for its third step and all after it, at 1/4; agent 1: 1, then Q = 0
     assert found["eval/q_rest"] == (2 + 2 + 0 + 0) / 4
     assert found["eval/discounted_return"] == (3.5 + 3.5 + 1 + 1) / 4

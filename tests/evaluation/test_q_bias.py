@@ -8,7 +8,7 @@ from tests.rollout.players import Counting, Lengths, Linear, Said, Stage
 
 from sac.collect.exploration import Greedy
 from sac.evaluation.episodes import evaluate
-from sac.evaluation.q_bias import Outlook
+from sac.evaluation.q_bias import QBias
 
 GAMMA = 0.5
 
@@ -20,9 +20,9 @@ def says(value):
 
 def metrics(*turns, episodes, q=10.0, n_agents=1):
     stage = Stage(*turns, n_agents=n_agents)
-    outlook = Outlook(GAMMA, says(q))
-    evaluate(stage, Counting(stage.spec), episodes, outlook=outlook)
-    return outlook.metrics()
+    q_bias = QBias(GAMMA, says(q))
+    evaluate(stage, Counting(stage.spec), episodes, q_bias=q_bias)
+    return q_bias.metrics()
 
 
 START = Said(asks={0: (1, 0)})
@@ -58,11 +58,11 @@ def test_agents_are_kept_apart_and_lost_episodes_do_not_count():
 
 def test_only_the_fair_share_counts():
     env = Lengths(20, 3)  # agent 1 ends more than once while agent 0 plays
-    outlook = Outlook(1.0, lambda rows: np.zeros(len(rows.stream)))
-    played = evaluate(env, Greedy(Linear(env.spec)), 2, outlook=outlook)
+    q_bias = QBias(1.0, lambda rows: np.zeros(len(rows.stream)))
+    played = evaluate(env, Greedy(Linear(env.spec)), 2, q_bias=q_bias)
     cut = np.mean([e.total_reward - 1 for e in played])  # the last step's reward belongs to the critics, who say 0
-    assert outlook.metrics()["eval/discounted_return"] == cut
+    assert q_bias.metrics()["eval/discounted_return"] == cut
 
 
 def test_nothing_played_says_nothing():
-    assert Outlook(GAMMA, says(1.0)).metrics() == {}
+    assert QBias(GAMMA, says(1.0)).metrics() == {}

@@ -175,12 +175,12 @@ def test_a_signal_ends_an_environment_that_hangs_and_saves(hanging, go, number, 
 def test_who_comes_back_in_time_is_not_rescued(monkeypatch):
     monkeypatch.setattr(signals, "HANGS_AFTER_SECONDS", 0.1)
     stopped = signals.Interruption()
-    waits, rescued = signals.Waits(stopped, signal.SIGINT), []
-    stopped.rescue = lambda: rescued.append(1)
+    waits, on_divergence = signals.Waits(stopped, signal.SIGINT), []
+    stopped.rescue = lambda: on_divergence.append(1)
     with stopped.outside.waiting("the environment's step"):
         waits.look()
     time.sleep(0.2)
     waits.look()
     with stopped.outside.waiting("the next step"):
         waits.look()
-    assert not rescued and not stopped.outside.lock.locked()
+    assert not on_divergence and not stopped.outside.lock.locked()

@@ -21,21 +21,21 @@ from sac import files
 from sac.config.schema import Config
 from sac.config.validation import validated
 from sac.distributed.cell_config import codec_of_replay, describe, make_directory
-from sac.distributed.insert_client import Inserter
+from sac.distributed.insert_client import InsertClient
 from sac.errors import UserError
 from sac.files import OftenWritten, write_atomically
 from sac.population.cem import Evolution, Member
-from sac.replay import Free, Limiter
+from sac.replay import Free, RateLimiter
 from sac.roles import replay as replay_role
 from sac.roles.actor import _starts
-from sac.roles.evolver import Folder
+from sac.roles.evolver import PopulationStore
 from sac.runs.checkpoint import Checkpoints
 from sac.runs.folder import RunFolder, stored_config
 from sac.track.csv_file import CsvSink
 from sac.track.observer import Observer
 from sac.types import Sensor, Spec
 from sac.wire.client import Client
-from sac.wire.peer import Me
+from sac.wire.peer import ClientId
 from tests.faults.saving_for_ever import parts
 from tests.runs.short_runs import PENDULUM, Runner
 from tests.wire.wire_kit import InThread, random_rows, wait_for
@@ -298,7 +298,7 @@ class Cell(InThread):
         self.config = validated(composed(folder, "role=replay", "replay.batch_size=8", "replay.capacity=2000", *typed))
         run = RunFolder.of(self.config)
         self.folder, self.directory, self.wanted = run.path / "replay", make_directory(self.config, run), Wanted()
-        self.keeper = replay_role.Keeper(self.config, self.folder)
+        self.keeper = replay_role.EvolverHost(self.config, self.folder)
 
     def turn(self) -> None:
         self.keeper.serve(self.wanted, Observer(), self.directory)
@@ -310,7 +310,7 @@ class Cell(InThread):
     def close(self) -> None:
         self.keeper.close()
 
-    def client(self, me: Me) -> Client:
+    def client(self, me: ClientId) -> Client:
         told = {"state_size": 0, "candidates": 1, "agents_of_the_scene": None}
         description = describe(self.config, self.spec, **told)
         return Client("replay", codec_of_replay(self.config, self.spec, 0), description, me, self.directory, None)
@@ -319,13 +319,13 @@ class Cell(InThread):
         return self.keeper.server is not None and self.keeper.server.description is not None
 
     def learner_comes(self) -> None:
-        client = self.client(Me("learner"))
+        client = self.client(ClientId("learner"))
         wait_for(self.is_open, meanwhile=client.pump)
         client.close()
 
     def insert(self, k: int) -> None:
-        line = self.client(Me("actor", 1))
-        inserter, rng = Inserter(line), np.random.default_rng(k)
+        line = self.client(ClientId("actor", 1))
+        inserter, rng = InsertClient(line), np.random.default_rng(k)
         wait_for(lambda: line.connected, meanwhile=inserter.pump)
         step = random_rows(self.spec, 0, k, rng)
         inserter.add(step._replace(last=np.zeros(k, bool), stream=np.zeros(k, np.int64)))
@@ -419,12 +419,12 @@ def test_a_layout_of_an_earlier_version_has_no_format(tmp_path):
     ("rate", "calls", "transitions", "updates", "credit"), [(1.0, 1, 100, 80, 0.0), (0.5, 4, 105, 40, 2.5)]
 )
 def test_a_limiter_without_its_state_takes_what_was_earned_for_learnt(rate, calls, transitions, updates, credit):
-    limiter = Limiter(rate, 20, calls, 1000)
+    limiter = RateLimiter(rate, 20, calls, 1000)
     limiter.rebuild(transitions, True)
     assert (limiter.steps, limiter.updates, limiter.credit) == (transitions, updates, credit)
-    lived = Limiter(rate, 20, calls, 1000)
+    lived = RateLimiter(rate, 20, calls, 1000)
     for _ in range(transitions):
-        lived.earn(1, True)
+        lived.add_steps(1, True)
         while lived.take():
             pass
     assert lived.state() == limiter.state()
@@ -436,18 +436,18 @@ def test_a_limiter_without_its_state_takes_what_was_earned_for_learnt(rate, call
 # a population
 
 
-def population(folder: Path) -> tuple[Folder, Evolution]:
+def population(folder: Path) -> tuple[PopulationStore, Evolution]:
     evolution = Evolution(None, 3)
     evolution.members = {"learner-1": Member(assigned=1), "learner-2": Member()}
     evolution.generation, evolution.distribution = 1, ({"w": np.ones(2)}, {"w": np.ones(2)})
-    shelf = Folder(folder)
+    shelf = PopulationStore(folder)
     shelf.save(evolution, {"learner-1": {"w": np.arange(2.0)}})
     return shelf, evolution
 
 
 def restored(folder: Path) -> Evolution:
     evolution = Evolution(None, 0)
-    Folder(folder).load(evolution)
+    PopulationStore(folder).load(evolution)
     return evolution
 
 
@@ -471,7 +471,7 @@ def test_torn_files_beside_the_state_cost_what_is_in_them_and_no_more(tmp_path, 
     found = restored(tmp_path)
     assert found.generation == 1
     assert (found.distribution is None) == (name == "generation.1.npz")
-    assert (Folder(tmp_path).networks("learner-1", 1) is None) == (name == "learner-1.1.npz")
+    assert (PopulationStore(tmp_path).networks("learner-1", 1) is None) == (name == "learner-1.1.npz")
 
 
 def test_a_population_of_a_newer_version_is_refused_and_stays(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from launchers.cells.cell import Cell, Part
+from launchers.cells.cell import Cell, Process
 from launchers.jobs.job import DONE, FAILED, RUNNING, Job, Status
 from launchers.jobs.resources import Share
 
@@ -37,7 +37,7 @@ def cell(tmp_path):
     config = OmegaConf.create({"net": {"number": 1}, "ckpt": None})
     told = {role: Told() for role in ("replay", "learner", "actor")}
     job, share = Job(0, tmp_path, config, [], {}), Share(0, 1)
-    return Cell(job, share, [Part(role, job, share, start=lambda *_, t=t: t) for role, t in told.items()]), told
+    return Cell(job, share, [Process(role, job, share, start=lambda *_, t=t: t) for role, t in told.items()]), told
 
 
 def test_after_success_the_others_are_asked_to_end(cell):

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from launchers.cells import population as populations
-from launchers.cells.cell import Cell, Part
+from launchers.cells.cell import Cell, Process
 from launchers.cells.population import Population, draws_of
 from launchers.jobs.job import DONE, FAILED, INTERRUPTED, RUNNING, Job, Status
 from launchers.jobs.resources import Share
@@ -26,7 +26,7 @@ def population(tmp_path):
     told = {(number, role): Told() for number in (1, 2) for role in ROLES} | {0: Told()}
 
     def part(role, key):
-        return Part(role, job, share, start=lambda *_: told[key])
+        return Process(role, job, share, start=lambda *_: told[key])
 
     cells = [Cell(job, share, [part(role, (number, role)) for role in ROLES]) for number in (1, 2)]
     return Population(job, share, cells, part("evolver", 0), [{"sac.tau": 0.00512345}, {}]), told

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from launchers.search.space import Space
-from sac.config.distributions import Choice, Normal, Uniform, parse
+from sac.config.distributions import Normal, OneOf, UniformRange, parse
 from sac.errors import UserError
 
 N = 2000
@@ -104,20 +104,26 @@ def test_a_normal_of_whole_numbers_is_rounded():
 
 @pytest.mark.parametrize(
     "distribution",
-    [Choice((1, 2, 3)), Uniform(0.0, 2.0), Uniform(1, 5, whole=True), Uniform(1e-3, 1.0, log=True), Normal(0, 1, 0, 2)],
+    [
+        OneOf((1, 2, 3)),
+        UniformRange(0.0, 2.0),
+        UniformRange(1, 5, whole=True),
+        UniformRange(1e-3, 1.0, log=True),
+        Normal(0, 1, 0, 2),
+    ],
 )
 def test_quantiles_draw_the_same_for_an_evolver(distribution):
     """`at` rises from the lowest to the highest value."""
     values = [distribution.at(q) for q in np.linspace(0, 1, 101)]
     assert values == sorted(values)
-    if isinstance(distribution, Choice):
+    if isinstance(distribution, OneOf):
         assert Counter(values).most_common()[-1][1] >= 33
     else:
         assert values[0] == pytest.approx(distribution.low) and values[-1] == pytest.approx(distribution.high)
 
 
 def test_uniform_whole_quantiles_are_equally_likely():
-    counts = Counter(Uniform(1, 4, whole=True).at(q) for q in (np.arange(1000) + 0.5) / 1000)
+    counts = Counter(UniformRange(1, 4, whole=True).at(q) for q in (np.arange(1000) + 0.5) / 1000)
     assert counts == dict.fromkeys((1, 2, 3, 4), 250)
 
 
@@ -133,9 +139,10 @@ def test_lists_mappings_texts_and_groups_can_be_chosen():
 def test_sweeps_on_the_command_line_are_searched_too():
     found = space("sac.n_step=choice(1,3)", "sac.gamma=interval(0.9,0.99)", "sac.tau=tag(log,interval(0.001,0.1))")
     assert found.distributions == {
-        "sac.n_step": Choice((1, 3)), "sac.gamma": Uniform(0.9, 0.99), "sac.tau": Uniform(0.001, 0.1, log=True),
+        "sac.n_step": OneOf((1, 3)), "sac.gamma": UniformRange(0.9, 0.99),
+        "sac.tau": UniformRange(0.001, 0.1, log=True),
     }  # fmt: skip
-    assert space("sac.n_step=range(1,4)").distributions == {"sac.n_step": Choice((1, 2, 3))}
+    assert space("sac.n_step=range(1,4)").distributions == {"sac.n_step": OneOf((1, 2, 3))}
 
 
 def test_nested_sections_are_the_same_as_dotted_keys():

@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 
 from sac.agent.agent import Agent
-from sac.agent.hyperparameters import Hyper
+from sac.agent.hyperparameters import Hyperparameters
 from sac.backend import seed_everything
 from sac.collect.exploration import NEVER, Exploring, Greedy, WhiteNoise
 from sac.collect.rollout import Rollout
@@ -15,8 +15,8 @@ from sac.evaluation.episodes import evaluate
 from sac.extras.extra import Extras
 from sac.nets.contract import Builder, build_networks
 from sac.ops.discrete_choice import ByPolicy
-from sac.replay import Limiter, Prioritized, Replay
-from sac.replay.running_stats import Moments
+from sac.replay import Prioritized, RateLimiter, Replay
+from sac.replay.running_stats import RunningStats
 from sac.timers import Clock
 from sac.training.learner import Learner
 from sac.types import Action, Ended, Sensor, Spec, Turn
@@ -387,7 +387,7 @@ def train(
 
     `networks` are options of build_networks, `extras(build, spec)` makes the optional parts.
     """
-    hyper = Hyper(**{"learning_rate": 3e-3, "gamma": 0.9, "tau": 0.02, **hyper})
+    hyper = Hyperparameters(**{"learning_rate": 3e-3, "gamma": 0.9, "tau": 0.02, **hyper})
     seed_everything(seed)
     build, networks = Builder(module, {**HIDDEN, **(kwargs or {})}), networks or {}
     nets = build_networks(env.spec, build, ensemble, **networks)
@@ -398,10 +398,10 @@ def train(
         1 << 14, alpha=0.6, beta=0.4, beta_increment_per_sampling=1e-3, td_error_min=0.01, td_error_max=1.0
     )
     replay = Replay(env.spec, agent.state_size, sampler, steps=hyper.steps, burn_in=hyper.burn_in_step, seed=seed)
-    limiter, moments = Limiter(updates_per_step, 200, 4, env.n_agents), Moments(nets.normalizer.sensors)
+    limiter, moments = RateLimiter(updates_per_step, 200, 4, env.n_agents), RunningStats(nets.normalizer.sensors)
     learner = Learner(agent, replay, limiter, batch_size, Clock(), moments=moments)
     for experience in islice(rollout, steps // env.n_agents):
-        limiter.earn(replay.add(experience.step), replay.ready)
+        limiter.add_steps(replay.add(experience.step), replay.ready)
         moments.add(experience.step)
         learner.work()
     return agent

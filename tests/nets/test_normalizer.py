@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sac.nets.contract import Builder, build_networks
 from sac.nets.normalizer import CLIP, Normalizer
-from sac.replay.running_stats import Moments
+from sac.replay.running_stats import RunningStats
 from sac.types import Sensor, Spec, Step
 
 SENSORS = Sensor("a", (2,)), Sensor("b", (2, 3))
@@ -28,7 +28,7 @@ def step(rng, k, last=None):
 def test_any_chunks_and_processes_count_the_same(chunks, split):
     rng = np.random.default_rng(0)
     steps = [step(rng, k) for k in chunks]
-    one, other = Moments(SENSORS), Moments(SENSORS)
+    one, other = RunningStats(SENSORS), RunningStats(SENSORS)
     for i, chunk in enumerate(steps):
         (one if i < split else other).add(chunk)
     one.merge(other)
@@ -41,20 +41,20 @@ def test_any_chunks_and_processes_count_the_same(chunks, split):
 
 
 def test_final_rows_are_not_counted_and_too_few_rows_change_nothing():
-    rng, moments = np.random.default_rng(0), Moments(SENSORS)
+    rng, moments = np.random.default_rng(0), RunningStats(SENSORS)
     rows = step(rng, 4, last=np.array([False, True, False, True]))
     moments.add(rows)
     assert moments.count == 2
     np.testing.assert_allclose(moments.mean["a"], rows.obs["a"][[0, 2]].mean(0), rtol=1e-6)
-    few = Moments(SENSORS)
+    few = RunningStats(SENSORS)
     few.add(step(rng, 1))
     np.testing.assert_array_equal(few.std("a"), [1, 1])
 
 
 def test_it_survives_a_restore():
-    rng, moments = np.random.default_rng(0), Moments(SENSORS)
+    rng, moments = np.random.default_rng(0), RunningStats(SENSORS)
     moments.add(step(rng, 5))
-    again = Moments(SENSORS)
+    again = RunningStats(SENSORS)
     again.restore(*moments.state())
     more = step(rng, 3)
     moments.add(more), again.add(more)
@@ -64,7 +64,7 @@ def test_it_survives_a_restore():
 
 
 def test_the_layer_shifts_scales_and_clips_its_sensors_and_leaves_the_rest():
-    rng, moments, layer = np.random.default_rng(0), Moments(SENSORS[:1]), Normalizer(SENSORS[:1])
+    rng, moments, layer = np.random.default_rng(0), RunningStats(SENSORS[:1]), Normalizer(SENSORS[:1])
     rows = step(rng, 500)
     before = layer(rows.obs)
     np.testing.assert_allclose(before["a"], np.clip(rows.obs["a"], -CLIP, CLIP))
@@ -81,14 +81,14 @@ def test_the_layer_shifts_scales_and_clips_its_sensors_and_leaves_the_rest():
 def test_without_sensors_it_is_the_identity():
     obs = {"a": np.full((2, 2), 1e9, np.float32)}
     layer = Normalizer()
-    layer.take(Moments())
+    layer.take(RunningStats())
     np.testing.assert_array_equal(layer(obs)["a"], obs["a"])
     assert layer.weights == []
 
 
 @pytest.mark.parametrize("constant", [0.0, 3.0])
 def test_a_constant_stays_finite(constant):
-    moments, layer = Moments(SENSORS[:1]), Normalizer(SENSORS[:1])
+    moments, layer = RunningStats(SENSORS[:1]), Normalizer(SENSORS[:1])
     rows = step(np.random.default_rng(0), 10)
     rows.obs["a"][:] = constant
     moments.add(rows)
@@ -102,7 +102,7 @@ def test_bytes_with_statistics_are_not_scaled_before_and_others_are():
     nets = build_networks(spec, build, 1, normalized=spec.sensors[:1])
     rows = np.array([[10, 200], [20, 200], [30, 201], [40, 201]], np.uint8)
     none, zeros = np.zeros((4, 0), np.float32), np.zeros(4, np.float32)
-    moments = Moments(spec.sensors[:1])
+    moments = RunningStats(spec.sensors[:1])
     obs = {"ram": rows, "board": np.array([[2, 4]] * 4, np.uint8)}
     moments.add(Step(zeros, obs, none, none, none, none, none, none, zeros, zeros, np.zeros(4, bool)))
     nets.normalizer.take(moments)

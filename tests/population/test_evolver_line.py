@@ -15,16 +15,16 @@ from sac.population import client, member, server
 from sac.population.cem import Evolution, Rules
 from sac.population.client import EvolverClient
 from sac.population.member import Evolving
-from sac.population.server import EvolverService
+from sac.population.server import EvolverServer
 from sac.roles import evolver as role
-from sac.roles.evolver import Folder
+from sac.roles.evolver import PopulationStore
 from sac.training.learner import Diverged, diverged
 from sac.wire.client import Client
 from sac.wire.codec import Message
 from sac.wire.discovery import Records
 from sac.wire.handshake import Description
 from sac.wire.messages import evolver_codec
-from sac.wire.peer import Me
+from sac.wire.peer import ClientId
 from sac.wire.server import Server
 from tests.full_disk import small_files
 from tests.wire.wire_kit import InThread, wait_for
@@ -68,7 +68,7 @@ class Lines:
     def __init__(self, folder: Path, count: int):
         self.learners = [Learner(1.0 + i) for i in range(count)]
         codec, directory = evolver_codec(COLUMNS), Records(folder / "net", "127.0.0.1")
-        clients = (Client("evolver", codec, SAME, Me("learner", 1 + i), directory) for i in range(count))
+        clients = (Client("evolver", codec, SAME, ClientId("learner", 1 + i), directory) for i in range(count))
         self.lines = list(map(EvolverClient, clients, self.learners))
         self.step = 0
 
@@ -91,10 +91,10 @@ class Served(InThread):
 
     def __init__(self, folder: Path, rules: Rules = RULES):
         super().__init__()
-        self.evolution, self.shelf = Evolution(rules, 3), Folder(folder)
+        self.evolution, self.shelf = Evolution(rules, 3), PopulationStore(folder)
         self.shelf.load(self.evolution)
         self.server = Server("evolver", evolver_codec(COLUMNS), Records(folder / "net", "127.0.0.1"), SAME)
-        self.service = EvolverService(self.server, self.evolution, self.shelf)
+        self.service = EvolverServer(self.server, self.evolution, self.shelf)
         self.server._arrived = self.service.arrived
 
     def turn(self) -> None:
@@ -214,7 +214,7 @@ def test_numbers_that_are_not_finite_stay_with_their_learner(tmp_path, lines):
 
 
 class Diverging:
-    """Experience of a learner that comes to numbers that are not finite as what it is."""
+    """RolloutStep of a learner that comes to numbers that are not finite as what it is."""
 
     def __init__(self, learner: Learner, line: EvolverClient, times: int):
         self.learner, self.times, self.published, self.error = learner, times, 0, None
@@ -237,7 +237,7 @@ class Diverging:
         try:
             self.whole.advance()
         except Diverged as error:
-            self.taken_back += not self.whole.rescued(error)
+            self.taken_back += not self.whole.on_divergence(error)
 
 
 def test_a_learner_that_diverges_is_made_anew_by_the_evolver(tmp_path, lines):
@@ -312,7 +312,7 @@ def test_a_disk_that_refuses_is_waited_for(tmp_path, lines, monkeypatch):
 
 
 def test_a_disk_that_refuses_to_the_end_is_told_in_words(tmp_path):
-    folder = Folder(tmp_path)
+    folder = PopulationStore(tmp_path)
     folder.given_up = lambda: True
     with small_files(10), pytest.raises(UserError, match="the population cannot be saved"):
         folder.save(Evolution(RULES, 3), {})
@@ -361,7 +361,7 @@ def test_it_is_over_when_all_have_ended(tmp_path, lines):
 
 
 def test_a_damaged_population_is_told_in_words(tmp_path):
-    folder = Folder(tmp_path)
+    folder = PopulationStore(tmp_path)
     for text in ("{", '{"seed": 1}', '{"seed": 1, "generation": 2, "elapsed": 0, "members": {}}'):
         (tmp_path / "evolver" / "state.json").write_text(text)
         with pytest.raises(UserError, match="remove that folder to begin with a new one"):
@@ -390,7 +390,7 @@ def test_networks_of_what_a_learner_is_no_more_make_no_generation(tmp_path, line
 def test_only_learners_are_answered(tmp_path, lines):
     with Served(tmp_path) as served:
         directory = Records(tmp_path / "net", "127.0.0.1")
-        stranger = Client("evolver", evolver_codec(COLUMNS), SAME, Me("actor", 9), directory)
+        stranger = Client("evolver", evolver_codec(COLUMNS), SAME, ClientId("actor", 9), directory)
         wait_for(lambda: stranger.connected, meanwhile=lambda: stranger.pump(0.01))
         stranger.say("evaluated", assigned=0, step=1, value=1.0)
         stranger.say("what_am_i?", assigned=0)

@@ -15,8 +15,8 @@ from durable_child import CAPACITY, SOURCES, named, opened, rows
 from ring_model import SPEC, STATE, Model, Player, Row, check_windows, chunk, make, prioritized
 
 from sac.errors import UserError
-from sac.replay import DurableMoments, DurableReplay, Uniform, mmap_file
-from sac.replay.running_stats import Moments
+from sac.replay import DurableReplay, DurableStats, Uniform, mmap_file
+from sac.replay.running_stats import RunningStats
 from sac.types import Sensor, Spec
 
 NORMALISED = tuple(sensor for sensor in SPEC.sensors if sensor.normalizable)
@@ -424,7 +424,7 @@ def test_a_full_disk(tmp_path, monkeypatch, blind):
 
 
 def moments_of(steps):
-    moments = Moments(NORMALISED)
+    moments = RunningStats(NORMALISED)
     for step in steps:
         moments.add(step)
     return moments
@@ -443,7 +443,7 @@ def test_moments_count_every_row_once(tmp_path, every, life):
     """Cut off at any chunk, also between its commit and its count, through several turns of the ring."""
     replay, rng, seqs, steps = opened(tmp_path, 150), np.random.default_rng(2), dict.fromkeys(SOURCES, 0), []
     path = tmp_path / "moments.npz"
-    moments = DurableMoments(NORMALISED, replay, path, every=every)
+    moments = DurableStats(NORMALISED, replay, path, every=every)
     for turn in range(90):
         source = SOURCES[rng.integers(3)]
         seqs[source] += 1
@@ -459,7 +459,7 @@ def test_moments_count_every_row_once(tmp_path, every, life):
         if turn % life == 0:  # a crash: what memory held is gone
             replay.close()
             replay = opened(tmp_path, 150)
-            moments = DurableMoments(NORMALISED, replay, path, every=every)
+            moments = DurableStats(NORMALISED, replay, path, every=every)
         assert_moments(moments, steps)
     assert replay.total > 5 * 150
 
@@ -468,6 +468,6 @@ def test_moments_of_another_replay_or_other_sensors_are_counted_anew(tmp_path):
     replay, step = durable(tmp_path / "a", 30), chunk([Row(0, 1), Row(0, 5), Row(0, 7)])
     replay.add(step)
     path = tmp_path / "moments.npz"
-    assert DurableMoments((), replay, path).count == 0
-    assert_moments(DurableMoments(NORMALISED, replay, path), [step])
-    assert DurableMoments(NORMALISED, durable(tmp_path / "b", 30), path).count == 0
+    assert DurableStats((), replay, path).count == 0
+    assert_moments(DurableStats(NORMALISED, replay, path), [step])
+    assert DurableStats(NORMALISED, durable(tmp_path / "b", 30), path).count == 0

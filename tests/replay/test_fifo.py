@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ring_model import SPEC, STATE, Model, Player, Row, chunk, make
 
-from sac.replay import Newcomers, Replay
+from sac.replay import Fifo, Replay
 
 
 class Waiting:
@@ -29,8 +29,8 @@ class Waiting:
         return taken
 
 
-def fresh(capacity: int, steps: int, burn_in: int = 0) -> tuple[Replay, Newcomers]:
-    newcomers = Newcomers(capacity)
+def fresh(capacity: int, steps: int, burn_in: int = 0) -> tuple[Replay, Fifo]:
+    newcomers = Fifo(capacity)
     return Replay(SPEC, STATE, newcomers, steps=steps, burn_in=burn_in), newcomers
 
 

@@ -10,8 +10,8 @@ import zmq
 
 from sac.distributed import insert_client as inserting_module
 from sac.distributed import policy_server, replay_server
-from sac.distributed.policy_server import PolicyService
-from sac.distributed.replay_client import RemoteReplay
+from sac.distributed.policy_server import PolicyServer
+from sac.distributed.replay_client import ReplayClient
 from sac.errors import UserError
 from sac.replay import writer
 from sac.types import Sensor, Spec
@@ -19,7 +19,7 @@ from sac.wire import client as client_module
 from sac.wire import codec as codec_module
 from sac.wire import peer as peer_module
 from sac.wire import server as server_module
-from sac.wire.codec import TEXT, BadMessage, Codec, Kind
+from sac.wire.codec import TEXT, BadMessage, Codec, MessageKind
 from sac.wire.discovery import Records
 from sac.wire.frames import receive_frames
 from sac.wire.peer import counters_of
@@ -73,7 +73,9 @@ def test_of_a_message_that_is_too_large_no_more_is_kept_than_shows_it(sizes, env
 
 
 def test_the_frames_of_a_message_are_counted_before_they_are_read():
-    codec = Codec([Kind("text", {}, ("n",), TEXT), Kind("three", {}, (), dict.fromkeys("abc", ((2,), "int64")))])
+    codec = Codec(
+        [MessageKind("text", {}, ("n",), TEXT), MessageKind("three", {}, (), dict.fromkeys("abc", ((2,), "int64")))]
+    )
     assert codec.parts == 5
     codec.decode(codec.encode("three", None, {name: np.zeros(2, np.int64) for name in "abc"}))
     with pytest.raises(BadMessage, match="6 parts of 6 bytes, at most 5"):
@@ -111,7 +113,7 @@ def test_a_client_bounds_what_its_server_says(tmp_path, small):
 
 def test_what_the_other_end_would_not_take_is_not_sent(monkeypatch):
     """A frame above the bound would break the line again and again, and nobody would know why."""
-    kind = Kind("pictures", {}, ("r",), {"eye": ((10,), "uint8"), "ear": ((4,), "uint8")})
+    kind = MessageKind("pictures", {}, ("r",), {"eye": ((10,), "uint8"), "ear": ((4,), "uint8")})
     monkeypatch.setattr(codec_module, "LARGEST", 20_000)
     monkeypatch.setattr(codec_module, "WHOLE", 30_000)
     monkeypatch.setattr(codec_module, "TOGETHER", 100)
@@ -135,7 +137,7 @@ def test_batches_that_cannot_be_sent_are_refused_before_anything_is_asked_for(tm
             match=r"'batch' would have 10\d\d MB, of which obs/eye takes 1074.*lower replay.batch_size=256, sac.up",
         ),
     ):
-        RemoteReplay(one.client, world.batch, world.calls, None)
+        ReplayClient(one.client, world.batch, world.calls, None)
 
 
 # --- what is kept of peers
@@ -218,7 +220,7 @@ def test_batches_that_are_asked_for_are_bounded(tmp_path, monkeypatch):
 
 def test_episodes_that_nobody_reads_are_bounded(monkeypatch):
     monkeypatch.setattr(policy_server, "EPISODES", 5)
-    service = PolicyService(None, None)
+    service = PolicyServer(None, None)
     for first in (0, 3, 6):
         service._take_episodes(np.arange(first, first + 3, dtype=np.float64), np.arange(first, first + 3))
     assert [service.episodes.get_nowait() for _ in range(5)] == [(float(i), i) for i in range(5)]

@@ -7,7 +7,7 @@ import pytest
 
 from sac.types import Batch, Sensor, Spec, Step
 from sac.wire import codec as wire_codec
-from sac.wire.codec import HEADER, TOGETHER, BadMessage, Codec, Kind
+from sac.wire.codec import HEADER, TOGETHER, BadMessage, Codec, MessageKind
 from sac.wire.messages import (
     as_batch,
     as_step,
@@ -46,7 +46,7 @@ def random_codecs(rng) -> list[Codec]:
     return [control(), replay_codec(spec, state, steps, burn_in, moments), learner_codec(spec, state, 2, weights)]
 
 
-def random_message(kind: Kind, rng) -> tuple[dict, dict]:
+def random_message(kind: MessageKind, rng) -> tuple[dict, dict]:
     """Values and arrays of a kind; any leading axis may be 0."""
     make = {int: lambda: int(rng.integers(-5, 2**60)), float: rng.random, str: lambda: "Ä" * 3, bool: lambda: True}
     lead = tuple(rng.integers(0, 4, len(kind.lead)).tolist())
@@ -57,7 +57,7 @@ def random_message(kind: Kind, rng) -> tuple[dict, dict]:
     return {key: make[of]() for key, of in kind.fields.items()}, arrays
 
 
-def on_the_wire(codec: Codec, kind: Kind, rng) -> list[bytes]:
+def on_the_wire(codec: Codec, kind: MessageKind, rng) -> list[bytes]:
     return sent(codec, kind.name, *random_message(kind, rng))
 
 
@@ -112,7 +112,7 @@ def test_what_many_get_is_one_frame(monkeypatch):
     columns = {f"layer{i}": ((TOGETHER,), "uint8") for i in range(2)}
     arrays = {name: np.full(TOGETHER, i, np.uint8) for i, name in enumerate(columns)}
     codec, values = learner_codec(SPEC, 0, 1, columns), {"version": 1, "transitions": 2}
-    assert len(Codec([Kind("once", {}, (), columns)]).encode("once", {}, arrays)) == 3
+    assert len(Codec([MessageKind("once", {}, (), columns)]).encode("once", {}, arrays)) == 3
     for largest, frames in ((2 * TOGETHER + wire_codec.FRONT, 1), (2 * TOGETHER + wire_codec.FRONT - 1, 3)):
         monkeypatch.setattr(wire_codec, "LARGEST", largest)
         sent = codec.encode("weights", values, arrays)
@@ -123,7 +123,7 @@ def test_what_many_get_is_one_frame(monkeypatch):
 
 
 def test_columns_share_a_frame_up_to_a_size():
-    codec = Codec([Kind("k", {}, ("n",), {"a": ((), "uint8"), "b": ((), "uint8")})])
+    codec = Codec([MessageKind("k", {}, ("n",), {"a": ((), "uint8"), "b": ((), "uint8")})])
     most = wire_codec.TOGETHER // 2
     for n in (0, 1, max(0, most), most + 1):
         arrays = {"a": np.zeros(n, np.uint8), "b": np.ones(n, np.uint8)}
@@ -200,7 +200,7 @@ def test_columns_of_another_size_are_bad(seed):
 
 
 def test_a_bool_is_0_or_1():
-    codec = Codec([Kind("k", {}, ("n",), {"b": ((), "bool")})])
+    codec = Codec([MessageKind("k", {}, ("n",), {"b": ((), "bool")})])
     frames = codec.encode("k", None, {"b": np.array([True, False])})
     assert codec.decode(exchanged(2, b"\1\0")(frames)).arrays["b"].tolist() == [True, False]
     with pytest.raises(BadMessage, match="neither"):

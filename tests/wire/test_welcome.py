@@ -24,7 +24,7 @@ from sac.wire.discovery import Fixed, Records
 from sac.wire.handshake import Description, described_spec, spec_of
 from sac.wire.keys import Keys, check_bind
 from sac.wire.messages import control
-from sac.wire.peer import PING, Me, counters_of
+from sac.wire.peer import PING, ClientId, counters_of
 from sac.wire.server import Server
 from tests.wire.wire_kit import ROOT, SPEC, WORLD, Process, Served, client, inserting, over_tcp, tagged, wait_for
 
@@ -125,7 +125,7 @@ def test_counters_are_finite_numbers(text):
 def test_without_a_learner_actors_wait_and_then_it_is_asked_who_it_is(tmp_path):
     directory, described = Records(tmp_path, "127.0.0.1"), []
     server = Server("replay", control(), directory, None, described=described.append)
-    lines = [Client("replay", control(), WORLD.description, Me(role), directory) for role in ("actor", "learner")]
+    lines = [Client("replay", control(), WORLD.description, ClientId(role), directory) for role in ("actor", "learner")]
     try:
         for _ in range(40):
             lines[0].pump(0.01)

@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from sac.distributed.insert_client import Inserter
+from sac.distributed.insert_client import InsertClient
 from sac.errors import UserError
 from sac.wire.discovery import Records
 from sac.wire.keys import Keys
@@ -54,7 +54,7 @@ def play(role: str, folder: str, keys: str) -> None:
 
 def _insert(line, over) -> None:
     count, said = 0, Seldom()
-    inserter = Inserter(watched(line), stop=over.is_set, stored=lambda step, first: said(went=count))
+    inserter = InsertClient(watched(line), stop=over.is_set, stored=lambda step, first: said(went=count))
     while not over.is_set():
         inserter.add(tagged(1, count, 5))
         count += 5

@@ -18,18 +18,18 @@ from pathlib import Path
 import numpy as np
 import zmq
 
-from sac.distributed.insert_client import Inserter
-from sac.distributed.replay_client import RemoteReplay
-from sac.distributed.replay_server import ReplayService
-from sac.replay import DurableReplay, Limiter, Prioritized, Replay, Uniform
-from sac.replay.running_stats import Moments
+from sac.distributed.insert_client import InsertClient
+from sac.distributed.replay_client import ReplayClient
+from sac.distributed.replay_server import ReplayServer
+from sac.replay import DurableReplay, Prioritized, RateLimiter, Replay, Uniform
+from sac.replay.running_stats import RunningStats
 from sac.types import Sensor, Spec, Step
 from sac.wire.client import Client
 from sac.wire.discovery import Fixed, Records
 from sac.wire.handshake import Description, described_spec
 from sac.wire.keys import Keys
 from sac.wire.messages import replay_codec
-from sac.wire.peer import Me
+from sac.wire.peer import ClientId
 from sac.wire.server import Server
 
 SPEC = Spec((Sensor("tag", (2,)), Sensor("eye", (4, 4, 1), "uint8")), continuous=2, branches=(2, 3))
@@ -68,8 +68,8 @@ class World:
             return Replay(self.spec, self.state, sampler, **length)
         return DurableReplay(self.spec, self.state, sampler, folder, **length)
 
-    def limiter(self) -> Limiter:
-        return Limiter(self.rate, 2 * self.batch, self.calls, 1000)
+    def limiter(self) -> RateLimiter:
+        return RateLimiter(self.rate, 2 * self.batch, self.calls, 1000)
 
 
 WORLD = World()
@@ -111,13 +111,17 @@ class Served(InThread):
         self, world: World, folder: Path, directory=None, *, host="127.0.0.1", keys: Keys | None = None, **limits
     ):  # fmt: skip
         super().__init__()
-        self.replay, self.limiter, self.moments = world.replay(folder), world.limiter(), Moments(world.spec.sensors[:1])
+        self.replay, self.limiter, self.moments = (
+            world.replay(folder),
+            world.limiter(),
+            RunningStats(world.spec.sensors[:1]),
+        )
         self.directory = directory or Records(folder / "net", host)
         self.server = Server(
             "replay", world.codec, self.directory, world.description, host=host, keys=keys,
             arrived=lambda peer: self.service.arrived(peer), left=lambda peer: self.service.left(peer),
         )  # fmt: skip
-        self.service = ReplayService(self.server, self.replay, self.limiter, self.moments, world.batch, **limits)
+        self.service = ReplayServer(self.server, self.replay, self.limiter, self.moments, world.batch, **limits)
 
     def turn(self) -> None:
         self.service.turn(0.02)
@@ -201,20 +205,20 @@ def start(what: str, *words: str, prefix=()) -> subprocess.Popen:
 
 
 def client(directory, *, world: World = WORLD, role="actor", number=1, keys: Keys | None = None, **changes) -> Client:
-    return Client("replay", world.codec, world.description, Me(role, number, **changes), directory, keys)
+    return Client("replay", world.codec, world.description, ClientId(role, number, **changes), directory, keys)
 
 
-def learner(directory, world: World = WORLD, outstanding: int = 4, **options) -> RemoteReplay:
+def learner(directory, world: World = WORLD, outstanding: int = 4, **options) -> ReplayClient:
     line = client(directory, world=world, role="learner", **options)
-    moments = Moments(world.spec.sensors[:1])
-    return RemoteReplay(line, world.batch, world.calls, moments, outstanding, prioritized=not world.uniform)
+    moments = RunningStats(world.spec.sensors[:1])
+    return ReplayClient(line, world.batch, world.calls, moments, outstanding, prioritized=not world.uniform)
 
 
 @contextlib.contextmanager
-def inserting(directory, *, world: World = WORLD, **options) -> Iterator[Inserter]:
+def inserting(directory, *, world: World = WORLD, **options) -> Iterator[InsertClient]:
     line = client(directory, world=world, **options)
     try:
-        yield Inserter(line)
+        yield InsertClient(line)
     finally:
         line.close()
 
