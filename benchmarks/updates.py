@@ -50,7 +50,7 @@ CASES = [
 def ours(what: str, sampler: str, k: int) -> Callable[[], None]:
     """One call of our agent."""
     from sac import backend
-    from sac.agent.agent import Agent, Hyperparameters
+    from sac.agent import Agent, Hyperparameters
     from sac.nets.contract import Builder, build_networks
     from sac.replay import Prioritized, RateLimiter, Replay, Uniform
     from sac.timers import Clock

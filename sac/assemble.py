@@ -87,7 +87,7 @@ def make_reading(config: Config):
 
 def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int):
     """Networks, optimizers and compiled functions. Raises UserError when nn.py breaks its contract."""
-    from sac.agent.agent import Agent, Hyperparameters
+    from sac.agent import Agent, Hyperparameters
     from sac.backend import seed_everything
     from sac.nets.contract import Builder, build_networks
     from sac.ops.discrete_choice import ByCritic, ByPolicy

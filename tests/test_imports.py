@@ -99,17 +99,18 @@ def test_imports_point_one_way():
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [("sac.ops.returns", "sac.nets.conv"), ("sac.replay.ring", "sac.config"), ("sac.agent", "sac.config"),
-     ("sac.rollout", "omegaconf"), ("sac.learner", "sac.agent"), ("sac.nets.mlp", "tensorflow"),
-     ("envs.adapters.unity", "sac.rollout"), ("sac.track.console", "hydra.core"), ("sac.report.page", "sac.config"),
-     ("sac.report.page", "tensorflow"), ("sac.new", "")],
+     ("sac.collect.rollout", "omegaconf"), ("sac.training.learner", "sac.agent"), ("sac.nets.mlp", "tensorflow"),
+     ("envs.unity_adapter.env", "sac.collect.rollout"), ("sac.track.console", "hydra.core"),
+     ("sac.report.page", "sac.config"), ("sac.report.page", "tensorflow"), ("sac.wire.client", "sac.distributed"),
+     ("launchers.jobs.pool", "launchers.cells.cell"), ("sac.new", "")],
 )  # fmt: skip
 def test_a_wrong_arrow_is_noticed(name, wrong):
     assert complaints(name, [wrong])
 
 
-NUMPY_HALF = """sac.replay sac.track sac.rollout sac.behaviour sac.evaluation sac.outlook sac.learner sac.checkpoint
-sac.hyper sac.moments sac.networks_file envs.adapters envs.players"""
-NUMPY_RIM = "sac.run_folder sac.command_line sac.config sac.assemble sac.roles sac.report"
+NUMPY_HALF = """sac.replay sac.track sac.collect sac.evaluation sac.training sac.wire sac.runs.checkpoint
+sac.runs.networks_file envs.gymnasium_adapter envs.unity_adapter envs.players"""
+NUMPY_RIM = "sac.runs sac.config sac.assemble sac.roles sac.report sac.distributed sac.population"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ NUMPY_RIM = "sac.run_folder sac.command_line sac.config sac.assemble sac.roles s
 )
 def test_the_numpy_half_starts_without_tensorflow_and_without_configs(rooms, forbidden):
     names = [name for name in files() if within(name, " ".join(rooms.split()))]
-    names = [n for n in names if not n.startswith("envs.adapters.old_gym") or importlib.util.find_spec("gym")]
+    names = [n for n in names if not n.startswith("envs.gymnasium_adapter.old_gym") or importlib.util.find_spec("gym")]
     code = f"import importlib, sys\nfor name in {sorted(names)}: importlib.import_module(name)\n"
     code += f"print(sorted(set({forbidden.split()}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)

@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from launchers.jobs.compose import Composition
+from launchers.search import importances
 from launchers.search.reporter import ERROR
-from launchers.search.search import OVERRIDES, RUNS, Search, importances, rounded
+from launchers.search.search import OVERRIDES, RUNS, Search, rounded
 from launchers.search.study import StudySpec
 from sac.config.overrides import is_shipped, override, program, word
 from sac.files import write_atomically

@@ -12,8 +12,9 @@ from omegaconf import DictConfig
 from optuna.trial import TrialState
 
 from launchers.jobs.compose import Composition
+from launchers.search import results
 from launchers.search.options import SearchOptions
-from launchers.search.search import Search, results
+from launchers.search.search import Search
 from sac.config.overrides import same_command
 from sac.config.validation import checked
 from sac.errors import UserError

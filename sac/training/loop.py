@@ -29,7 +29,7 @@ from sac.track.observer import Observer
 from sac.track.tracker import Tracker
 from sac.training.learner import Diverged, Learner, diverged
 from sac.training.progress import Progress
-from sac.training.source import RolloutStep
+from sac.training.source import TransitionSource
 from sac.types import Batch, Env
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Training:
 
     def __init__(
         self, config: Config, folder: RunFolder, interruption: Interruption, observer: Observer, *, agent,
-        learner: Learner, experience: RolloutStep, progress: Progress, clock: Clock,
+        learner: Learner, experience: TransitionSource, progress: Progress, clock: Clock,
         evaluation_env: Callable[[], Env],
     ):  # fmt: skip
         self.config, self.folder, self.interruption, self.observer = config, folder, interruption, observer

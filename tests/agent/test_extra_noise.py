@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.agent.test_acting import LikesLarge, frequencies, obs, policy
 
 from sac.backend import tf
 from sac.collect.exploration import Epsilon, Exploring, WhiteNoise
@@ -14,6 +13,7 @@ from sac.nets.action_distribution import ActionDistribution, TanhNormal, one_hot
 from sac.nets.defaults import ModelPolicy
 from sac.ops.discrete_choice import ByCritic
 from tests.agent.agent_kit import SPECS, act, draw, make_agent, module, set_policy_head
+from tests.agent.test_action_selection import LikesLarge, frequencies, obs, policy
 
 K = 4096
 MASK = {"discrete": [0, 1, 1, 1], "hybrid": [1, 0, 1], "branches": [1, 1, 0, 1, 1]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.agent.test_acting import NoisyRep
 
 from sac.extras.curiosity import Curiosity
 from sac.extras.extra import Extras
@@ -12,6 +11,7 @@ from sac.extras.rnd import RND
 from sac.ops.discrete_choice import ByCritic
 from sac.ops.value_scale import Rescaled
 from tests.agent.agent_kit import SPECS, TrainedRep, make_agent, module, single, weights, windows
+from tests.agent.test_action_selection import NoisyRep
 
 B = 8
 MULTI_STEP = {"n_step": 3, "sequence_length": 2}

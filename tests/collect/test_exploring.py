@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.rollout.players import Linear
 
 from sac.collect.exploration import NOISE_BLOCK, ColoredNoise, Epsilon, Exploring, Greedy, WhiteNoise
 from sac.replay import Replay, Uniform
 from sac.types import Sensor, Spec
+from tests.collect.players import Linear
 
 SPEC = Spec((Sensor("x", (1,)),), 2, (3, 4))
 SLOTS = np.arange(3)

@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from tests.rollout.players import Counting, Lengths, Linear, Said, Stage, split, streams
 
 from sac.collect.episode_limit import EpisodeLimit
 from sac.collect.exploration import Exploring, WhiteNoise
 from sac.collect.rollout import Rollout
 from sac.replay import Replay, Uniform
 from sac.types import Action
+from tests.collect.players import Counting, Lengths, Linear, Said, Stage, split, streams
 from tests.envs.scripted import ScriptedEnv
 
 KINDS = {

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from envs.players.protocol import Actions, Report, World
+from envs.players.protocol import Actions, AgentReport, World
 
 
-def play(scene, policy: Callable, exchanges: int, **parameters) -> tuple[list[Report], list[tuple[float, bool]]]:
+def play(scene, policy: Callable, exchanges: int, **parameters) -> tuple[list[AgentReport], list[tuple[float, bool]]]:
     """(reports, returns by episode [(return, interrupted)]) of a policy: first sensor of k agents -> [k, actions]."""
     game = scene.play(World(seed=1, parameters=parameters))
     report, reports, episodes, returns = next(game)[0], [], [], {}

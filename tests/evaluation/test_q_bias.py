@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.rollout.players import Counting, Lengths, Linear, Said, Stage
 
 from sac.collect.exploration import Greedy
 from sac.evaluation.episodes import evaluate
 from sac.evaluation.q_bias import QBias
+from tests.collect.players import Counting, Lengths, Linear, Said, Stage
 
 GAMMA = 0.5
 

@@ -10,7 +10,8 @@ import optuna
 import pytest
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from launchers.search.search import OVERRIDES, importances, results
+from launchers.search import importances, results
+from launchers.search.search import OVERRIDES
 from launchers.search.study import StudySpec
 from sac.errors import UserError
 from tests.launchers.searches import by, done, search, value_of
