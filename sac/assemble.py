@@ -217,7 +217,7 @@ def window(config: Config) -> tuple[int, int]:
     return config.sac.sequence_length + config.sac.n_step - 1, config.sac.burn_in_step
 
 
-def judges(config: Config) -> bool:
+def actors_send_td_errors(config: Config) -> bool:
     """Whether actors work out the TD errors of what they send."""
     return config.replay.initial_priority == "td_error" and prioritized(config)
 

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "sac.evaluation": "sac.collect",
     "sac.population": "sac.wire",
     "sac.wire": "sac.replay",
-    "sac.distributed": "sac.wire sac.replay",
+    "sac.distributed": "sac.wire sac.replay sac.collect sac.training sac.nets.saving",
     "sac.track": "",
     "sac.report": "",  # reads run folders, and knows nothing of what wrote them
     "sac.training": "sac.collect sac.evaluation sac.replay",

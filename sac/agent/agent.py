@@ -255,14 +255,16 @@ class Agent:
         """Puts `state()` back. Raises UserError when the networks have another shape than what was saved."""
         saving.assign(self._variables(), arrays)
 
-    def acting_variables(self, judges: bool = False) -> dict:
-        """What another process needs to act as this one does, by name; with `judges` also for TD errors."""
+    def acting_variables(self, with_td_errors: bool = False) -> dict:
+        """What another process needs to act as this one does, by name; with `with_td_errors` also for TD errors."""
         layers = self.nets.parts()
         names = {"rep", "policy", "normalizer"}
-        if judges or not self.choice.trained:  # then the critics choose
+        if with_td_errors or not self.choice.trained:  # then the critics choose
             names |= {name for name in layers if name.startswith("critic")}
-        owners = {name: layer for name, layer in layers.items() if judges or name in names} | self.extras.layers()
-        return saving.variables(owners | ({"temperatures": self.temperatures} if judges else {}))
+        owners = {
+            name: layer for name, layer in layers.items() if with_td_errors or name in names
+        } | self.extras.layers()
+        return saving.variables(owners | ({"temperatures": self.temperatures} if with_td_errors else {}))
 
     def evolving_variables(self) -> dict:
         """What an evolver draws anew: networks, and temperatures that are learnt; not what observations look like."""

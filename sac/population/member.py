@@ -12,10 +12,10 @@ import numpy as np
 
 from sac.config.distributions import keyed
 from sac.config.schema import Config
-from sac.distributed.cell_config import describe, evolver_directory, make_keys
 from sac.evaluation.evaluator import Evaluator
 from sac.nets import saving
 from sac.population.client import EvolverClient
+from sac.roles.cell_config import describe, evolver_directory, make_keys
 from sac.runs.folder import RunFolder
 from sac.training.learner import Diverged
 from sac.types import Spec
@@ -25,7 +25,7 @@ from sac.wire.messages import evolver_codec
 from sac.wire.peer import ClientId
 
 if TYPE_CHECKING:
-    from sac.roles.learner import RemoteSource
+    from sac.distributed.remote_source import RemoteSource
 
 log = logging.getLogger(__name__)
 PATIENCE = 60.0  # seconds until an evolver must have answered a learner that has diverged

@@ -17,11 +17,11 @@ from sac.collect.restarting_env import RESTARTS, EnvironmentFailed, RestartingEn
 from sac.collect.rollout import Episode, Rollout
 from sac.config.overrides import run_command
 from sac.config.schema import Config
-from sac.distributed.cell_config import cell_folder, codec_of_replay, describe, make_directory, make_keys
 from sac.distributed.insert_client import InsertClient
 from sac.distributed.policy_client import PolicyClient
 from sac.errors import UserError
 from sac.files import write_atomically
+from sac.roles.cell_config import cell_folder, codec_of_replay, describe, make_directory, make_keys
 from sac.runs.folder import RunFolder
 from sac.runs.lock import only_one
 from sac.runs.log_file import run_log
@@ -114,7 +114,7 @@ class ActorLoop:
         to_replay = connect("replay", codec_of_replay(config, spec, size))
         stack.callback(to_replay.close)
         self.inserter = InsertClient(to_replay, self._stop_inserting)
-        self._first_priorities = self._judge(agent, spec, size) if assemble.judges(config) else None
+        self._first_priorities = self._judge(agent, spec, size) if assemble.actors_send_td_errors(config) else None
         self._wait_for(to_replay, self.inserter.pump)
         while self._copy is not None and not self._refresh():
             if self._stop():
@@ -187,7 +187,7 @@ class ActorLoop:
 
     def _own_agent(self, folder: RunFolder, spec: Spec, seed: int, state_size: int):
         """An agent of this process, and its weights. Raises UserError for other networks than the learner's."""
-        from sac.distributed.copied_policy import CopiedPolicy
+        from sac.distributed.weights import ActingWeights
 
         config = self.config
         assemble.start_tensorflow(config.base.threads)
@@ -200,7 +200,7 @@ class ActorLoop:
                 f"the learner's networks have a recurrent state of {state_size}, these of {agent.state_size}: "
                 "all roles need the same nn.py"
             )
-        return agent, CopiedPolicy(agent, assemble.judges(config))
+        return agent, ActingWeights(agent, assemble.actors_send_td_errors(config))
 
     def _judge(self, agent, spec: Spec, state_size: int):
         """What says how much there is to learn from new rows."""
@@ -218,7 +218,7 @@ class ActorLoop:
         """Fetches newer weights; False while the learner has none for us."""
         weights = self.policy.fetch()
         if weights is not None:
-            self._copy.take(weights)
+            self._copy.assign(weights)
         return self.policy.version > 0
 
     def _report(self) -> None:

@@ -20,11 +20,11 @@ from rich.console import Console
 
 from sac import assemble
 from sac.config.schema import Config
-from sac.distributed.cell_config import cell_folder, evolver_directory, make_keys
 from sac.errors import UserError
 from sac.files import make_folder, replacing, write_atomically
 from sac.population.cem import Descent, Evolution, Networks, Rules
 from sac.population.server import EvolverServer
+from sac.roles.cell_config import cell_folder, evolver_directory, make_keys
 from sac.runs.lock import only_one
 from sac.runs.log_file import run_log
 from sac.runs.signals import Interruption

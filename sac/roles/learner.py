@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-import queue
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from sac import assemble
 from sac.config.schema import Config
-from sac.distributed.cell_config import cell_folder, codec_of_replay, describe, make_directory, make_keys
 from sac.distributed.policy_server import PolicyServer
+from sac.distributed.remote_source import RemoteSource
 from sac.distributed.replay_client import ReplayClient
-from sac.nets import saving
+from sac.distributed.weights import ServedPolicy
 from sac.population.member import Evolved, Evolving, line_to_evolver
+from sac.roles.cell_config import cell_folder, codec_of_replay, describe, make_directory, make_keys
 from sac.roles.train import evaluation_env, run_to_begin
 from sac.runs.folder import RunFolder
 from sac.runs.log_file import run_log
@@ -27,16 +24,14 @@ from sac.runs.signals import Interruption
 from sac.seeds import seed_of
 from sac.timers import Clock
 from sac.track.observer import Observer
-from sac.training.learner import Diverged, Learner
+from sac.training.learner import Learner
 from sac.training.loop import Training, finish, released_on_failure, say_farewell
 from sac.training.progress import Progress
-from sac.types import Choice, Env
+from sac.types import Env
 from sac.wire.client import Client
-from sac.wire.messages import as_noise, learner_codec
+from sac.wire.messages import learner_codec
 from sac.wire.peer import ClientId
 from sac.wire.server import Server
-
-log = logging.getLogger(__name__)
 
 
 def learner(
@@ -91,14 +86,17 @@ def _build(
     learner = Learner(
         agent, remote, remote, config.replay.batch_size, clock, moments=moments, refresh_state=config.sac.refresh_state
     )
-    serving = Serving(agent, lambda: assemble.make_agent(config, spec, networks, seed), judges=assemble.judges(config))
+    policy = ServedPolicy(
+        agent, lambda: assemble.make_agent(config, spec, networks, seed),
+        with_td_errors=assemble.actors_send_td_errors(config),
+    )  # fmt: skip
     server = Server(
-        "learner", learner_codec(spec, size, agent.candidates, serving.schema), directory, description,
+        "learner", learner_codec(spec, size, agent.candidates, policy.schema), directory, description,
         host=config.net.bind, keys=keys, places={"actor": config.base.max_actors_each_learner},
     )  # fmt: skip
-    service = PolicyServer(server, serving.act)
+    service = PolicyServer(server, policy.act)
     stack.callback(service.close)
-    experience = RemoteSource(remote, service, serving, learner, progress, config.base.update_sac_bak_per_step)
+    experience = RemoteSource(remote, service, policy, learner, progress, config.base.update_sac_bak_per_step)
     if config.base.evolver_enabled:
         evolved = Evolved(agent, lambda n: assemble.make_agent(config, spec, networks, seed_of(seed, n)))
         line = line_to_evolver(config, folder, spec, evolved, stack)
@@ -111,104 +109,3 @@ def _build(
         training.resume(resume)
     experience.begin()
     return training
-
-
-class Serving:
-    """What actors get: a copy of the weights at each publication, and actions of a second agent that holds it."""
-
-    def __init__(self, agent, make_agent: Callable, judges: bool):
-        self.agent, self._variables = agent, agent.acting_variables(judges)
-        self._make_agent, self._judges = make_agent, judges
-        self._copy = None
-        self._asked = secrets.randbits(30)  # counts choices, from another number on in each life
-        self._taken: Mapping[str, np.ndarray] | None = None
-        self.latest: Mapping[str, np.ndarray] = {}
-
-    @property
-    def schema(self) -> dict:
-        return {name: (tuple(v.shape), str(v.dtype)) for name, v in self._variables.items()}
-
-    def take(self) -> Mapping[str, np.ndarray]:
-        """A copy of today's weights."""
-        self.latest = {name: np.array(v) for name, v in self._variables.items()}
-        return self.latest
-
-    def act(self, arrays: Mapping[str, np.ndarray]) -> Choice:
-        """Chooses with the weights of the last publication, in whichever thread this is called."""
-        if self._copy is None:
-            self._copy = self._make_agent()
-        if self._taken is not self.latest:
-            self._taken = self.latest
-            saving.assign(self._copy.acting_variables(self._judges), self._taken)
-        obs = {name.removeprefix("obs/"): x for name, x in arrays.items() if name.startswith("obs/")}
-        self._asked += 1
-        layers = (self.agent.seed * 100) % 2**31, self._asked % 2**31  # noisy layers are drawn anew at each choice
-        return self._copy.act(
-            obs, arrays["mask"], arrays["previous"], arrays["state"], as_noise(arrays), layers,
-            epsilon=arrays["epsilon"], extra_std=arrays["noise"],
-        )  # fmt: skip
-
-
-class RemoteSource:
-    """Experience that comes from a replay elsewhere, of actors that act with what is published here."""
-
-    replay_bytes = 0  # it lies with the replay
-
-    def __init__(
-        self, remote: ReplayClient, service: PolicyServer, serving: Serving, learner: Learner, progress: Progress,
-        publish_every: int,
-    ):  # fmt: skip
-        self.remote, self.service, self.serving, self.learner = remote, service, serving, learner
-        self.progress, self._every = progress, publish_every
-        self._published = 0
-
-    def begin(self) -> None:
-        """Actors can come."""
-        self.publish()
-        self.service.begin()
-
-    def advance(self) -> bool:
-        if self.service.failure is not None:
-            raise self.service.failure
-        self.learner.work()
-        self.progress.steps = max(self.progress.steps, self.remote.transitions)
-        self.remote.client.counters = {"updates": self.learner.updates, "version": self.service.version}
-        while True:
-            try:
-                self.progress.episode_ended(*self.service.episodes.get_nowait())
-            except queue.Empty:
-                break
-        if self.learner.updates - self._published >= self._every:
-            self.publish()
-        return False
-
-    def publish(self) -> None:
-        """Actors get the networks as they are now."""
-        self._published = self.learner.updates
-        self.service.publish(self.serving.take(), self.progress.steps)
-
-    def on_divergence(self, error: Diverged) -> bool:
-        return False
-
-    def done(self, max_step: int) -> bool:
-        return self.remote.spent(max_step)
-
-    def parts(self) -> dict:
-        return {"moments": self.learner.moments}
-
-    def resumed(self) -> str:
-        return ""
-
-    def begin_episodes(self) -> None:
-        pass
-
-    def break_off(self) -> None:
-        pass
-
-    def metrics(self) -> Mapping[str, float]:
-        return self.service.metrics()
-
-    def finish(self) -> None:
-        """The run is over, for everybody."""
-        self.remote.finish()
-        self.service.end()

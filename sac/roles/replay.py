@@ -12,7 +12,10 @@ from rich.console import Console
 
 from sac import assemble
 from sac.config.schema import Config
-from sac.distributed.cell_config import (
+from sac.distributed.replay_server import ReplayServer
+from sac.files import OftenWritten, make_folder, write_atomically
+from sac.replay import RateLimiter
+from sac.roles.cell_config import (
     cell_folder,
     codec_of_replay,
     make_cell_limiter,
@@ -20,9 +23,6 @@ from sac.distributed.cell_config import (
     make_keys,
     shared_config,
 )
-from sac.distributed.replay_server import ReplayServer
-from sac.files import OftenWritten, make_folder, write_atomically
-from sac.replay import RateLimiter
 from sac.runs.lock import only_one
 from sac.runs.log_file import run_log
 from sac.runs.signals import Interruption

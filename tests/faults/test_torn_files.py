@@ -20,7 +20,6 @@ from launchers.jobs.status_file import StatusFile
 from sac import files
 from sac.config.schema import Config
 from sac.config.validation import validated
-from sac.distributed.cell_config import codec_of_replay, describe, make_directory
 from sac.distributed.insert_client import InsertClient
 from sac.errors import UserError
 from sac.files import OftenWritten, write_atomically
@@ -28,6 +27,7 @@ from sac.population.cem import Evolution, Member
 from sac.replay import Free, RateLimiter
 from sac.roles import replay as replay_role
 from sac.roles.actor import _starts
+from sac.roles.cell_config import codec_of_replay, describe, make_directory
 from sac.roles.evolver import PopulationStore
 from sac.runs.checkpoint import Checkpoints
 from sac.runs.folder import RunFolder, stored_config

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from sac.distributed.weights import ServedPolicy
 from sac.roles.actor import _starts
-from sac.roles.learner import Serving
 from sac.seeds import seed_of
 
 
@@ -23,9 +23,9 @@ def test_noisy_layers_of_actors_that_ask_are_drawn_anew_at_each_choice():
     def act(obs, mask, previous, state, noise, seed, **_):
         seeds.append(seed)
 
-    agent = SimpleNamespace(seed=3, acting_variables=lambda judges: {}, act=act)
-    serving = Serving(agent, lambda: agent, judges=False)
+    agent = SimpleNamespace(seed=3, acting_variables=lambda with_td_errors: {}, act=act)
+    policy = ServedPolicy(agent, lambda: agent, with_td_errors=False)
     names = "mask", "previous", "state", "normal", "gumbel", "pick", "explore", "epsilon", "noise"
     for _ in range(2):
-        serving.act(dict.fromkeys(names, np.zeros(1)))
+        policy.act(dict.fromkeys(names, np.zeros(1)))
     assert seeds[0] != seeds[1] and all(0 <= part < 2**31 for seed in seeds for part in seed)

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from sac.distributed.cell_config import make_keys
 from sac.errors import UserError
+from sac.roles.cell_config import make_keys
 from sac.wire.discovery import Records
 from sac.wire.keys import Keys
 from sac.wire.messages import control
