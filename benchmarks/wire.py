@@ -50,7 +50,7 @@ from sac.distributed.policy_client import PolicyClient
 from sac.distributed.policy_server import PolicyServer
 from sac.distributed.replay_client import ReplayClient
 from sac.distributed.replay_server import WINDOW, ReplayServer
-from sac.replay import DurableReplay, Free, Prioritized, Uniform
+from sac.replay import DurableReplay, Prioritized, Uniform, UnlimitedRate
 from sac.replay.running_stats import RunningStats
 from sac.types import Batch, Spec, Step
 from sac.wire.client import Client
@@ -128,7 +128,7 @@ def serve_replay(folder: Path, which: str) -> None:
         replay.add(rows(spec, 64, 16))
     replay = Hollow(replay, int(per_call)) if hollow else replay
     server = Server("replay", codec(name), Records(folder, "127.0.0.1"), SAME)
-    limiter = Free(1.0, 1, int(per_call))
+    limiter = UnlimitedRate(1.0, 1, int(per_call))
     limiter.steps = 1
     service = ReplayServer(server, replay, limiter, RunningStats(), BATCH)
     server._arrived, server._left = service.arrived, service.left
@@ -214,7 +214,7 @@ def sampled(name: str, outstanding: int, shared: bool, per_call: int, sampler: s
         error = np.ones((per_call, BATCH), np.float32)
 
         def once() -> None:
-            while not remote.take():  # it ends a turn every other time
+            while not remote.try_spend():  # it ends a turn every other time
                 pass
             remote.update(remote.sample(BATCH, per_call).index, error)
 

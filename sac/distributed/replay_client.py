@@ -76,7 +76,7 @@ class ReplayClient:
         enough = told.get("transitions", 0) >= transitions and told.get("credit", 0) < self.updates_per_call
         return enough and not self._here
 
-    def take(self) -> bool:
+    def try_spend(self) -> bool:
         """Whether there is a batch now; every other call ends the turn, so that whoever works looks up in between."""
         self._turn_over = not self._turn_over
         if not self._turn_over:
@@ -93,7 +93,7 @@ class ReplayClient:
         return True
 
     def sample(self, batch_size: int, batches: int) -> Batch:
-        """The oldest batch that came [K, B, ...]; only after `take`. Its arrays live until the next call."""
+        """The oldest batch that came [K, B, ...]; only after `try_spend`. Its arrays live until the next call."""
         if self._in_use >= 0:
             self._free.append(self._in_use)
         batch, self._in_use = self._here.popleft()

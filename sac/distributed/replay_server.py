@@ -185,9 +185,9 @@ class ReplayServer:
 
     def _grant(self) -> None:
         """Batches, as long as there is credit for them; all that are granted now are drawn at once."""
-        over = self.limiter.endless and 0 < self.max_step <= self.replay.transitions
+        over = self.limiter.unlimited and 0 < self.max_step <= self.replay.transitions
         granted = []
-        while self._asked and not over and self.replay.ready and self.limiter.take():
+        while self._asked and not over and self.replay.ready and self.limiter.try_spend():
             granted.append(self._asked.popleft())
         if not granted:
             return

@@ -6,7 +6,7 @@ from sac.replay.durable import DurableReplay
 from sac.replay.durable_stats import DurableStats
 from sac.replay.fifo import Fifo
 from sac.replay.prioritized import Prioritized
-from sac.replay.rate_limiter import Free, RateLimiter
+from sac.replay.rate_limiter import RateLimiter, UnlimitedRate
 from sac.replay.replay import Replay, Sampler, columns
 from sac.replay.uniform import Uniform
 
@@ -14,12 +14,12 @@ __all__ = [
     "DurableReplay",
     "DurableStats",
     "Fifo",
-    "Free",
     "Prioritized",
     "RateLimiter",
     "Replay",
     "Sampler",
     "Uniform",
+    "UnlimitedRate",
     "check_capacity",
     "check_memory",
     "columns",

@@ -11,7 +11,7 @@ from sac import assemble
 from sac.config.overrides import program
 from sac.config.schema import Config
 from sac.errors import UserError
-from sac.replay import Free, RateLimiter
+from sac.replay import RateLimiter, UnlimitedRate
 from sac.runs.folder import RunFolder
 from sac.types import Spec
 from sac.wire.codec import Codec
@@ -24,7 +24,7 @@ OWN = {  # keys in which roles may differ
     "sac": {"seed", "write_summary_per_step", "save_model_per_step", "save_model_per_minute", "sample_in_play", "jit"},
     "replay": {"save", "load"},
 }
-NO_END = 1 << 40
+UNLIMITED_BACKLOG_STEPS = 1 << 40  # more than any run has
 SHARED_BASE = ("env_type", "scene", "nn", "nn_kwargs", "extra_obs", "scale_by", "update_policy_mode")
 
 
@@ -98,8 +98,8 @@ def make_cell_limiter(config: Config, n_agents: int) -> RateLimiter:
     r, s = config.replay, config.sac
     per_step = 1 / n_agents if s.updates_per_step is None else s.updates_per_step
     starts = r.batch_size if r.learning_starts is None else r.learning_starts
-    lead = r.max_lead if r.limiter == "bucket" else NO_END
-    return (Free if r.limiter == "free" else RateLimiter)(per_step, starts, s.updates_per_call, lead)
+    backlog = r.max_lead if r.limiter == "bucket" else UNLIMITED_BACKLOG_STEPS
+    return (UnlimitedRate if r.limiter == "free" else RateLimiter)(per_step, starts, s.updates_per_call, backlog)
 
 
 def codec_of_replay(config: Config, spec: Spec, state_size: int) -> Codec:

@@ -70,7 +70,7 @@ class Learner:
         of them in a row.
         """
         self.agent.normalise(self.moments)
-        while self.limiter.take():
+        while self.limiter.try_spend():
             with self.clock("sample"):
                 batches = self._batches = self.replay.sample(self.batch_size, self.limiter.updates_per_call)
             with self.clock("update"):

@@ -210,7 +210,7 @@ def test_four_batches_under_way_at_once(tmp_path, monkeypatch, way):
         inserter.add(random_rows(world.spec, 0, 140, rng))
         inserter.drain(10)
         while remote.updates < 2 * (served.replay.transitions - 64):
-            if remote.take():
+            if remote.try_spend():
                 batch = remote.sample(32, 1)
                 ways.add("shared memory" if remote._in_use >= 0 else "frames")
                 before = [x.copy() for x in (*batch.obs.values(), *batch[1:])]
@@ -237,7 +237,7 @@ def test_errors_bring_the_question_for_the_next_batch(tmp_path):
         inserter.add(random_rows(world.spec, 0, 60, np.random.default_rng(0)))
         inserter.drain(10)
         while remote.updates < 30:
-            if remote.take():
+            if remote.try_spend():
                 index = remote.sample(4, 1).index
                 remote.update(index, np.ones(index.shape, np.float32))
         remote.client.close()

@@ -148,7 +148,7 @@ def updates_follow(remote, more: int) -> None:
 
 
 def one_update(remote) -> None:
-    if remote.take():
+    if remote.try_spend():
         batch = remote.sample(remote.batch_size, remote.updates_per_call)
         remote.update(batch.index, np.ones(batch.index.shape, np.float32))
 

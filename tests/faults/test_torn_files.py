@@ -24,7 +24,7 @@ from sac.distributed.insert_client import InsertClient
 from sac.errors import UserError
 from sac.files import OftenWritten, write_atomically
 from sac.population.cem import Evolution, Member
-from sac.replay import Free, RateLimiter
+from sac.replay import RateLimiter, UnlimitedRate
 from sac.roles import replay as replay_role
 from sac.roles.actor import _starts
 from sac.roles.cell_config import codec_of_replay, describe, make_directory
@@ -333,7 +333,7 @@ class Cell(InThread):
         line.close()
 
     def spend(self) -> None:
-        while self.keeper.service.limiter.take():
+        while self.keeper.service.limiter.try_spend():
             pass
 
 
@@ -425,12 +425,12 @@ def test_a_limiter_without_its_state_takes_what_was_earned_for_learnt(rate, call
     lived = RateLimiter(rate, 20, calls, 1000)
     for _ in range(transitions):
         lived.add_steps(1, True)
-        while lived.take():
+        while lived.try_spend():
             pass
     assert lived.state() == limiter.state()
-    free = Free(rate, 20, calls, 1000)
+    free = UnlimitedRate(rate, 20, calls, 1000)
     free.rebuild(transitions, True)
-    assert free.steps == transitions and free.take()
+    assert free.steps == transitions and free.try_spend()
 
 
 # a population

@@ -67,7 +67,7 @@ def _learn(remote, over) -> None:
     watched(remote.client)
     said = Seldom()
     while not over.is_set():
-        if remote.take():
+        if remote.try_spend():
             batch = remote.sample(remote.batch_size, remote.updates_per_call)
             remote.update(batch.index, batch.reward[..., 0] ** 2)
             said(went=remote.updates)
