@@ -214,7 +214,7 @@ def sampled(name: str, outstanding: int, shared: bool, per_call: int, sampler: s
         error = np.ones((per_call, BATCH), np.float32)
 
         def once() -> None:
-            while not remote.try_spend():  # it ends a turn every other time
+            while not remote.try_spend():
                 pass
             remote.update(remote.sample(BATCH, per_call).index, error)
 

@@ -39,7 +39,7 @@ class InitialPriorities:
         self._replay.add(step)
         self._stored += len(rows)
 
-    def say(self) -> None:
+    def send_td_errors(self) -> None:
         """Judges all windows that have become complete."""
         if self._replay.ready:
             batch = self._replay.sample(self._newcomers.count)

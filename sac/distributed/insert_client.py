@@ -96,7 +96,7 @@ class InsertClient:
             self.pump(0.05)
         return True
 
-    def judge(self, index: np.ndarray, td_error: np.ndarray) -> None:
+    def send_td_errors(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """|delta| [K, B] of stored rows `index` [K, B]; on a line that is down they are lost."""
         self.client.send(self.client.codec.encode("update", NOTHING, {"index": index, "td_error": td_error}))
 

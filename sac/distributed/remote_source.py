@@ -34,7 +34,7 @@ class RemoteSource:
         """Updates once if the replay grants a batch; then hears and tells what is new. Raises the service's failure."""
         if self.service.failure is not None:
             raise self.service.failure
-        self.learner.work()
+        self.learner.work(max_calls=1)
         self.progress.steps = max(self.progress.steps, self.remote.transitions)
         self.remote.client.counters = {"updates": self.learner.updates, "version": self.service.version}
         while True:

@@ -17,7 +17,7 @@ from sac.wire.client import Client
 from sac.wire.codec import Message, MessageKind
 from sac.wire.messages import NONE, as_batch
 
-WAIT = 0.2  # seconds that one turn waits for a batch
+BATCH_WAIT_SECONDS = 0.2  # that one call waits for a batch
 
 
 def check_batch(batch: MessageKind, updates_per_call: int, batch_size: int) -> None:
@@ -55,7 +55,6 @@ class ReplayClient:
         self._here: deque[tuple[Batch, int]] = deque()  # batches that came, with their slots
         self._in_use = NONE  # slot of the batch that is being learnt from
         self._session = 0
-        self._turn_over = False
         made = shared_memory.make(client.codec.kinds["batch"], (updates_per_call, batch_size), outstanding + 1)
         self._memory, self._place = made or (None, None)
         self._free: list[int] = []
@@ -77,17 +76,13 @@ class ReplayClient:
         return enough and not self._here
 
     def try_spend(self) -> bool:
-        """Whether there is a batch now; every other call ends the turn, so that whoever works looks up in between."""
-        self._turn_over = not self._turn_over
-        if not self._turn_over:
-            return False
+        """Whether there is a batch for `sample`; waits at most BATCH_WAIT_SECONDS for one."""
         began = time.monotonic()
         self.pump(0.0)
-        while not self._here and time.monotonic() - began < WAIT and not self.client.ended:
+        while not self._here and time.monotonic() - began < BATCH_WAIT_SECONDS and not self.client.ended:
             self.pump(0.02)
         self.waited += time.monotonic() - began
         if not self._here:
-            self._turn_over = False
             return False
         self.updates += self.updates_per_call
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import count
 from typing import Protocol
 
 import numpy as np
@@ -63,14 +64,16 @@ class Learner:
     def updates(self) -> int:
         return self.limiter.updates
 
-    def work(self) -> None:
-        """Updates as long as credit lasts. Priorities of K fused batches are up to K - 1 updates old when drawn.
+    def work(self, max_calls: int | None = None) -> None:
+        """Updates as long as credit lasts, with at most `max_calls` calls of the agent (None: no limit).
 
-        An update with a number that is not finite has changed no weights and is passed over. Raises Diverged after ten
-        of them in a row.
+        Priorities of K fused batches are up to K - 1 updates old when drawn. An update with a number that is not finite
+        has changed no weights and is passed over. Raises Diverged after ten of them in a row.
         """
         self.agent.normalise(self.moments)
-        while self.limiter.try_spend():
+        for _ in count() if max_calls is None else range(max_calls):
+            if not self.limiter.try_spend():
+                break
             with self.clock("sample"):
                 batches = self._batches = self.replay.sample(self.batch_size, self.limiter.updates_per_call)
             with self.clock("update"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sac.roles.actor import LONG_ITERATION, FetchSchedule
+from sac.distributed.fetching import LONG_ITERATION_TURNS, FetchSchedule
 
 
 def fetched_at(every: int, turns: int, ends: int = 0, agents: int = 1) -> list[int]:
@@ -20,7 +20,7 @@ def test_it_is_fetched_after_each_iteration():
 
 
 def test_it_is_fetched_in_a_task_that_never_ends():
-    assert fetched_at(-1, 2 * LONG_ITERATION + 5) == [LONG_ITERATION, 2 * LONG_ITERATION]
+    assert fetched_at(-1, 2 * LONG_ITERATION_TURNS + 5) == [LONG_ITERATION_TURNS, 2 * LONG_ITERATION_TURNS]
 
 
 def test_a_number_of_transitions_counts_those_of_all_agents_and_no_iterations():

@@ -34,7 +34,7 @@ def test_every_window_gets_its_own_error_once():
         said.extend(index.ravel().tolist())
         replay.update(index, error)
 
-    judge = InitialPriorities(SPEC, 0, 2, 0, lambda batch: batch.obs["vector"][:, 0, 0], send)
+    priorities = InitialPriorities(SPEC, 0, 2, 0, lambda batch: batch.obs["vector"][:, 0, 0], send)
     rng = np.random.default_rng(0)
     number = 1.0
     for _ in range(200):  # chunks of two actors' rows; only stream 0 is ours
@@ -46,8 +46,8 @@ def test_every_window_gets_its_own_error_once():
         first = len(replay)
         replay.add(step)
         if mine:
-            judge.stored(step, first)
-            judge.say()
+            priorities.stored(step, first)
+            priorities.send_td_errors()
     assert len(said) == len(set(said)) > 100
     places = np.array(said)
     values = replay._ring.columns["obs/vector"][places, 0]
@@ -56,9 +56,11 @@ def test_every_window_gets_its_own_error_once():
 
 def test_after_a_gap_windows_end_at_what_is_known():
     said = []
-    judge = InitialPriorities(SPEC, 0, 1, 0, lambda b: b.obs["vector"][:, 0, 0], lambda i, e: said.extend(i.ravel()))
-    judge.stored(rows(0, [1.0, 2.0]), 10)
-    judge.stored(rows(0, [3.0]), -1)  # an ack was lost: nobody knows its number
-    judge.stored(rows(0, [4.0, 5.0]), 20)
-    judge.say()
+    priorities = InitialPriorities(
+        SPEC, 0, 1, 0, lambda b: b.obs["vector"][:, 0, 0], lambda i, e: said.extend(i.ravel())
+    )
+    priorities.stored(rows(0, [1.0, 2.0]), 10)
+    priorities.stored(rows(0, [3.0]), -1)  # an ack was lost: nobody knows its number
+    priorities.stored(rows(0, [4.0, 5.0]), 20)
+    priorities.send_td_errors()
     assert said == [10, 20]

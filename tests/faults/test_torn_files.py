@@ -26,7 +26,7 @@ from sac.files import OftenWritten, write_atomically
 from sac.population.cem import Evolution, Member
 from sac.replay import RateLimiter, UnlimitedRate
 from sac.roles import replay as replay_role
-from sac.roles.actor import _starts
+from sac.roles.actor import count_start
 from sac.roles.cell_config import codec_of_replay, describe, make_directory
 from sac.roles.evolver import PopulationStore
 from sac.runs.checkpoint import Checkpoints
@@ -273,12 +273,12 @@ def test_a_torn_status_says_nothing_yet(tmp_path, tear):
 @WORSE
 def test_an_actor_whose_starts_are_torn_begins_a_life_that_no_other_was(tmp_path, caplog, tear):
     file = tmp_path / "starts"
-    assert [_starts(file) for _ in range(12)] == list(range(1, 13))
+    assert [count_start(file) for _ in range(12)] == list(range(1, 13))
     if tear is half:
         return  # a shorter number
     tear(file)
-    found = _starts(file)
-    assert found > 10**9 and _starts(file) == found + 1 and "starts is damaged" in caplog.text
+    found = count_start(file)
+    assert found > 10**9 and count_start(file) == found + 1 and "starts is damaged" in caplog.text
 
 
 # a cell: the files of its replay

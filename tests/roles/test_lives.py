@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 
 from sac.distributed.weights import ServedPolicy
-from sac.roles.actor import _starts
+from sac.roles.actor import count_start
 from sac.seeds import seed_of
 
 
 def test_every_start_has_a_seed_of_its_own(tmp_path):
-    seeds = [seed_of(1, number, _starts(tmp_path / str(number))) for number in (1, 2) for _ in range(3)]
+    seeds = [seed_of(1, number, count_start(tmp_path / str(number))) for number in (1, 2) for _ in range(3)]
     assert len(set(seeds)) == 6 and all(0 <= seed < 2**31 for seed in seeds)
     assert (tmp_path / "1").read_text() == "3"
 
