@@ -56,7 +56,7 @@ from sac.types import Batch, Spec, Step
 from sac.wire.client import Client
 from sac.wire.discovery import Records
 from sac.wire.handshake import Description
-from sac.wire.messages import batch_arrays, learner_codec, replay_codec
+from sac.wire.messages import learner_codec, replay_codec
 from sac.wire.peer import ClientId
 from sac.wire.server import Server
 
@@ -94,7 +94,7 @@ class Hollow:
 
     def __init__(self, replay: DurableReplay, per_call: int):
         self._batch = replay.sample(BATCH, per_call)
-        self._arrays = batch_arrays(self._batch)
+        self._arrays = self._batch.columns()
         self._acked = 0
 
     def add_from(self, source: int, seq: int, step: Step) -> int:

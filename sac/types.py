@@ -9,11 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+Value = TypeVar("Value")
 Obs = Mapping[str, np.ndarray]
+OBS_PREFIX = "obs/"  # begins the column name of a sensor, which may be called like another column
+
+
+def obs_columns(by_sensor: Mapping[str, Value]) -> dict[str, Value]:
+    """The same values by column name: {"obs/<sensor>": value}."""
+    return {OBS_PREFIX + name: value for name, value in by_sensor.items()}
+
+
+def obs_of(by_column: Mapping[str, Value]) -> dict[str, Value]:
+    """The values of all sensors' columns by sensor name; other columns are left out."""
+    return {n.removeprefix(OBS_PREFIX): value for n, value in by_column.items() if n.startswith(OBS_PREFIX)}
 
 
 Bound = float | tuple[float, ...]  # one for all elements of a sensor, or one for each in row-major order
@@ -183,7 +195,7 @@ class Step(NamedTuple):
     stream: np.ndarray  # [k] int64
     obs: dict[str, np.ndarray]  # {sensor: [k, ...]}
     mask: np.ndarray  # [k, C] bool
-    continuous: np.ndarray  # [k, A] float32, before the squash into [-1, 1]
+    raw_action: np.ndarray  # [k, A] float32, continuous, before the squash into [-1, 1]
     discrete: np.ndarray  # [k, branches] int32
     log_prob: np.ndarray  # [k, 2] float32: log mu of the continuous and of the discrete part
     state: np.ndarray  # [k, S] float32, the recurrent state the action was chosen in
@@ -191,6 +203,15 @@ class Step(NamedTuple):
     reward: np.ndarray  # [k] float32
     discount: np.ndarray  # [k] float32: 0 after a true end, else 1
     last: np.ndarray  # [k] bool: a final observation, no action
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """All arrays by the names of stored files and of messages."""
+        return _columns(self)
+
+    @classmethod
+    def of(cls, columns: Mapping[str, np.ndarray]) -> Step:
+        """The Step with these `columns()`; others are left out."""
+        return cls(**_fields(cls, columns))
 
 
 def joined(steps: Sequence[Step]) -> Step:
@@ -212,7 +233,7 @@ class Batch(NamedTuple):
     obs: dict[str, np.ndarray]  # {sensor: [B, L + 1, ...]}
     mask: np.ndarray  # [B, L + 1, C] bool
     previous: np.ndarray  # [B, L + 1, P] float32
-    continuous: np.ndarray  # [B, L, A] float32, before the squash
+    raw_action: np.ndarray  # [B, L, A] float32, continuous, before the squash
     discrete: np.ndarray  # [B, L, branches] int32
     log_prob: np.ndarray  # [B, L, 2] float32
     reward: np.ndarray  # [B, L] float32
@@ -222,3 +243,25 @@ class Batch(NamedTuple):
     stored: np.ndarray  # [B, S] float32, stored state of the first trained row
     weight: np.ndarray  # [B] float32, importance-sampling weights; the largest is 1
     index: np.ndarray  # [B] int64, arrival numbers of the first trained rows: give them back with the priorities
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """All arrays by the names of stored files and of messages."""
+        return _columns(self)
+
+    @classmethod
+    def of(cls, columns: Mapping[str, np.ndarray]) -> Batch:
+        """The Batch with these `columns()`; others are left out."""
+        return cls(**_fields(cls, columns))
+
+
+COLUMN_NAMES = {"raw_action": "continuous"}  # of fields whose column, for the sake of old files, is called otherwise
+
+
+def _columns(rows: Step | Batch) -> dict[str, np.ndarray]:
+    rest = {COLUMN_NAMES.get(name, name): array for name, array in zip(rows._fields, rows) if name != "obs"}
+    return obs_columns(rows.obs) | rest
+
+
+def _fields(cls: type[Step] | type[Batch], columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    rest = {name: columns[COLUMN_NAMES.get(name, name)] for name in cls._fields if name != "obs"}
+    return {"obs": obs_of(columns), **rest}

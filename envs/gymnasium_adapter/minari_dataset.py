@@ -152,7 +152,7 @@ class MinariEpisodes:
             "stream": np.zeros(k, np.int64),
             "obs": {name: x[source] for name, x in obs.items()},
             "mask": mask[source],
-            "continuous": np.zeros((k, spec.continuous), np.float32),
+            "raw_action": np.zeros((k, spec.continuous), np.float32),
             "discrete": np.zeros((k, len(spec.branches)), np.int32),
             "log_prob": np.zeros((k, 2), np.float32),
             "state": np.zeros((k, 0), np.float32),
@@ -161,7 +161,7 @@ class MinariEpisodes:
             "discount": np.ones(k, np.float32),
             "last": last,
         }
-        columns["continuous"][acts] = np.arctanh(np.clip(action.continuous, -EDGE, EDGE))
+        columns["raw_action"][acts] = np.arctanh(np.clip(action.continuous, -EDGE, EDGE))
         columns["discrete"][acts], columns["reward"][acts] = discrete, reward
         columns["discount"][acts] = ~terminated
         return columns

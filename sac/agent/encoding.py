@@ -37,7 +37,7 @@ class Encoder:
     def encode(self, whole: Batch) -> Encoded:
         """The trained part of windows, with features of both representations."""
         batch = self._after_burn_in(whole)
-        taken, action = one_hot(batch.discrete, self.spec), tf.tanh(batch.continuous)
+        taken, action = one_hot(batch.discrete, self.spec), tf.tanh(batch.raw_action)
         z_target, _ = self._encode(self.nets.target_rep, whole, batch)
         z, state = self._encode(self.nets.rep, whole, batch)
         joined = tf.concat([action, taken[..., : self.spec.choices]], axis=-1)
@@ -73,7 +73,7 @@ class Encoder:
         """The window from its first trained row on."""
         b = self.hyper.burn_in_step
         late = {"obs": {name: x[:, b:] for name, x in whole.obs.items()}}
-        for name in ("mask", "previous", "continuous", "discrete", "log_prob", "reward", "discount", "valid"):
+        for name in ("mask", "previous", "raw_action", "discrete", "log_prob", "reward", "discount", "valid"):
             late[name] = getattr(whole, name)[:, b:]
         return whole._replace(**late)
 

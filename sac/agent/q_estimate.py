@@ -26,6 +26,6 @@ class QEstimate:
         """Rows of k steps -> [k]."""
         with noisy.drawn((0, 0), 0.0):
             z, _ = self.nets.rep(self.nets.observe(rows.obs), rows.previous, rows.state)
-            q = self.nets.q(z, tf.tanh(rows.continuous))
+            q = self.nets.q(z, tf.tanh(rows.raw_action))
         chosen = soft_value.chosen_q(q, one_hot(rows.discrete, self.spec))
         return tf.reduce_mean(self.scale.unsquash(chosen), axis=0).numpy()

@@ -28,7 +28,7 @@ class Targets:
         q, bonus = self._next(pi, z_target[:, 1:], batch.reward.shape, alpha_c, alpha_d)
 
         # What was done in the states 1 ... T - 1; the last state's action is not in the window: its row is cut off.
-        done_c, done_d = (tf.pad(x[:, 1:], [[0, 0], [0, 1], [0, 0]]) for x in (batch.continuous, taken))
+        done_c, done_d = (tf.pad(x[:, 1:], [[0, 0], [0, 1], [0, 0]]) for x in (batch.raw_action, taken))
         log_c, log_d = pi.continuous_log_prob(done_c)[:, :-1], self.choice.log_prob(pi, done_d)[:, :-1]
         log_ratio = log_c + log_d - self.choice.behaviour_log_prob(batch.log_prob[:, 1:])
         ratio = losses.masked_mean(returns.clipped_ratio(log_ratio, 1.0), batch.valid[:, 1:])

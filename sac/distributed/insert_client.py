@@ -11,7 +11,7 @@ import numpy as np
 from sac.errors import UserError
 from sac.types import Step, joined
 from sac.wire.client import Client
-from sac.wire.messages import NONE, step_arrays
+from sac.wire.messages import NONE
 
 ROWS = 256  # of a chunk at most
 BYTES = 1 << 20  # ... and about so many
@@ -118,7 +118,7 @@ class InsertClient:
 
     def _send(self, chunk: Chunk) -> None:
         told = {"seq": chunk.seq, "after": self._acked}  # as of now: the replay may have come back without any of it
-        self.client.send(self.client.codec.encode("insert", told, step_arrays(chunk.step)))
+        self.client.send(self.client.codec.encode("insert", told, chunk.step.columns()))
 
     def _acknowledged(self, seq: int, room: int, since: int, first: int) -> None:
         """A replay that holds none of our rows any more says 0: what it once had it will not get again."""

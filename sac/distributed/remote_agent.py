@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sac.distributed.policy_client import PolicyClient
-from sac.types import Choice, Noise, Obs, Spec
+from sac.types import Choice, Noise, Obs, Spec, obs_columns
 
 
 class RunEnded(Exception):  # noqa: N818 - no error
@@ -34,8 +34,7 @@ class RemoteAgent:
         if k == 0:
             return self._no_choice(state)
         each = {"epsilon": np.full(k, epsilon, np.float32), "noise": np.full(k, extra_std, np.float32)}
-        asked = {f"obs/{name}": x for name, x in obs.items()}
-        asked |= {"mask": mask, "previous": previous, "state": state, **noise._asdict(), **each}
+        asked = obs_columns(obs) | {"mask": mask, "previous": previous, "state": state, **noise._asdict(), **each}
         choice = self._policy.choose(asked)
         if choice is None:
             raise RunEnded

@@ -15,7 +15,7 @@ from sac.types import Batch
 from sac.wire import shared_memory
 from sac.wire.client import Client
 from sac.wire.codec import Message, MessageKind
-from sac.wire.messages import NONE, as_batch
+from sac.wire.messages import NONE
 
 BATCH_WAIT_SECONDS = 0.2  # that one call waits for a batch
 
@@ -175,4 +175,4 @@ class ReplayClient:
             if slot == NONE != asked_for:  # it came as frames
                 self._free.append(asked_for)
             arrays = message.arrays if slot < 0 else self._memory.slots[slot]
-            self._here.append((as_batch(arrays), slot))
+            self._here.append((Batch.of(arrays), slot))

@@ -15,7 +15,7 @@ from sac.replay.running_stats import RunningStats
 from sac.types import Batch, Step, joined
 from sac.wire import shared_memory
 from sac.wire.codec import TOGETHER, Message
-from sac.wire.messages import NONE, as_step, batch_arrays, step_arrays
+from sac.wire.messages import NONE
 from sac.wire.peer import Peer
 from sac.wire.server import Server
 from sac.wire.shared_memory import Place, SharedArrays
@@ -127,7 +127,7 @@ class ReplayServer:
                 fresh.append(chunk)
         first = NONE
         if fresh:
-            step = joined([as_step(chunk.arrays) for chunk in fresh])
+            step = joined([Step.of(chunk.arrays) for chunk in fresh])
             try:
                 _check_finite(step)
                 first = self.replay.add_from(peer.life, acked, step)
@@ -201,9 +201,7 @@ class ReplayServer:
                 self.replay.windows(*drawn, memory.slots[message["slot"]])
                 self.server.say(peer, "batch_written", slot=message["slot"], **told)
             else:
-                self.server.send(
-                    peer, self.server.codec.encode("batch", told, batch_arrays(self.replay.windows(*drawn)))
-                )
+                self.server.send(peer, self.server.codec.encode("batch", told, self.replay.windows(*drawn).columns()))
 
     def _update(self, peer: Peer, message: Message) -> None:
         error = message.arrays["td_error"]
@@ -258,6 +256,6 @@ def _gathered(requests: list[tuple[Peer, Message]], rows: int) -> list[tuple[Pee
 
 def _check_finite(step: Step) -> None:
     """Raises ValueError for numbers that would poison what is learnt."""
-    for name, x in step_arrays(step).items():
+    for name, x in step.columns().items():
         if x.size and x.dtype.kind == "f" and not np.logical_and.reduce(np.isfinite(x), axis=None):
             raise ValueError(f"{name} is not finite")

@@ -10,7 +10,7 @@ import numpy as np
 
 from sac.errors import UserError
 from sac.nets import saving
-from sac.types import Choice
+from sac.types import Choice, obs_of
 from sac.wire.codec import Columns
 from sac.wire.messages import as_noise
 
@@ -66,10 +66,9 @@ class ServedPolicy:
         if self._assigned is not self._latest:
             self._assigned = self._latest
             self._acting_weights.assign(self._assigned)
-        obs = {name.removeprefix("obs/"): x for name, x in arrays.items() if name.startswith("obs/")}
         self._calls += 1
         layers = (self._seed * 100) % 2**31, self._calls % 2**31  # noisy layers draw other noise at each call
         return self._acting_agent.act(
-            obs, arrays["mask"], arrays["previous"], arrays["state"], as_noise(arrays), layers,
+            obs_of(arrays), arrays["mask"], arrays["previous"], arrays["state"], as_noise(arrays), layers,
             epsilon=arrays["epsilon"], extra_std=arrays["noise"],
         )  # fmt: skip

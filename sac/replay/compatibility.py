@@ -8,9 +8,14 @@ import numpy as np
 
 from sac.errors import UserError
 from sac.replay.ring import Columns
+from sac.types import OBS_PREFIX
 
-OBS = "obs/"
-LAYOUT = {"continuous": "continuous actions", "discrete": "branches", "mask": "choices of all branches"}
+COLUMNS_IN_WORDS = {
+    "continuous": "continuous actions",
+    "discrete": "branches",
+    "mask": "choices of all branches",
+    "state": "the recurrent state",
+}
 CURE = "load what was recorded in the same environment"
 NETWORKS = "use the networks (base.nn, base.nn_kwargs) of that run"
 
@@ -23,7 +28,7 @@ def fitted(
     A column that an older version did not save is added where it has no width. `source` stands in messages. Raises
     UserError naming sensor or column, what was expected and what was found.
     """
-    for name in sorted({n for n in arrays if n.startswith(OBS)} - expected.keys()):
+    for name in sorted({n for n in arrays if n.startswith(OBS_PREFIX)} - expected.keys()):
         there = _kind(arrays[name].shape[1:], arrays[name].dtype)
         raise _unfit(source, name, "no such sensor", there)
     arrays, rows = dict(arrays), len(arrays["last"])
@@ -50,7 +55,9 @@ def _kind(shape: tuple[int, ...], dtype) -> str:
 
 
 def _unfit(source: str, name: str, expected: str, found: str) -> UserError:
-    what = f"sensor '{name.removeprefix(OBS)}'" if name.startswith(OBS) else LAYOUT.get(name, f"column '{name}'")
-    what = "the recurrent state" if name == "state" else what
+    if name.startswith(OBS_PREFIX):
+        what = f"sensor '{name.removeprefix(OBS_PREFIX)}'"
+    else:
+        what = COLUMNS_IN_WORDS.get(name, f"column '{name}'")
     cure = NETWORKS if name in ("state", "previous") else CURE
     return UserError(f"replay.load={source}: {what}: expected {expected}, found {found}; {cure}")

@@ -11,9 +11,10 @@ from sac.replay.capacity_check import check_memory
 from sac.replay.ring import Columns, Ring
 from sac.replay.rng import RandomStream
 from sac.replay.writer import Writer
-from sac.types import Batch, Spec, Step
+from sac.types import Batch, Spec, Step, obs_columns
 
-OBS = "obs/"  # a sensor may have any name, also one of ours
+OF_STATES = ("mask", "previous")  # columns of a window that have a row for the state after its last step too
+OF_ACTIONS = ("continuous", "discrete", "log_prob", "reward", "discount")
 
 
 class Sampler(Protocol):
@@ -39,7 +40,7 @@ class Sampler(Protocol):
 def columns(spec: Spec, state_size: int) -> Columns:
     """Shape and dtype of what is stored of a row."""
     return {
-        **{OBS + sensor.name: (sensor.shape, sensor.dtype) for sensor in spec.sensors},
+        **obs_columns({sensor.name: (sensor.shape, sensor.dtype) for sensor in spec.sensors}),
         "mask": ((spec.choices,), "bool"),
         "continuous": ((spec.continuous,), "float32"),
         "discrete": ((len(spec.branches),), "int32"),
@@ -76,7 +77,7 @@ class Replay:
         self.nbytes = self.bytes(spec, state_size, sampler)  # memory of this replay once it is full
         check_memory(self.nbytes, self.capacity)
         self._columns = columns(spec, state_size)
-        self._sensors = [sensor.name for sensor in spec.sensors]
+        self._of_states = [*obs_columns({sensor.name: sensor for sensor in spec.sensors}), *OF_STATES]
         self._ring = self._make_ring()
         self._writer = Writer(steps)
         self._sampler = sampler
@@ -184,21 +185,15 @@ class Replay:
             np.copyto(out[name], array)
             return out[name]
 
-        return Batch(
-            obs={name: column(OBS + name, rows) for name in self._sensors},
-            mask=column("mask", rows),
-            previous=column("previous", rows),
-            continuous=column("continuous", acts),
-            discrete=column("discrete", acts),
-            log_prob=column("log_prob", acts),
-            reward=column("reward", acts),
-            discount=column("discount", acts),
-            valid=kept("valid", valid.astype(np.float32)),
-            state=column("state", rows[..., 0]),
-            stored=ring.gather("state", rows[..., self.burn_in], into.get("stored")),
-            weight=kept("weight", weight),
-            index=kept("index", index),
-        )
+        return Batch.of({
+            **{name: column(name, rows) for name in self._of_states},
+            **{name: column(name, acts) for name in OF_ACTIONS},
+            "valid": kept("valid", valid.astype(np.float32)),
+            "state": column("state", rows[..., 0]),
+            "stored": ring.gather("state", rows[..., self.burn_in], into.get("stored")),
+            "weight": kept("weight", weight),
+            "index": kept("index", index),
+        })  # fmt: skip
 
     def update(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Gives back |delta| [B] or [K, B] for the windows `index` [B] or [K, B]; of duplicates the last counts.
@@ -280,21 +275,19 @@ class Replay:
 
     def _step(self, places: np.ndarray) -> Step:
         """Rows [k] as a Step, of one stream for want of a name."""
-        obs = {name: self._ring.gather(OBS + name, places) for name in self._sensors}
-        rest = {name: self._ring.gather(name, places) for name in self._columns if not name.startswith(OBS)}
-        return Step(stream=np.zeros(len(places), np.int64), obs=obs, **rest)
+        columns = {name: self._ring.gather(name, places) for name in self._columns}
+        return Step.of({"stream": np.zeros(len(places), np.int64), **columns})
 
     def _rows(self, step: Step) -> dict[str, np.ndarray]:
         """A Step as columns, each checked: NumPy would spread a [1] over [k] and cut 0.5 to uint8 0 without a word."""
-        rows = {OBS + name: step.obs[name] for name in self._sensors}
+        rows = step.columns()
         k = len(step.stream)
         if k > self.capacity:
             raise ValueError(f"{k} rows do not fit a replay of {self.capacity}")
         if step.stream.shape != (k,) or step.stream.dtype.kind not in "iu":
             raise ValueError(f"streams are {step.stream.dtype} {step.stream.shape}, expected integers ({k},)")
         for name, (shape, _) in self._columns.items():
-            row = rows[name] if name in rows else rows.setdefault(name, getattr(step, name))
-            dtype = self._ring.columns[name].dtype
+            row, dtype = rows[name], self._ring.columns[name].dtype
             if row.shape != (k, *shape):
                 raise ValueError(f"column {name} has shape {row.shape}, expected {(k, *shape)}")
             if row.dtype != dtype and not np.can_cast(row.dtype, dtype, "same_kind"):

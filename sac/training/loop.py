@@ -135,9 +135,7 @@ class Training:
     def _keep(self, batches: Batch | None) -> None:
         """For whoever looks for the reason."""
         if batches is not None:
-            arrays = {f"obs/{name}": x for name, x in batches.obs.items()}
-            arrays |= {name: x for name, x in batches._asdict().items() if name != "obs"}
-            np.savez(self.folder.path / "diverged.npz", **arrays)
+            np.savez(self.folder.path / "diverged.npz", **batches.columns())
             log.error("the windows of the last update lie in %s", self.folder.path / "diverged.npz")
 
     def _end(self) -> str:

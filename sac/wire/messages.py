@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from sac.replay import columns
-from sac.types import Batch, Noise, Sensor, Spec, Step
+from sac.types import Noise, Sensor, Spec, obs_columns
 from sac.wire.codec import TEXT, Codec, Columns, MessageKind
 from sac.wire.shared_memory import PLACE
 
@@ -68,7 +68,7 @@ BATCH: Mapping[str, type] = {"id": int, "transitions": int}  # of the request; s
 def batch_columns(spec: Spec, state_size: int, steps: int, burn_in: int) -> Columns:
     """A Batch without its leading axes [K, B]."""
     length, row = burn_in + steps, columns(spec, state_size)
-    observations = {name: ((length + 1, *shape), d) for name, (shape, d) in row.items() if name.startswith("obs/")}
+    observations = obs_columns({s.name: ((length + 1, *s.shape), s.dtype) for s in spec.sensors})
     states = {name: ((length + 1, *row[name][0]), row[name][1]) for name in ("mask", "previous")}
     acts = ("continuous", "discrete", "log_prob", "reward", "discount")
     return {
@@ -87,7 +87,7 @@ def learner_codec(spec: Spec, state_size: int, candidates: int, weights: Columns
     """The learner's kinds; `weights` are what acting needs, without any leading axis."""
     previous = spec.action_size if state_size else 0
     asked = {
-        **{f"obs/{s.name}": (s.shape, s.dtype) for s in spec.sensors},
+        **obs_columns({s.name: (s.shape, s.dtype) for s in spec.sensors}),
         "mask": ((spec.choices,), "bool"), "previous": ((previous,), "float32"), "state": ((state_size,), "float32"),
         "normal": ((candidates, spec.continuous), "float32"), "gumbel": ((candidates, spec.choices), "float32"),
         "pick": ((candidates,), "float32"), "explore": ((), "float32"),
@@ -125,28 +125,5 @@ def evolver_codec(networks: Columns) -> Codec:
     ])  # fmt: skip
 
 
-def step_arrays(step: Step) -> dict:
-    """The columns of a Step by the names of `insert`."""
-    rest = {name: getattr(step, name) for name in Step._fields if name != "obs"}
-    return rest | {f"obs/{name}": x for name, x in step.obs.items()}
-
-
-def as_step(arrays: Mapping) -> Step:
-    return Step(obs=_observations(arrays), **{name: arrays[name] for name in Step._fields if name != "obs"})
-
-
-def batch_arrays(batch: Batch) -> dict:
-    rest = {name: getattr(batch, name) for name in Batch._fields if name != "obs"}
-    return rest | {f"obs/{name}": x for name, x in batch.obs.items()}
-
-
-def as_batch(arrays: Mapping) -> Batch:
-    return Batch(obs=_observations(arrays), **{name: arrays[name] for name in Batch._fields if name != "obs"})
-
-
 def as_noise(arrays: Mapping) -> Noise:
     return Noise(**{name: arrays[name] for name in Noise._fields})
-
-
-def _observations(arrays: Mapping) -> dict:
-    return {name.removeprefix("obs/"): x for name, x in arrays.items() if name.startswith("obs/")}

@@ -78,7 +78,7 @@ def windows(spec: Spec, *lead: int, steps: int, seed=0, mask=None, state=0) -> B
         obs=observations(spec, rng, *lead, steps + 1),
         mask=mask,
         previous=rng.normal(size=(*lead, steps + 1, spec.action_size * bool(state))).astype(np.float32),
-        continuous=rng.normal(size=(*shape, spec.continuous)).astype(np.float32),
+        raw_action=rng.normal(size=(*shape, spec.continuous)).astype(np.float32),
         discrete=np.stack(discrete, -1).astype(np.int32) if discrete else np.zeros((*shape, 0), np.int32),
         log_prob=(rng.uniform(-1.5, -0.5, (*shape, 2)) * [spec.continuous > 0, spec.choices > 0]).astype(np.float32),
         reward=rng.normal(size=shape).astype(np.float32),

@@ -28,7 +28,7 @@ def test_it_is_the_mean_of_the_critics_columns_of_what_was_done(kind):
     agent, step = make_agent(spec), rows(spec)
     by_hand = []
     for critic in agent.nets.critics:
-        columns = critic(step.obs["v"], np.tanh(step.continuous)).numpy()  # the default representation passes vectors
+        columns = critic(step.obs["v"], np.tanh(step.raw_action)).numpy()  # the default representation passes vectors
         starts = np.cumsum((0, *spec.branches[:-1]))
         taken = columns[np.arange(5)[:, None], starts + step.discrete] if spec.branches else columns
         by_hand.append(taken.sum(-1))

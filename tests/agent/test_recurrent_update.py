@@ -145,7 +145,7 @@ def test_rescaled_targets_are_those_of_critics_in_units_of_reward(trace):
     critics = list(plain.nets.target_critics)
     plain.nets.target_critics = [lambda z, a, c=c: Rescaled.unsquash(c(z, a)) for c in critics]
     batch = tf.nest.map_structure(tf.constant, windows(SPEC, 8, steps=4)._replace(index=()))
-    z, taken, action = batch.obs["v"], one_hot(batch.discrete, SPEC), tf.tanh(batch.continuous)
+    z, taken, action = batch.obs["v"], one_hot(batch.discrete, SPEC), tf.tanh(batch.raw_action)
     found, expected = (agent.targets(batch, z, z, action, taken)[0] for agent in (rescaled, plain))
     np.testing.assert_allclose(found, Rescaled.squash(expected), rtol=1e-4)
     assert np.abs(found - expected).max() > 1

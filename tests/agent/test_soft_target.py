@@ -44,7 +44,7 @@ def batch_of(every: Windows, mu) -> Batch:
     nothing = np.zeros((w, 0))
     columns = {
         "mask": np.ones((w, n + 1, ACTIONS), bool), "discrete": a[..., None].astype(np.int32),
-        "previous": np.zeros((w, n + 1, 0)), "continuous": np.zeros((w, n, 0)), "log_prob": probability,
+        "previous": np.zeros((w, n + 1, 0)), "raw_action": np.zeros((w, n, 0)), "log_prob": probability,
         "reward": SOFT.reward[s, a], "discount": SOFT.discount[s, a], "valid": every.valid,
         "state": nothing, "stored": nothing, "weight": np.ones(w),
     }  # fmt: skip
@@ -61,7 +61,7 @@ def fixed_point(agent: Agent, mu, rounds: int = 60) -> np.ndarray:
     for _ in range(rounds):
         for critic in agent.nets.target_critics:
             critic.body.stack[-1].kernel.assign(q)
-        q = every.expectation(agent.targets(batch, z, z, batch.continuous, taken)[0])
+        q = every.expectation(agent.targets(batch, z, z, batch.raw_action, taken)[0])
     return q
 
 

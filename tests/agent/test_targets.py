@@ -73,7 +73,7 @@ class Pieces:
             mean, std = pi.continuous.normal.loc.numpy(), pi.continuous.normal.scale.numpy()
             raw = mean + std * noise
             self.fresh_log_c = self.density(raw, mean, std)
-            done = np.concatenate([batch.continuous[:, 1:], np.zeros((B, 1, spec.continuous))], axis=1)
+            done = np.concatenate([batch.raw_action[:, 1:], np.zeros((B, 1, spec.continuous))], axis=1)
             self.log_c = self.density(done, mean, std)
         q = np.stack([critic(self.z_target[:, 1:], np.tanh(raw).astype(np.float32)) for critic in self.critics])
         self.log_d, self.entropy_d = np.zeros((B, T)), np.zeros((B, T))
@@ -100,7 +100,7 @@ class Pieces:
 
     def stored_q(self, batch, spec):
         """min over the nets of Q' of what was done in the states 1 ... T - 1."""
-        action = np.tanh(batch.continuous[:, 1:]).astype(np.float32)
+        action = np.tanh(batch.raw_action[:, 1:]).astype(np.float32)
         q = np.stack([critic(self.z_target[:, 1:-1], action) for critic in self.critics])
         if not spec.branches:
             return q[..., 0].min(0)
@@ -198,7 +198,7 @@ def test_clipped_loss_is_centred_on_the_target_critics(monkeypatch):
     for kind, expected in (("continuous", 0.3), ("branches", 0.3), ("discrete", -1.0)):
         agent, batch = agent_with(kind, clip_epsilon=0.3), windows(SPECS[kind], B, steps=T)
         z = agent.nets.target_rep(batch.obs, tf.zeros((B, T + 1, 0)), tf.zeros((B, T + 1, 0)))[0][:, :M]
-        action = np.tanh(batch.continuous[:, :M])
+        action = np.tanh(batch.raw_action[:, :M])
         columns = np.stack([critic(z, action) for critic in agent.nets.target_critics])
         encoded = watched_update(agent, batch, monkeypatch)
         assert encoded.clip_epsilon == expected
@@ -255,7 +255,7 @@ def test_before_the_first_update_every_ratio_is_one(kind, monkeypatch):
     batch = windows(spec, B, steps=T)._replace(
         obs=obs,
         mask=mask,
-        continuous=np.stack([c.raw for c in choices], 1),
+        raw_action=np.stack([c.raw for c in choices], 1),
         discrete=np.stack([c.discrete for c in choices], 1),
         log_prob=np.stack([c.log_prob for c in choices], 1),
         valid=np.ones((B, T), np.float32),

@@ -149,7 +149,7 @@ def test_invalid_rows_mean_nothing(agent):
     _, (td_error, _) = agent.update(single(batch))
     after = weights(agent)
     invalid = batch.valid == 0
-    for column in (batch.reward, batch.log_prob, batch.continuous):
+    for column in (batch.reward, batch.log_prob, batch.raw_action):
         column[invalid] = 5.0
     agent.restore(before, {})
     _, (again, _) = agent.update(single(batch))

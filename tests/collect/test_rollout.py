@@ -72,12 +72,12 @@ def test_streams_are_what_each_agent_lived_through(kind):
             for row, (obs, legal, continuous, discrete, reward, discount) in zip(mine, theirs):
                 assert_same_obs(row["obs"], obs)
                 np.testing.assert_array_equal(row["mask"], legal)
-                np.testing.assert_allclose(np.tanh(row["continuous"]), continuous, atol=1e-6)
+                np.testing.assert_allclose(np.tanh(row["raw_action"]), continuous, atol=1e-6)
                 np.testing.assert_array_equal(row["discrete"], discrete)
                 assert (row["reward"], row["discount"], row["last"]) == (reward, discount, False)
             assert_same_obs(mine[-1]["obs"], final)
             np.testing.assert_array_equal(mine[-1]["mask"], mask)
-            assert not mine[-1]["continuous"].any() and not mine[-1]["log_prob"].any() and mine[-1]["reward"] == 0
+            assert not mine[-1]["raw_action"].any() and not mine[-1]["log_prob"].any() and mine[-1]["reward"] == 0
             terminated += mine[-2]["discount"] == 0
     # every agent's last episodes are still open, and their rows are there too
     count = sum(len(e.step.stream) - int(e.step.last.sum()) for e in experiences)
@@ -148,7 +148,7 @@ def test_agents_that_take_turns_get_lost_and_vanish():
             assert row["last"] == (action is None)
             assert row["reward"] == np.float32(reward) and row["discount"] == discount
             assert row["state"][0] == state
-            assert row["continuous"][0] == (action or 0)
+            assert row["raw_action"][0] == (action or 0)
             assert row["discrete"][0] == (action or 0) % 2
             assert tuple(row["log_prob"]) == (-(action or 0), -2 * (action or 0))
     numbers = [(agent, round(np.arctanh(a) * 100)) for agent, a in env.got]

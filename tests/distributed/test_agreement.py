@@ -17,7 +17,6 @@ from sac.training.learner import Learner
 from sac.types import Sensor, Spec
 from sac.wire import shared_memory
 from sac.wire.codec import Message
-from sac.wire.messages import batch_arrays
 from tests.agent.agent_kit import make_agent, weights
 from tests.wire.wire_kit import Served, World, inserting, learner, random_rows, wait_for
 
@@ -260,7 +259,7 @@ def test_requests_that_are_granted_together_get_what_each_would_get_alone(tmp_pa
     service.answer([(learner, message) for message in asked])
     assert len(answers) == 2
     for message, frames in zip(asked, answers):
-        got, alone = world.codec.decode([bytes(frame) for frame in frames]), batch_arrays(other.sample(world.batch, 2))
+        got, alone = world.codec.decode([bytes(frame) for frame in frames]), other.sample(world.batch, 2).columns()
         assert got["id"] == message["id"]
         for name, array in alone.items():
             np.testing.assert_array_equal(array, got.arrays[name], err_msg=name)

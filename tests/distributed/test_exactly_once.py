@@ -17,7 +17,6 @@ from sac.distributed import insert_client as inserting_module
 from sac.distributed.insert_client import ROWS, InsertClient
 from sac.distributed.replay_server import WINDOW
 from sac.errors import UserError
-from sac.wire.messages import step_arrays
 from tests.figures import figure
 from tests.wire.wire_kit import (
     SPEC,
@@ -248,7 +247,7 @@ def say_chunks(line, *numbers: int, ruined: int = 0, after: int = 0) -> None:
     for seq in numbers:
         step = tagged(1, 10 * seq, 10)
         step.reward[4] = np.nan if seq == ruined else 0
-        line.send(line.codec.encode("insert", {"seq": seq, "after": after}, step_arrays(step)))
+        line.send(line.codec.encode("insert", {"seq": seq, "after": after}, step.columns()))
 
 
 class Answers:
@@ -335,7 +334,7 @@ def test_a_bad_chunk_does_not_take_its_neighbours_with_it(tmp_path):
         assert served.server.bad == 1
         with held(served):
             say_chunks(line, 3, 3, 4, ruined=3)
-            empty = step_arrays(tagged(1, 0, 0))
+            empty = tagged(1, 0, 0).columns()
             line.send(line.codec.encode("insert", {"seq": 3, "after": 0}, empty))
         wait_for(lambda: served.server.bad == 4, meanwhile=heard.hear)
         wait_for(lambda: len(heard.rejected) == 4, meanwhile=heard.hear)

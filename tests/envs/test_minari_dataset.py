@@ -66,7 +66,7 @@ def test_every_row_is_what_was_played():
         assert rows.reward[at + n] == 0 and rows.discount[at + n] == 1
         at += n + 1
     assert at == len(rows.last) and rows.mask.shape == (at, 2) and rows.mask.all()
-    assert (rows.state.shape, rows.continuous.shape) == ((at, 0), (at, 0)) and not rows.log_prob.any()
+    assert (rows.state.shape, rows.raw_action.shape) == ((at, 0), (at, 0)) and not rows.log_prob.any()
 
 
 def test_boxes_are_kept_as_before_the_squash():
@@ -78,9 +78,9 @@ def test_boxes_are_kept_as_before_the_squash():
     here = GymEnv("Pendulum-v1")
     rows = joined(MinariEpisodes("pendulum/short-v0", here.spec, here.action_bounds).steps(100))
     actions = np.concatenate([[*e.actions, [0]] for e in played])
-    np.testing.assert_allclose(np.tanh(rows.continuous), np.clip(actions / 2, -EDGE, EDGE), atol=1e-6)
-    assert np.isfinite(rows.continuous).all() and np.abs(rows.continuous).max() > 7
-    assert rows.continuous.dtype == np.float32 and (rows.discount == 1).all(), "time limits are no deaths"
+    np.testing.assert_allclose(np.tanh(rows.raw_action), np.clip(actions / 2, -EDGE, EDGE), atol=1e-6)
+    assert np.isfinite(rows.raw_action).all() and np.abs(rows.raw_action).max() > 7
+    assert rows.raw_action.dtype == np.float32 and (rows.discount == 1).all(), "time limits are no deaths"
 
 
 def test_dicts_and_mixed_actions_have_the_adapters_names_and_layout():
@@ -96,7 +96,7 @@ def test_dicts_and_mixed_actions_have_the_adapters_names_and_layout():
     np.testing.assert_array_equal(rows.obs["q/i"][:4], [o["q"]["i"] for o in played[0].observations])
     np.testing.assert_array_equal(rows.obs["q/n"][:4].argmax(1), [o["q"]["n"] for o in played[0].observations])
     acts = ~rows.last
-    decoded = ActionSpace(action).encode(Action(np.tanh(rows.continuous[acts]), rows.discrete[acts]))
+    decoded = ActionSpace(action).encode(Action(np.tanh(rows.raw_action[acts]), rows.discrete[acts]))
     flat = [a for e in played for a in e.actions]
     np.testing.assert_array_equal(decoded["b"][0], [a["b"][0] for a in flat])
     np.testing.assert_allclose(decoded["b"][1], [a["b"][1] for a in flat], atol=1e-5)

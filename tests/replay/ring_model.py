@@ -50,7 +50,7 @@ def chunk(rows: list[Row]) -> Step:
             "reward": np.broadcast_to((tag % 251)[:, None, None, None], (k, 2, 2, 1)).astype(np.uint8),
         },
         mask=np.stack([tag % 2 == i % 2 for i in range(SPEC.choices)], axis=-1),
-        continuous=np.stack([tag * acts, tag * acts + 1], axis=-1),
+        raw_action=np.stack([tag * acts, tag * acts + 1], axis=-1),
         discrete=np.stack([tag * acts, tag * acts], axis=-1).astype(np.int32),
         log_prob=np.stack([-tag, tag], axis=-1),
         state=np.stack([tag] * STATE, axis=-1),
@@ -147,7 +147,7 @@ def check_windows(replay: Replay, model: Model) -> None:
         np.testing.assert_array_equal(batch.mask[i], want.mask)
         # a final row's action columns mean nothing: only its reward is given
         acts = ~want.last[:-1]
-        for name in ("continuous", "discrete", "log_prob", "discount"):
+        for name in ("raw_action", "discrete", "log_prob", "discount"):
             np.testing.assert_array_equal(getattr(batch, name)[i][acts], getattr(want, name)[:-1][acts])
         np.testing.assert_array_equal(batch.reward[i], want.reward[:-1])
         np.testing.assert_array_equal(batch.valid[i], [0.0] * pad + [float(not r.final) for r in full[pad : b + T]])

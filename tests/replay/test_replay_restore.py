@@ -46,7 +46,7 @@ def test_shapes_and_dtypes():
             "mask": ((*lead, 6, 5), "bool"),
             "previous": ((*lead, 6, 7), "float32"),
             "stored": ((*lead, STATE), "float32"),
-            "continuous": ((*lead, 5, 2), "float32"),
+            "raw_action": ((*lead, 5, 2), "float32"),
             "discrete": ((*lead, 5, 2), "int32"),
             "log_prob": ((*lead, 5, 2), "float32"),
             "reward": ((*lead, 5), "float32"),

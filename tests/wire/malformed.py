@@ -10,7 +10,6 @@ import numpy as np
 import zmq
 
 from sac.wire.codec import HEADER, MAGIC, VERSION
-from sac.wire.messages import step_arrays
 from tests.wire.wire_kit import SPEC, WORLD, random_rows
 
 
@@ -115,7 +114,7 @@ def hello(**changes) -> list[bytes]:
 
 def insert(seq: int = 1, after: int = 0, rows: int = 4, **changes) -> list[bytes]:
     step = random_rows(SPEC, 0, rows, np.random.default_rng(0))._replace(**changes)
-    return raw("insert", {"seq": seq, "after": after}, step_arrays(step))
+    return raw("insert", {"seq": seq, "after": after}, step.columns())
 
 
 def bad_messages() -> list[list[bytes]]:

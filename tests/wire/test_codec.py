@@ -8,15 +8,7 @@ import pytest
 from sac.types import Batch, Sensor, Spec, Step
 from sac.wire import codec as wire_codec
 from sac.wire.codec import HEADER, TOGETHER, BadMessage, Codec, MessageKind
-from sac.wire.messages import (
-    as_batch,
-    as_step,
-    batch_arrays,
-    control,
-    learner_codec,
-    replay_codec,
-    step_arrays,
-)
+from sac.wire.messages import control, learner_codec, replay_codec
 from tests.wire.malformed import WRONG, exchanged, header_with, hello, parts
 from tests.wire.wire_kit import SPEC, WORLD, World, random_rows
 
@@ -66,7 +58,7 @@ def sent(codec: Codec, *message) -> list[bytes]:
 
 
 def an_insert(codec: Codec, step: Step) -> list[bytes]:
-    return sent(codec, "insert", {"seq": 1, "after": 0}, step_arrays(step))
+    return sent(codec, "insert", {"seq": 1, "after": 0}, step.columns())
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -89,10 +81,8 @@ def test_every_kind_comes_back_as_it_was_sent(seed):
 def test_steps_and_batches_keep_their_fields():
     world = World(state=3, steps=2, burn_in=1)
     step = random_rows(world.spec, 3, 9, np.random.default_rng(0))
-    sent = world.codec.decode(
-        [bytes(f) for f in world.codec.encode("insert", {"seq": 1, "after": 0}, step_arrays(step))]
-    )
-    got = as_step(sent.arrays)
+    sent = world.codec.decode([bytes(f) for f in world.codec.encode("insert", {"seq": 1, "after": 0}, step.columns())])
+    got = Step.of(sent.arrays)
     assert sent["r"] == 9 and got.obs.keys() == step.obs.keys()
     for name in Step._fields[2:]:
         np.testing.assert_array_equal(getattr(got, name), getattr(step, name))
@@ -100,9 +90,7 @@ def test_steps_and_batches_keep_their_fields():
     replay.add(step._replace(stream=np.zeros(9, np.int64), last=np.zeros(9, bool)))
     batch = replay.sample(4, 2)
     told = {"id": 1, "transitions": 9}
-    got = as_batch(
-        world.codec.decode([bytes(f) for f in world.codec.encode("batch", told, batch_arrays(batch))]).arrays
-    )
+    got = Batch.of(world.codec.decode([bytes(f) for f in world.codec.encode("batch", told, batch.columns())]).arrays)
     for name in Batch._fields[1:]:
         np.testing.assert_array_equal(getattr(got, name), getattr(batch, name), strict=True)
 
@@ -139,7 +127,7 @@ def test_text_is_what_was_said():
 
 def test_arrays_of_another_shape_are_not_sent():
     codec = World().codec
-    good = step_arrays(random_rows(World().spec, 0, 3, np.random.default_rng(0)))
+    good = random_rows(World().spec, 0, 3, np.random.default_rng(0)).columns()
     for name in good:
         with pytest.raises(ValueError, match="column"):
             codec.encode("insert", {"seq": 1, "after": 0}, {**good, name: good[name][:2]})

@@ -243,7 +243,7 @@ def random_rows(spec: Spec, state: int, k: int, rng) -> Step:
     discrete = [rng.integers(0, n, k) for n in spec.branches]
     return Step(
         stream=rng.integers(0, 3, k), obs=obs, mask=np.ones((k, spec.choices), bool),
-        continuous=rng.normal(size=(k, spec.continuous)).astype(np.float32),
+        raw_action=rng.normal(size=(k, spec.continuous)).astype(np.float32),
         discrete=np.array(discrete, np.int32).reshape(len(discrete), k).T,
         log_prob=rng.normal(size=(k, 2)).astype(np.float32) * 0.1,
         state=rng.normal(size=(k, state)).astype(np.float32),
