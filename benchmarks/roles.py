@@ -28,7 +28,7 @@ from benchmarks.report import RESULTS, ROOT, show, stamp, versions, write_csv, w
 
 SUMMARY = 250  # updates of a summary
 WARM = 1000  # updates before anything counts
-PATIENCE = 900.0  # seconds of one measurement at most
+MAX_MEASUREMENT_SECONDS = 900.0  # seconds of one measurement at most
 CELL = ("-m", "hydra/launcher=roles", "replay.max_lead=200")
 CASES = {
     "single process": (),
@@ -52,7 +52,7 @@ def measured(env: str, case: str, updates: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "screen.txt").open("w") as screen:
         process = subprocess.Popen(words, cwd=folder, stdout=screen, stderr=subprocess.STDOUT)
         try:
-            until = time.monotonic() + PATIENCE
+            until = time.monotonic() + MAX_MEASUREMENT_SECONDS
             rows: list[dict[str, str]] = []
             while len(rows) < (WARM + updates) // SUMMARY and time.monotonic() < until and process.poll() is None:
                 time.sleep(1.0)

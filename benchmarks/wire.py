@@ -49,7 +49,7 @@ from sac.distributed.insert_client import InsertClient
 from sac.distributed.policy_client import PolicyClient
 from sac.distributed.policy_server import PolicyServer
 from sac.distributed.replay_client import ReplayClient
-from sac.distributed.replay_server import WINDOW, ReplayServer
+from sac.distributed.replay_server import ACTOR_WINDOW_CHUNKS, ReplayServer
 from sac.replay import DurableReplay, Prioritized, Uniform, UnlimitedRate
 from sac.replay.running_stats import RunningStats
 from sac.types import Batch, Spec, Step
@@ -197,7 +197,7 @@ def inserted(chunk: int, behind: str = "") -> Measured:
     with served("replay", "vector 1 uniform" + behind) as (directory, process):
         line = Client("replay", codec("vector"), SAME, ClientId("actor"), directory)
         inserter, step = InsertClient(line), rows(VECTOR, 1, chunk)
-        insert_client.ROWS = chunk
+        insert_client.MAX_CHUNK_ROWS = chunk
         yield lambda: inserter.add(step), process
         line.close()
 
@@ -293,7 +293,7 @@ class Case:
 
 def insert_case(chunk: int, floor: str) -> Case:
     size = codec("vector").kinds["insert"].bytes(chunk)
-    bytes_alone = partial(bare, size, SHORT, WINDOW)
+    bytes_alone = partial(bare, size, SHORT, ACTOR_WINDOW_CHUNKS)
     return Case("steps/s", chunk, floor, partial(inserted, chunk), partial(inserted, chunk, HOLLOW), bytes_alone)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from sac.replay import Fifo, Replay
 from sac.types import Batch, Spec, Step
 
-ROWS = 8192  # of the actor's own little memory: chunks under way and the windows that they complete
-NOBODY = -1
+MEMORY_ROWS = 8192  # of the actor's own little memory: chunks under way and the windows that they complete
+UNKNOWN_NUMBER = -1
 
 
 class InitialPriorities:
@@ -23,9 +23,9 @@ class InitialPriorities:
         self, spec: Spec, state_size: int, steps: int, burn_in: int, td_error: Callable[[Batch], np.ndarray],
         send: Callable[[np.ndarray, np.ndarray], object],
     ):  # fmt: skip
-        self._newcomers = Fifo(ROWS)
+        self._newcomers = Fifo(MEMORY_ROWS)
         self._replay = Replay(spec, state_size, self._newcomers, steps=steps, burn_in=burn_in)
-        self._numbers = np.full(ROWS, NOBODY)  # by own place: the arrival number in the cell's replay
+        self._numbers = np.full(MEMORY_ROWS, UNKNOWN_NUMBER)  # by own place: the arrival number in the cell's replay
         self._stored = 0
         self._td_error, self._send = td_error, send
 
@@ -35,7 +35,7 @@ class InitialPriorities:
             self._replay.close_open_streams()
             return
         rows = np.arange(len(step.stream))
-        self._numbers[(self._stored + rows) % ROWS] = first + rows
+        self._numbers[(self._stored + rows) % MEMORY_ROWS] = first + rows
         self._replay.add(step)
         self._stored += len(rows)
 
@@ -43,5 +43,5 @@ class InitialPriorities:
         """Judges all windows that have become complete."""
         if self._replay.ready:
             batch = self._replay.sample(self._newcomers.count)
-            index = self._numbers[batch.index % ROWS]
+            index = self._numbers[batch.index % MEMORY_ROWS]
             self._send(index[None], self._td_error(batch)[None])

@@ -13,12 +13,12 @@ from sac.types import Step, joined
 from sac.wire.client import Client
 from sac.wire.messages import NONE
 
-ROWS = 256  # of a chunk at most
-BYTES = 1 << 20  # ... and about so many
-PATIENCE = 0.02  # seconds that a row may wait for others
+MAX_CHUNK_ROWS = 256  # of a chunk at most
+CHUNK_BYTES = 1 << 20  # ... and about so many
+MAX_ROW_WAIT_SECONDS = 0.02  # seconds that a row may wait for others
 NOTHING = {"id": NONE, "slot": NONE}  # is wanted by an actor
-UNDER_WAY = 64  # chunks that are sent and not acknowledged, at most, whatever the replay allows
-RESEND = 2.0  # seconds without an ack, on a line that is up, after which chunks are sent again
+MAX_CHUNKS_UNDER_WAY = 64  # chunks that are sent and not acknowledged, at most, whatever the replay allows
+RESEND_AFTER_SECONDS = 2.0  # seconds without an ack, on a line that is up, after which chunks are sent again
 
 
 @dataclass
@@ -61,7 +61,11 @@ class InsertClient:
             self._count += k
             self._bytes += sum(x.nbytes for x in step.obs.values())
         self.pump()
-        if self._count >= ROWS or self._bytes >= BYTES or time.monotonic() - self._since > PATIENCE:
+        if (
+            self._count >= MAX_CHUNK_ROWS
+            or self._bytes >= CHUNK_BYTES
+            or time.monotonic() - self._since > MAX_ROW_WAIT_SECONDS
+        ):
             self.flush()
         transitions = k - int(np.count_nonzero(step.last))
         self.transitions += transitions
@@ -111,7 +115,7 @@ class InsertClient:
         anew = self.client.connected and self.client.session != self._session
         if anew:
             self._session = self.client.session
-        if anew or (self._sent and self.client.connected and now - self._heard > RESEND):
+        if anew or (self._sent and self.client.connected and now - self._heard > RESEND_AFTER_SECONDS):
             self._heard = now
             for chunk in self._sent:
                 self._send(chunk)
@@ -124,7 +128,7 @@ class InsertClient:
         """A replay that holds none of our rows any more says 0: what it once had it will not get again."""
         self._heard = time.monotonic()
         self._acked = max(self._acked, seq)
-        self._upto = self._acked + min(room, UNDER_WAY)
+        self._upto = self._acked + min(room, MAX_CHUNKS_UNDER_WAY)
         while self._sent and self._sent[0].seq <= seq:
             chunk = self._sent.popleft()
             if chunk.seq < since:

@@ -13,8 +13,8 @@ from sac.wire.client import Client
 from sac.wire.codec import Message
 from sac.wire.shared_memory import Place
 
-PATIENCE = 2.0  # seconds that an actor waits for weights before it goes on with those it has
-AGAIN = 1.0  # seconds after which a request is repeated
+FETCH_SECONDS = 2.0  # seconds that an actor waits for weights before it goes on with those it has
+ASK_AGAIN_SECONDS = 1.0  # seconds after which a request is repeated
 
 
 class PolicyClient:
@@ -27,7 +27,7 @@ class PolicyClient:
         self._far = 0  # the learner whose memory we do not reach, by its life
         self._life = 0  # whose version it is: another learner's count begins anew
 
-    def fetch(self, patience: float = PATIENCE) -> dict[str, np.ndarray] | None:
+    def fetch(self, patience: float = FETCH_SECONDS) -> dict[str, np.ndarray] | None:
         """Newer weights; None when there are none, or the learner is silent."""
         until = time.monotonic() + patience
         kinds = ("weights", "weights_near", "no_news")
@@ -35,9 +35,9 @@ class PolicyClient:
             arrays = self._arrays(reply)
             if arrays is not None or reply.kind == "no_news":
                 self.version, self.transitions = reply["version"], reply["transitions"]
-                self._life = self.client.their_life
+                self._life = self.client.server_incarnation
                 return arrays
-            self._far = self.client.their_life  # what we were told of is another machine's, or gone: send them
+            self._far = self.client.server_incarnation  # what we were told of is another machine's, or gone: send them
         return None
 
     def choose(self, arrays: Mapping[str, np.ndarray]) -> Choice | None:
@@ -58,7 +58,7 @@ class PolicyClient:
             self.client.send(self.client.codec.encode("episodes", None, arrays))
 
     def _ask_for_weights(self) -> bool:
-        life = self.client.their_life
+        life = self.client.server_incarnation
         return self.client.say("weights?", have=self.version if life == self._life else 0, near=life != self._far)
 
     def _arrays(self, reply: Message) -> dict[str, np.ndarray] | None:
@@ -73,7 +73,9 @@ class PolicyClient:
         asked, session = float("-inf"), -1
         self.client.pump()  # late answers to what was asked before
         while time.monotonic() < until and not self._stop() and not self.client.ended:
-            if self.client.connected and (self.client.session != session or time.monotonic() - asked > AGAIN):
+            if self.client.connected and (
+                self.client.session != session or time.monotonic() - asked > ASK_AGAIN_SECONDS
+            ):
                 asked, session = time.monotonic(), self.client.session
                 send()
             for message in self.client.pump(0.02):

@@ -18,7 +18,7 @@ from sac.wire.peer import Peer
 from sac.wire.server import Server
 
 log = logging.getLogger(__name__)
-EPISODES = 1 << 16  # that wait for the learner at most: while so many do, what actors report is lost
+MAX_WAITING_EPISODES = 1 << 16  # that wait for the learner at most: while so many do, what actors report is lost
 
 
 class Published:
@@ -119,7 +119,7 @@ class PolicyServer:
             self._choose(asked)
 
     def _take_episodes(self, returns: np.ndarray, lengths: np.ndarray) -> None:
-        room = max(0, EPISODES - self.episodes.qsize())
+        room = max(0, MAX_WAITING_EPISODES - self.episodes.qsize())
         for pair in zip(returns[:room].tolist(), lengths[:room].tolist()):
             self.episodes.put(pair)
 

@@ -9,20 +9,20 @@ from typing import Protocol
 
 import numpy as np
 
-from sac.distributed.insert_client import ROWS
+from sac.distributed.insert_client import MAX_CHUNK_ROWS
 from sac.replay import RateLimiter
 from sac.replay.running_stats import RunningStats
 from sac.types import Batch, Step, joined
 from sac.wire import shared_memory
-from sac.wire.codec import TOGETHER, Message
+from sac.wire.codec import MAX_SHARED_FRAME_BYTES, Message
 from sac.wire.messages import NONE
 from sac.wire.peer import Peer
 from sac.wire.server import Server
 from sac.wire.shared_memory import Place, SharedArrays
 
 log = logging.getLogger(__name__)
-WINDOW = 8  # chunks of an actor that may be under way
-SAMPLES = 256  # batches that are asked for and not granted yet, at most; a learner asks for a few at once
+ACTOR_WINDOW_CHUNKS = 8  # chunks of an actor that may be under way
+MAX_WAITING_SAMPLES = 256  # batches that are asked for and not granted yet, at most; a learner asks for a few at once
 
 
 class Stored(Protocol):
@@ -57,7 +57,9 @@ class ReplayServer:
         self.blocked: dict[bytes, Peer] = {}  # actors that wait
         self._asked: deque[tuple[Peer, Message]] = deque()  # samples that are not granted yet
         self._memory: dict[bytes, SharedArrays] = {}
-        self._few = min(ROWS, TOGETHER // server.codec.kinds["insert"].bytes(1))  # rows that are worth a copy
+        self._few = min(
+            MAX_CHUNK_ROWS, MAX_SHARED_FRAME_BYTES // server.codec.kinds["insert"].bytes(1)
+        )  # rows that are worth a copy
         self._answers = {
             "sample": self._sample, "update": self._update, "refresh": self._refresh, "memory": self._take_memory,
             "moments?": self._tell_moments, "end": self._end,
@@ -79,18 +81,18 @@ class ReplayServer:
         if self.blocked and not self._ahead:
             waiting, self.blocked = self.blocked, {}
             for peer in waiting.values():
-                self._acknowledge(peer, self.replay.acked(peer.life))
+                self._acknowledge(peer, self.replay.acked(peer.incarnation))
 
     def arrived(self, peer: Peer) -> None:
         """A client is welcome (again): what it had asked for before it will ask for anew."""
         self._drop(peer)
         if peer.role == "actor":
-            self._acknowledge(peer, self.replay.acked(peer.life))
+            self._acknowledge(peer, self.replay.acked(peer.incarnation))
 
     def left(self, peer: Peer) -> None:
         self._drop(peer)
         if peer.role == "actor":
-            closed = self.replay.close_source(peer.life)
+            closed = self.replay.close_source(peer.incarnation)
             log.info("%s has left; %d of its episodes were closed as truncations", peer.uid, closed)
 
     def catch_up(self) -> None:
@@ -115,7 +117,7 @@ class ReplayServer:
 
     def _insert(self, peer: Peer, chunks: list[Message]) -> None:
         """Chunks that came together are stored together, and acknowledged by one message."""
-        acked, fresh = self.replay.acked(peer.life), []
+        acked, fresh = self.replay.acked(peer.incarnation), []
         for i, chunk in enumerate(chunks):
             if fresh and chunk["after"] > acked:  # it knows of more than is here: not one behind the other
                 self._insert(peer, chunks[:i])
@@ -130,7 +132,7 @@ class ReplayServer:
             step = joined([Step.of(chunk.arrays) for chunk in fresh])
             try:
                 _check_finite(step)
-                first = self.replay.add_from(peer.life, acked, step)
+                first = self.replay.add_from(peer.incarnation, acked, step)
             except ValueError as error:
                 self._refuse(peer, chunks, error)
                 return
@@ -173,15 +175,15 @@ class ReplayServer:
         if ahead:
             self.blocked[peer.identity] = peer
         told = {"seq": seq, "since": seq + 1 if since is None else since, "first": first}
-        self.server.say(peer, "ack", room=0 if ahead else WINDOW, **told)
+        self.server.say(peer, "ack", room=0 if ahead else ACTOR_WINDOW_CHUNKS, **told)
 
     def _sample(self, peer: Peer, message: Message) -> None:
         if peer.role != "learner":
             return
-        if len(self._asked) < SAMPLES:
+        if len(self._asked) < MAX_WAITING_SAMPLES:
             self._asked.append((peer, message))
         else:
-            self.server.complain(f"{peer.uid} asks for more than {SAMPLES} batches at once")
+            self.server.complain(f"{peer.uid} asks for more than {MAX_WAITING_SAMPLES} batches at once")
 
     def _grant(self) -> None:
         """Batches, as long as there is credit for them; all that are granted now are drawn at once."""

@@ -1,4 +1,4 @@
-"""The other end of the wire: a line to one server, kept alive through whatever happens to the server."""
+"""The client's end of the wire: finds one server, is welcomed by it, and keeps the connection alive."""
 
 from __future__ import annotations
 
@@ -10,30 +10,28 @@ from collections.abc import Mapping
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from sac.errors import Refused
-from sac.wire.codec import LARGEST, VERSION, WHOLE, BadMessage, Codec, Message
+from sac.wire.codec import MAX_MESSAGE_BYTES, VERSION, BadMessage, Codec, Message
 from sac.wire.discovery import Directory
-from sac.wire.frames import readable, receive_frames, send_frames
+from sac.wire.frames import Frames
 from sac.wire.handshake import Description
 from sac.wire.keys import Keys
-from sac.wire.peer import LOST, PING, ClientId, counters_of
+from sac.wire.line import Line
+from sac.wire.peer import PING_SECONDS, SERVER_LOST_SECONDS, ClientId, counters_of
 
 log = logging.getLogger(__name__)
-AGAIN = 0.5  # seconds between two hellos
-COMPLAIN = 5.0, 30.0  # seconds of waiting after which it is said, first and then again
-BROKEN, SUCCEEDED = zmq.EVENT_DISCONNECTED, zmq.EVENT_HANDSHAKE_SUCCEEDED
-REFUSED_KEYS = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-CUT_OFF = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL  # what one is by a server that has another key of its own
-TRIES = 5  # handshakes that may be cut off one after the other: a server may be ending
+RETRY_SECONDS = 0.5  # between two hellos, and between two questions for the server's address
+WARN_AFTER_SECONDS, WARN_AGAIN_SECONDS = 5.0, 30.0  # of waiting for a welcome
+NO_LINE_SLEEP_SECONDS = 0.1  # that `pump` sleeps at most while no address is known
+GOODBYE_MILLISECONDS = 200  # that the last message has to leave a socket that is closed
 
 
 class Client:
-    """Says hello until it is welcome, pings, and begins anew when the server was silent for too long or has moved.
+    """Says hello until it is welcome, pings, and connects anew when the server is silent for too long or has moved.
 
     Read `session`: it counts welcomes, and after each whatever was not answered has to be sent again. `ended` says
-    that the run is over. To be used from one thread. `pump` raises Refused when the server refuses us.
+    that the run is over. To be used from one thread. `pump` raises Refused when the server refuses this client.
     """
 
     def __init__(
@@ -42,176 +40,163 @@ class Client:
     ):  # fmt: skip
         self.server, self.codec, self.description, self.me = server, codec, description, me
         self.session, self.ended = 0, False
-        self.counters: Mapping[str, Any] = {}  # what a ping says
-        self.theirs: dict[str, Any] = {}  # what the latest pong said
+        self.counters: Mapping[str, Any] = {}  # what each ping tells the server
+        self.theirs: dict[str, float] = {}  # what the latest pong told
         self.told: Mapping[str, Any] = {}  # what the server's description tells
-        self.their_life = 0  # of the server that welcomed us last
-        self.bad = 0
+        self.server_incarnation = 0  # of the server that sent the latest welcome
+        self.bad = 0  # messages that could not be decoded
         self._directory, self._keys = directory, keys
-        self._context = zmq.Context()
-        self._socket: zmq.Socket | None = None
-        self._monitor: zmq.Socket | None = None
-        self._address: str | None = None
-        self._given_up: str | None = None  # an address at which nobody can be reached from here
-        self._reached = False
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._identity = os.urandom(16)
-        self._welcome = False
-        self._line = 0  # counts lines: what was on an earlier one is lost, a welcome too
-        self._heard = self._said = self._pinged = self._looked = self._kept = 0.0
-        self._waiting_since: float | None = None
-        self._complained = 0.0
+        self._line: Line | None = None
+        self._connections = 0  # so far; each has to be welcomed anew, also where it is made on the same socket
+        self._unreachable: str | None = None  # a neighbour's address at which no connection came about
+        self._pumped_at = self._looked_up_at = self._warned_at = 0.0
+        self._waiting_since: float | None = None  # since when there is no welcome
 
     @property
     def connected(self) -> bool:
-        """Welcome, and not silent for too long."""
-        return self._welcome
+        """Whether the server has welcomed this client and has not been silent for too long since."""
+        return self._line is not None and self._line.welcome
+
+    @property
+    def address(self) -> str | None:
+        """Of the server, as it is known at present."""
+        return None if self._line is None else self._line.address
 
     def pump(self, timeout: float = 0.0) -> list[Message]:
-        """Keeps the line alive and returns what came, after at most `timeout` seconds of waiting."""
-        self._keep()
-        if self._socket is None:
-            time.sleep(min(timeout, 0.1))
+        """Keeps the connection alive; returns what came, after at most `timeout` seconds of waiting."""
+        now = time.monotonic()
+        self._excuse_own_absence(now)
+        self._drop_lost_server(now)
+        self._look_up_address(now)
+        self._greet(now)
+        self._ping(now)
+        self._warn_of_waiting(now)
+        if self._line is None:
+            time.sleep(min(timeout, NO_LINE_SLEEP_SECONDS))
             return []
-        messages: list[Message] = []
-        parts = self.codec.parts
-        while (frames := receive_frames(self._socket, timeout, False, parts, WHOLE)) is not None:
-            timeout, message = 0.0, self._take(frames)
-            if message is not None:
-                messages.append(message)
-        self._watch()
+        messages = self._receive(self._line, timeout)
+        self._watch(self._line)
         return messages
 
-    def send(self, frames: list) -> bool:
-        """False when the line is down or full: nothing was sent then."""
-        if not self._welcome:
-            return False
-        try:
-            send_frames(self._socket, frames)
-        except zmq.Again:
-            return False
-        return True
+    def send(self, frames: Frames) -> bool:
+        """False when the connection is down or its buffer full: nothing was sent then."""
+        return self._line is not None and self._line.welcome and self._line.send(frames)
 
     def say(self, kind: str, **values: Any) -> bool:
+        """Sends a message without columns; False as `send`."""
         return self.send(self.codec.encode(kind, values))
 
     def close(self, goodbye: bool = True) -> None:
-        """With a goodbye the server does not wait for us."""
-        if goodbye and self._welcome:
+        """Ends the connection. After a goodbye the server does not wait for this client to come back."""
+        if goodbye and self.connected:
             self.say("bye")
-        self._drop(linger=200)
+        self._drop(GOODBYE_MILLISECONDS)
         self._context.term()
 
-    # --- the line
+    # --- the concerns of `pump`, one method each
 
-    def _keep(self) -> None:
-        now = time.monotonic()
-        if now - self._kept > PING and not self._unanswered():  # it was us who were away
-            self._heard = max(self._heard, now - PING)
-        self._kept = now
-        if self._welcome and now - self._heard > LOST:
-            log.warning("the %s has not been heard for %.1f s", self.server, now - self._heard)
+    def _excuse_own_absence(self, now: float) -> None:
+        """When `pump` was not called for long, and no question is open, the silence is not the server's fault."""
+        if self._line is not None and now - self._pumped_at > PING_SECONDS and not self._line.unanswered:
+            self._line.heard_at = max(self._line.heard_at, now - PING_SECONDS)
+        self._pumped_at = now
+
+    def _drop_lost_server(self, now: float) -> None:
+        if self._line is not None and self._line.welcome and now - self._line.heard_at > SERVER_LOST_SECONDS:
+            log.warning("the %s has not been heard for %.1f s", self.server, now - self._line.heard_at)
             self._drop()
-        if now - self._looked > AGAIN and (self._socket is None or now - self._heard > 1.2 * PING):
-            self._looked = now
-            silent = not self._welcome and now - self._heard > LOST
-            if silent and not self._reached:
-                self._given_up = self._address
-            address = self._directory.find(self.server)
-            if address == self._given_up:
-                address = self._directory.find(self.server, near=False)
-            if address != self._address or silent:
-                self._drop()
-                self._address = address
-            if self._socket is None and self._address is not None:
-                self._open()
-        if self._welcome:
-            self._waiting_since = None
-            if now - self._pinged > PING:
-                self._pinged = now
-                self.send(self.codec.say("ping", json.dumps(self.counters)))
-        else:
-            self._greet(now)
 
-    def _unanswered(self) -> bool:
-        """Whether the server has not answered what it was told before this; an answer may wait to be read."""
-        return max(self._pinged, self._said) > self._heard and not (self._socket and readable(self._socket))
+    def _look_up_address(self, now: float) -> None:
+        """Asks the directory while the server is unknown or silent, and connects anew when it has moved or is lost.
+
+        A neighbour's address at which no handshake succeeded in time is given up for the one that others use.
+        """
+        line = self._line
+        silence = float("inf") if line is None else now - line.heard_at
+        if now - self._looked_up_at <= RETRY_SECONDS or silence <= 1.2 * PING_SECONDS:
+            return
+        self._looked_up_at = now
+        lost = line is None or (not line.welcome and silence > SERVER_LOST_SECONDS)
+        if line is not None and lost and not line.reached:
+            self._unreachable = line.address
+        address = self._directory.find(self.server)
+        if address == self._unreachable:
+            address = self._directory.find(self.server, near=False)
+        if address != self.address or lost:
+            self._drop()
+            if address is not None:
+                self._line = Line(self._context, address, self._identity, self._keys)
+                self._connections += 1
 
     def _greet(self, now: float) -> None:
+        """Says hello until there is a welcome."""
+        line = self._line
+        if line is None or line.welcome or now - line.greeted_at <= RETRY_SECONDS:
+            return
+        line.greeted_at = now
+        hello = {
+            "version": VERSION, "role": self.me.role, "uid": self.me.uid, "life": self.me.incarnation,
+            "number": self.me.number, "session": self._connections, "hash": self.description.hash,
+        }  # fmt: skip
+        self._reply(line, self.codec.encode("hello", hello))
+
+    def _ping(self, now: float) -> None:
+        if self._line is not None and self._line.welcome and now - self._line.pinged_at > PING_SECONDS:
+            self._line.pinged_at = now
+            self._line.send(self.codec.say("ping", json.dumps(self.counters)))
+
+    def _warn_of_waiting(self, now: float) -> None:
+        if self.connected:
+            self._waiting_since = None
+            return
         self._waiting_since = now if self._waiting_since is None else self._waiting_since
-        if self._socket is not None and now - self._said > AGAIN:
-            self._said = now
-            me = self.me
-            hello = {
-                "version": VERSION, "role": me.role, "uid": me.uid, "life": me.life, "number": me.number,
-                "session": self._line, "hash": self.description.hash,
-            }  # fmt: skip
-            self._reply(self.codec.encode("hello", hello))
-        if now - self._waiting_since > COMPLAIN[0] and now - self._complained > COMPLAIN[1]:
-            self._complained = now
-            log.warning("%s waits for the %s at %s", self.me.uid, self.server, self._address or "an unknown address")
+        if now - self._waiting_since > WARN_AFTER_SECONDS and now - self._warned_at > WARN_AGAIN_SECONDS:
+            self._warned_at = now
+            log.warning("%s waits for the %s at %s", self.me.uid, self.server, self.address or "an unknown address")
 
-    def _open(self) -> None:
-        self._socket = self._context.socket(zmq.DEALER)
-        self._monitor = self._socket.get_monitor_socket(BROKEN | SUCCEEDED | REFUSED_KEYS | CUT_OFF)
-        self._socket.setsockopt(zmq.ROUTING_ID, self._identity)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-        if self._keys is not None:
-            self._keys.protect_client(self._socket)
-        self._cut_off, self._reached = 0, False
-        self._socket.connect(self._address)
-        self._heard = time.monotonic()
-        self._begin_anew()
+    def _receive(self, line: Line, timeout: float) -> list[Message]:
+        """Everything that has come, without what concerns the connection alone."""
+        messages: list[Message] = []
+        while (frames := line.receive(timeout, self.codec.max_frames, MAX_MESSAGE_BYTES)) is not None:
+            timeout, message = 0.0, self._take(line, frames)
+            if message is not None:
+                messages.append(message)
+        return messages
 
-    def _begin_anew(self) -> None:
-        self._welcome, self._said = False, 0.0
-        self._line += 1
+    def _watch(self, line: Line) -> None:
+        """After a break ZeroMQ connects anew, but what was on its way is lost: that is a new session.
 
-    def _drop(self, linger: int = 0) -> None:
-        self._welcome = False
-        if self._socket is not None:
-            self._socket.disable_monitor()
-            self._monitor.close(0)
-            self._socket.close(linger)
-            self._socket = None
-
-    def _watch(self) -> None:
-        """A line that broke is made anew by itself, but without what was on it: that is a new session.
-
-        Raises Refused when the server does not let us in.
+        Raises Refused when the server does not accept our keys.
         """
-        while readable(self._monitor):
-            event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
-            if event == BROKEN:
-                self._begin_anew()
-            elif event == SUCCEEDED:
-                self._cut_off, self._reached = 0, True
-            elif self._keys or event != CUT_OFF:
-                self._cut_off += 1 if event == CUT_OFF else TRIES
-            if self._cut_off >= TRIES:
-                ours = f"ours are in net.keys={self._keys.folder}" if self._keys else "we have none (net.keys=null)"
-                raise Refused(
-                    f"the {self.server} at {self._address} refuses our keys: {ours}; "
-                    "all roles need copies of the same folder"
-                )
+        if line.connection_broke():
+            self._begin_anew()
+        if line.keys_refused:
+            ours = f"ours are in net.keys={self._keys.folder}" if self._keys else "we have none (net.keys=null)"
+            raise Refused(
+                f"the {self.server} at {line.address} refuses our keys: {ours}; "
+                "all roles need copies of the same folder"
+            )
 
-    def _take(self, frames: list) -> Message | None:
+    # --- messages of the connection
+
+    def _take(self, line: Line, frames: Frames) -> Message | None:
+        """The message, unless it concerns the connection. Raises Refused when the server refuses this client."""
         try:
-            message = self.codec.decode([frame.buffer for frame in frames])
+            message = self.codec.decode(frames)
         except BadMessage as error:
             self.bad += 1
             log.warning("the %s sent what is no message: %s", self.server, error)
             return None
-        self._heard = time.monotonic()
+        line.heard_at = time.monotonic()
         match message.kind:
             case "welcome":
-                self._be_welcome(message)
+                self._be_welcome(line, message)
             case "refused":
-                raise Refused(f"the {self.server} at {self._address} refuses {self.me.uid}: {message.text}")
+                raise Refused(f"the {self.server} at {line.address} refuses {self.me.uid}: {message.text}")
             case "describe_yourself":
-                self._reply(self.codec.say("describe", self.description.text()))
+                self._reply(line, self.codec.say("describe", self.description.text()))
             case "say_hello":
                 self._begin_anew()
             case "later":
@@ -224,15 +209,24 @@ class Client:
                 return message
         return None
 
-    def _be_welcome(self, message: Message) -> None:
-        self.told, self.their_life = Description.of(message.text).told, message["life"]
-        if not self._welcome:
-            self._welcome = True
+    def _be_welcome(self, line: Line, message: Message) -> None:
+        self.told, self.server_incarnation = Description.of(message.text).told, message["life"]
+        if not line.welcome:
+            line.welcome = True
             self.session += 1
-            log.info("welcome at the %s at %s", self.server, self._address)
+            log.info("welcome at the %s at %s", self.server, line.address)
 
-    def _reply(self, frames: list) -> None:
-        try:
-            send_frames(self._socket, frames)
-        except zmq.Again:
+    def _begin_anew(self) -> None:
+        """The present connection counts as another one, which has to be welcomed."""
+        if self._line is not None:
+            self._line.greet_anew()
+            self._connections += 1
+
+    def _drop(self, linger_milliseconds: int = 0) -> None:
+        if self._line is not None:
+            self._line.close(linger_milliseconds)
+            self._line = None
+
+    def _reply(self, line: Line, frames: Frames) -> None:
+        if not line.send(frames):
             log.debug("the line to the %s is full", self.server)

@@ -26,16 +26,16 @@ from sac.errors import UserError
 
 MAGIC = b"SAC1"
 VERSION = 5
-HEADER = 1024  # bytes of a header at most
-LEAD = 1 << 20  # the longest leading axis
-TOGETHER = 1 << 16  # bytes of columns that share a frame, at most
-LARGEST = 1 << 28  # bytes of a frame: whoever sends more is cut off
-WHOLE = 1 << 30  # bytes of a message, all its frames together: of a larger one nothing is decoded
-INT64 = 1 << 63
-ALIGNED = 8  # bytes: where columns begin behind a header
+MAX_HEADER_BYTES = 1024  # bytes of a header at most
+MAX_LEADING_AXIS = 1 << 20  # the longest leading axis
+MAX_SHARED_FRAME_BYTES = 1 << 16  # bytes of columns that share a frame, at most
+MAX_FRAME_BYTES = 1 << 28  # bytes of a frame: whoever sends more is cut off
+MAX_MESSAGE_BYTES = 1 << 30  # bytes of a message, all its frames together: of a larger one nothing is decoded
+INT64_LIMIT = 1 << 63
+ALIGNMENT_BYTES = 8  # bytes: where columns begin behind a header
 KIND = "kind"
 _LENGTH = struct.Struct("<4sI")  # the word, and the bytes of the header
-FRONT = _LENGTH.size + HEADER + ALIGNED  # bytes before the columns of a frame, at most
+MAX_FRONT_BYTES = _LENGTH.size + MAX_HEADER_BYTES + ALIGNMENT_BYTES  # bytes before the columns of a frame, at most
 Columns = Mapping[str, tuple[tuple[int, ...], str]]  # name -> shape of one row, dtype
 TEXT: Columns = {"text": ((), "uint8")}
 
@@ -79,18 +79,20 @@ class MessageKind:
 
     def together(self, *lead: int) -> bool:
         """Whether the columns share one frame."""
-        return bool(self.plan) and self.bytes(*lead) <= (LARGEST - FRONT if self.one_frame else TOGETHER)
+        return bool(self.plan) and self.bytes(*lead) <= (
+            MAX_FRAME_BYTES - MAX_FRONT_BYTES if self.one_frame else MAX_SHARED_FRAME_BYTES
+        )
 
     def check_size(self, *lead: int) -> None:
         """Raises UserError for columns that the other end would not take, as it bounds frames and messages."""
         rows, whole = math.prod(lead), self.bytes(*lead)
-        if whole <= LARGEST - FRONT:
+        if whole <= MAX_FRAME_BYTES - MAX_FRONT_BYTES:
             return
         name, largest = max(((name, rows * row) for name, _, _, row in self.plan), key=lambda column: column[1])
-        if largest > LARGEST or whole > WHOLE - FRONT:
+        if largest > MAX_FRAME_BYTES or whole > MAX_MESSAGE_BYTES - MAX_FRONT_BYTES:
             raise UserError(
                 f"a message '{self.name}' would have {whole / 1e6:.0f} MB, of which {name} takes {largest / 1e6:.0f}: "
-                f"at most {LARGEST / 1e6:.0f} MB of one column and {WHOLE / 1e6:.0f} MB together can be sent"
+                f"at most {MAX_FRAME_BYTES / 1e6:.0f} MB of one column and {MAX_MESSAGE_BYTES / 1e6:.0f} MB together can be sent"
             )
 
 
@@ -116,7 +118,9 @@ class Codec:
 
     def __init__(self, kinds: Iterable[MessageKind]):
         self.kinds = {kind.name: kind for kind in kinds}
-        self.parts = 2 + max((len(kind.columns) for kind in self.kinds.values()), default=0)  # of a message at most
+        self.max_frames = 2 + max(
+            (len(kind.columns) for kind in self.kinds.values()), default=0
+        )  # of a message at most
 
     def encode(
         self, kind: str, values: Mapping[str, Any] | None = None, arrays: Mapping[str, np.ndarray] | None = None
@@ -138,7 +142,7 @@ class Codec:
         together = known.together(*lead or ())
         if known.apart:
             return [MAGIC, header, *([b"".join(buffers)] if together else buffers)]
-        head = _LENGTH.pack(MAGIC, len(header)) + header + bytes(-len(header) % ALIGNED)
+        head = _LENGTH.pack(MAGIC, len(header)) + header + bytes(-len(header) % ALIGNMENT_BYTES)
         return [b"".join([head, *buffers])] if together else [head, *buffers]
 
     def say(self, kind: str, text: str, **values: Any) -> list:
@@ -149,9 +153,9 @@ class Codec:
         """Frames (bytes, or flat views of them) as a message. Raises BadMessage."""
         first, *others = views = [memoryview(frame) for frame in frames or [b""]]
         size = sum(view.nbytes for view in views)
-        if len(views) > self.parts or size > WHOLE:
+        if len(views) > self.max_frames or size > MAX_MESSAGE_BYTES:
             raise BadMessage(
-                f"{len(views)} parts of {size} bytes, at most {self.parts} parts of {WHOLE} bytes are read"
+                f"{len(views)} parts of {size} bytes, at most {self.max_frames} parts of {MAX_MESSAGE_BYTES} bytes are read"
             )
         if first[: len(MAGIC)] != MAGIC:
             raise BadMessage("not of this protocol")
@@ -168,10 +172,10 @@ class Codec:
         if header.keys() != kind.fields.keys() | set(kind.lead):
             raise BadMessage(f"{kind.name}: keys {list(header)}")
         for key, of in kind.fields.items():
-            if type(header[key]) is not of or (of is int and not -INT64 <= header[key] < INT64):
+            if type(header[key]) is not of or (of is int and not -INT64_LIMIT <= header[key] < INT64_LIMIT):
                 raise BadMessage(f"{kind.name}: {key} is no {of.__name__}")
         lead = tuple(header[key] for key in kind.lead)
-        if any(type(n) is not int or not 0 <= n <= LEAD for n in lead):
+        if any(type(n) is not int or not 0 <= n <= MAX_LEADING_AXIS for n in lead):
             raise BadMessage(f"{kind.name}: {kind.lead} = {lead}")
         if rest.nbytes or (kind.together(*lead) and not apart):
             columns = [rest, *columns]
@@ -179,7 +183,7 @@ class Codec:
 
     @staticmethod
     def _header(frame: memoryview) -> dict:
-        if frame.nbytes > HEADER:
+        if frame.nbytes > MAX_HEADER_BYTES:
             raise BadMessage(f"a header of {frame.nbytes} bytes")
         try:
             header = msgpack.unpackb(frame, strict_map_key=True)
@@ -211,8 +215,8 @@ class Codec:
 
 def _taken_apart(first: memoryview) -> tuple[memoryview, memoryview]:
     """The header, and what comes behind it."""
-    size = _LENGTH.unpack_from(first)[1] if first.nbytes >= _LENGTH.size else HEADER
+    size = _LENGTH.unpack_from(first)[1] if first.nbytes >= _LENGTH.size else MAX_HEADER_BYTES
     end = _LENGTH.size + size
     if end > first.nbytes:
         raise BadMessage("a header that does not end")
-    return first[_LENGTH.size : end], first[end + -size % ALIGNED :]
+    return first[_LENGTH.size : end], first[end + -size % ALIGNMENT_BYTES :]

@@ -1,46 +1,55 @@
-"""Frames of one message out and in; pyzmq's own ways add up flags, build pollers and raise, which costs as much."""
+"""Sends and receives the frames of one message. pyzmq's own multipart calls take as long as everything else here."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import zmq
 
+Frames = list[bytes | memoryview]
 READABLE = int(zmq.POLLIN)
 LAST, MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
-def send_frames(socket: zmq.Socket, frames: list) -> None:
-    """All or none, without waiting. Large frames are not copied. Raises zmq.ZMQError when the line is full or gone."""
+def send_frames(socket: zmq.Socket[bytes], frames: Sequence[bytes | memoryview]) -> None:
+    """Sends all frames or none, without waiting; large frames are not copied.
+
+    Raises zmq.Again when the socket's buffer is full, another zmq.ZMQError when nobody is at the other end.
+    """
     for frame in frames[:-1]:
         socket.send(frame, MORE, False)
     socket.send(frames[-1], LAST, False)
 
 
-def readable(socket: zmq.Socket, timeout: float = 0.0) -> bool:
+def readable(socket: zmq.Socket[bytes], timeout: float = 0.0) -> bool:
     """Whether a message can be read now, or after at most `timeout` seconds of waiting."""
-    if socket.getsockopt(zmq.EVENTS) & READABLE:
+    if int(socket.getsockopt(zmq.EVENTS)) & READABLE:
         return True
-    return timeout > 0 and bool(socket.poll(timeout * 1000))
+    return timeout > 0 and bool(socket.poll(round(timeout * 1000)))
 
 
 def receive_frames(
-    socket: zmq.Socket, timeout: float, copy: bool, parts: int, size: int, envelope: int = 0
-) -> list | None:
+    socket: zmq.Socket[bytes], timeout: float, copy: bool, max_frames: int, max_bytes: int, envelope: int = 0
+) -> Frames | None:
     """A whole message, after at most `timeout` seconds of waiting; None when there is none.
 
-    Of a message with more than `parts` frames or `size` bytes no frame is kept behind the first one too many: so it is
-    seen to be too large, and takes no more memory here than one that is not. The first `envelope` frames do not count.
+    Of a message with more than `max_frames` frames or `max_bytes` bytes all frames behind the first one too many are
+    read and dropped. So the message is seen to be too large, and takes little memory. The first `envelope` frames do
+    not count. Without `copy` frames are views of ZeroMQ's own memory.
     """
     if not readable(socket, timeout):
         return None
-    frames, count, total, more = [], -envelope, 0, True
+    frames: Frames = []
+    count, total, more = -envelope, 0, True
     try:
         while more:
-            frame = socket.recv(zmq.NOBLOCK, copy)
-            more = socket.getsockopt(zmq.RCVMORE)
-            if count <= parts and total <= size:
-                frames.append(frame)
+            frame: Any = socket.recv(zmq.NOBLOCK, copy)
+            more = bool(socket.getsockopt(zmq.RCVMORE))
+            if count <= max_frames and total <= max_bytes:
+                frames.append(frame if copy else frame.buffer)
                 count += 1
                 total += len(frame) if count > 0 else 0
-    except zmq.Again:  # its line was cut in between
+    except zmq.Again:  # the connection broke between two frames
         return None
     return frames

@@ -9,14 +9,14 @@ import time
 from dataclasses import dataclass, field
 from itertools import islice
 
-PING = 1.0  # seconds between two signs of life
-LOST = 3.5  # seconds of silence after which a client looks for its server anew
-GONE = 60.0  # seconds of silence after which a server forgets a client
-COUNTERS = 256  # numbers that a ping or pong tells, at most
-NAME = 128  # characters of their names, at most
+PING_SECONDS = 1.0  # seconds between two signs of life
+SERVER_LOST_SECONDS = 3.5  # seconds of silence after which a client looks for its server anew
+CLIENT_GONE_SECONDS = 60.0  # seconds of silence after which a server forgets a client
+MAX_COUNTERS = 256  # numbers that a ping or pong tells, at most
+MAX_NAME_CHARACTERS = 128  # characters of their names, at most
 
 
-def new_life() -> int:
+def new_incarnation() -> int:
     """A number that no other process has: whoever starts again has another."""
     return secrets.randbits(62)
 
@@ -27,7 +27,7 @@ class ClientId:
 
     role: str
     number: int = 1
-    life: int = field(default_factory=new_life)
+    incarnation: int = field(default_factory=new_incarnation)
 
     @property
     def uid(self) -> str:
@@ -41,7 +41,7 @@ class Peer:
     identity: bytes
     role: str
     uid: str
-    life: int
+    incarnation: int
     number: int
     session: int  # which line of this life it is welcome on
     heard: float = field(default_factory=time.monotonic)
@@ -63,6 +63,6 @@ def counters_of(text: str) -> dict[str, float]:
     usable = (
         (name, value)
         for name, value in pairs
-        if isinstance(value, float) and math.isfinite(value) and len(name) <= NAME
+        if isinstance(value, float) and math.isfinite(value) and len(name) <= MAX_NAME_CHARACTERS
     )
-    return dict(islice(usable, COUNTERS))
+    return dict(islice(usable, MAX_COUNTERS))

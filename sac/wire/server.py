@@ -11,22 +11,24 @@ from typing import Any
 import zmq
 
 from sac.errors import UserError
-from sac.wire.codec import LARGEST, VERSION, WHOLE, BadMessage, Codec, Message
+from sac.wire.codec import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, VERSION, BadMessage, Codec, Message
 from sac.wire.discovery import Directory
 from sac.wire.frames import receive_frames, send_frames
 from sac.wire.handshake import Description
 from sac.wire.keys import Keys, check_bind
-from sac.wire.peer import GONE, Peer, counters_of, new_life
+from sac.wire.peer import CLIENT_GONE_SECONDS, Peer, counters_of, new_incarnation
 
 log = logging.getLogger(__name__)
-AT_ONCE = 256  # messages handled before the owner gets a turn
-REPORTED = 5  # bad messages that are logged one by one
-SHOWN = 1000  # characters of a message's fault that are logged, at most
+MAX_MESSAGES_PER_TURN = 256  # messages handled before the owner gets a turn
+MAX_LOGGED_BAD_MESSAGES = 5  # bad messages that are logged one by one
+MAX_LOGGED_CHARACTERS = 1000  # characters of a message's fault that are logged, at most
 # Whoever comes through may say what it likes as often as it likes; what is kept of it is bounded.
-PEERS = 4096  # clients that may be there at once
-ASKED = 1024  # hellos of clients that are asked to describe themselves: the newest are kept, others say hello again
-REPLACED = 4096  # lives that are refused because another came in their place: the newest are kept
-NUMBERS = 10_000  # the largest number that tells clients of one role apart
+MAX_PEERS = 4096  # clients that may be there at once
+MAX_PENDING_DESCRIPTIONS = (
+    1024  # hellos of clients that are asked to describe themselves: the newest are kept, others say hello again
+)
+MAX_REPLACED_INCARNATIONS = 4096  # lives that are refused because another came in their place: the newest are kept
+MAX_CLIENT_NUMBER = 10_000  # the largest number that tells clients of one role apart
 
 
 class Server:
@@ -46,7 +48,7 @@ class Server:
         places: Mapping[str, int] | None = None,
     ):  # fmt: skip
         check_bind(host, keys)
-        self.role, self.codec, self.description, self.life = role, codec, description, new_life()
+        self.role, self.codec, self.description, self.incarnation = role, codec, description, new_incarnation()
         self.peers: dict[bytes, Peer] = {}
         self.counters: Mapping[str, Any] = {}  # what a pong says
         self.bad = 0  # messages that nothing was done about
@@ -59,7 +61,7 @@ class Server:
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 500)
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # who comes back by another line is the same
-        self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
         self._authenticator = None
         port = directory.port(role)
         try:
@@ -80,9 +82,9 @@ class Server:
     def receive(self, timeout: float) -> list[tuple[Peer, Message]]:
         """What clients ask for, after at most `timeout` seconds of waiting; empty when nobody did."""
         requests: list[tuple[Peer, Message]] = []
-        for _ in range(AT_ONCE):
+        for _ in range(MAX_MESSAGES_PER_TURN):
             # small frames: a copy is cheaper
-            frames = receive_frames(self._socket, timeout, True, self.codec.parts, WHOLE, envelope=1)
+            frames = receive_frames(self._socket, timeout, True, self.codec.max_frames, MAX_MESSAGE_BYTES, envelope=1)
             if frames is None:
                 break
             timeout, request = 0.0, self._take(frames[0], frames[1:])
@@ -104,8 +106,8 @@ class Server:
     def complain(self, what: str) -> None:
         """Counts a message that nothing was done about; neither many nor long ones fill the log."""
         self.bad += 1
-        if self.bad <= REPORTED or self.bad % 1000 == 0:
-            log.warning("bad message %d: %s", self.bad, what[:SHOWN])
+        if self.bad <= MAX_LOGGED_BAD_MESSAGES or self.bad % 1000 == 0:
+            log.warning("bad message %d: %s", self.bad, what[:MAX_LOGGED_CHARACTERS])
 
     def end(self) -> None:
         """Tells every client that the run is over."""
@@ -160,8 +162,8 @@ class Server:
     def _hello(self, identity: bytes, hello: Message) -> None:
         if hello["life"] <= 0:
             self._refuse(identity, f"{hello['life']} is no life")
-        elif not 0 <= hello["number"] <= NUMBERS:
-            self._refuse(identity, f"number {hello['number']}: allowed is 0 to {NUMBERS}")
+        elif not 0 <= hello["number"] <= MAX_CLIENT_NUMBER:
+            self._refuse(identity, f"number {hello['number']}: allowed is 0 to {MAX_CLIENT_NUMBER}")
         elif hello["version"] != VERSION:
             self._refuse(identity, f"protocol version {hello['version']}, the {self.role} speaks version {VERSION}")
         elif hello["life"] in self._replaced:
@@ -173,13 +175,13 @@ class Server:
         elif (self.description is None and hello["role"] != "learner") or self._full(identity, hello):
             self._reply(identity, "later")
         elif self.description is None or hello["hash"] != self.description.hash:
-            _keep(self._asked, identity, hello, ASKED)
+            _keep(self._asked, identity, hello, MAX_PENDING_DESCRIPTIONS)
             self._reply(identity, "describe_yourself")
         else:
             self._welcome(identity, hello)
 
     def _full(self, identity: bytes, hello: Message) -> bool:
-        if len(self.peers) >= PEERS and identity not in self.peers:
+        if len(self.peers) >= MAX_PEERS and identity not in self.peers:
             return True
         others = [p for p in self.peers.values() if p.role == hello["role"] and p.uid != hello["uid"]]
         return len(others) >= self._places.get(hello["role"], len(others) + 1)
@@ -209,11 +211,11 @@ class Server:
     def _welcome(self, identity: bytes, hello: Message) -> None:
         peer = Peer(identity, *(hello[key] for key in ("role", "uid", "life", "number", "session")))
         for other in list(self.peers.values()):
-            if other.life != peer.life and (other.uid == peer.uid or other.identity == identity):
-                _keep(self._replaced, other.life, None, REPLACED)
+            if other.incarnation != peer.incarnation and (other.uid == peer.uid or other.identity == identity):
+                _keep(self._replaced, other.incarnation, None, MAX_REPLACED_INCARNATIONS)
                 self._forget(other)
         known = self.peers.get(identity)
-        self._reply(identity, "welcome", self.description.text(), life=self.life)
+        self._reply(identity, "welcome", self.description.text(), life=self.incarnation)
         if known is not None and known.session == peer.session:
             return  # it said hello once more before it had heard of its welcome
         log.info("%s has come", peer.uid)
@@ -235,7 +237,7 @@ class Server:
         now = time.monotonic()
         if now - self._looked > 1.0:
             self._looked = now
-            for peer in [p for p in self.peers.values() if p.silent > GONE]:
+            for peer in [p for p in self.peers.values() if p.silent > CLIENT_GONE_SECONDS]:
                 log.warning("%s has not been heard for %.0f s", peer.uid, peer.silent)
                 self._forget(peer)
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from sac.wire.codec import Message, MessageKind
 
-ALIGNED = 64
-HEAD = 4096  # bytes before the first slot: the token, by which the other end knows that it is this very memory
+ALIGNMENT_BYTES = 64
+HEAD_BYTES = 4096  # bytes before the first slot: the token, by which the other end knows that it is this very memory
 
 
 class SharedArrays:
@@ -25,7 +25,7 @@ class SharedArrays:
 
     def __init__(self, memory: mmap.mmap, kind: MessageKind, lead: tuple[int, ...], slots: int):
         self._memory = memory
-        start, self.slots = HEAD, []
+        start, self.slots = HEAD_BYTES, []
         for _ in range(slots):
             arrays = {}
             for name, (shape, dtype) in kind.columns.items():
@@ -54,11 +54,11 @@ class Place:
 
 
 def _aligned(n: int) -> int:
-    return -(-n // ALIGNED) * ALIGNED
+    return -(-n // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 
 def _size(kind: MessageKind, lead: tuple[int, ...], slots: int) -> int:
-    return HEAD + slots * sum(
+    return HEAD_BYTES + slots * sum(
         _aligned(int(np.prod((*lead, *shape))) * np.dtype(dtype).itemsize) for shape, dtype in kind.columns.values()
     )
 

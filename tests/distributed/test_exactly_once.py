@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from sac.distributed import insert_client as inserting_module
-from sac.distributed.insert_client import ROWS, InsertClient
-from sac.distributed.replay_server import WINDOW
+from sac.distributed.insert_client import MAX_CHUNK_ROWS, InsertClient
+from sac.distributed.replay_server import ACTOR_WINDOW_CHUNKS
 from sac.errors import UserError
 from tests.figures import figure
 from tests.wire.wire_kit import (
@@ -68,7 +68,7 @@ def in_the_background(what, *args) -> threading.Thread:
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(inserting_module, "ROWS", 20)
+    monkeypatch.setattr(inserting_module, "MAX_CHUNK_ROWS", 20)
 
 
 def test_a_line_that_breaks_loses_and_doubles_nothing(tmp_path):
@@ -220,7 +220,7 @@ def test_an_actor_whose_rows_are_all_overwritten_can_go_on(tmp_path):
         with inserting(served.directory, **small) as slow, inserting(served.directory, number=2, **small) as fast:
             insert(slow, 300)
             insert(fast, 400, actor=2)
-            assert served.replay.acked(slow.client.me.life) == 0
+            assert served.replay.acked(slow.client.me.incarnation) == 0
             slow.client._drop()
             wait_for(lambda: slow.client.session == 2, meanwhile=slow.pump)
             slow.pump(0.2)  # "0 chunks of yours are here"
@@ -391,7 +391,7 @@ def test_rows_wait_while_the_replay_allows_none(tmp_path):
         thread = in_the_background(lambda: [inserter.add(tagged(1, i, 20)) for i in range(40, 400, 20)])
         time.sleep(0.3)
         assert thread.is_alive()
-        assert served.replay.transitions <= 30 + WINDOW * 20
+        assert served.replay.transitions <= 30 + ACTOR_WINDOW_CHUNKS * 20
         stopping.set()
         thread.join()
 
@@ -400,7 +400,7 @@ def test_actors_wait_for_a_learner_that_lags_and_no_longer(tmp_path):
     with Served(WORLD, tmp_path, max_lead=100) as served, inserting(served.directory) as inserter:
         thread = in_the_background(insert, inserter, 400)
         wait_for(lambda: served.service.blocked)
-        assert served.replay.transitions < 100 + 16 + WINDOW * 27
+        assert served.replay.transitions < 100 + 16 + ACTOR_WINDOW_CHUNKS * 27
         remote = learner(served.directory)
         wait_for(lambda: not thread.is_alive(), 30, lambda: one_update(remote))
         thread.join()
@@ -410,7 +410,7 @@ def test_actors_wait_for_a_learner_that_lags_and_no_longer(tmp_path):
 
 def test_a_replay_that_does_not_read_costs_its_actor_no_memory(tmp_path, monkeypatch, capsys):
     """F7, 5 of its 30 seconds."""
-    monkeypatch.setattr(inserting_module, "ROWS", ROWS)
+    monkeypatch.setattr(inserting_module, "MAX_CHUNK_ROWS", MAX_CHUNK_ROWS)
     with Process(tmp_path) as process, inserting(process.directory) as inserter:
         insert(inserter, 2000, 50)
         thread = in_the_background(lambda: [inserter.add(tagged(1, i, 50)) for i in range(2000, 40000, 50)])
@@ -420,7 +420,7 @@ def test_a_replay_that_does_not_read_costs_its_actor_no_memory(tmp_path, monkeyp
         while time.monotonic() < until:
             most = max(most, resident() - before)
             time.sleep(0.05)
-        assert thread.is_alive() and inserter.pending <= (WINDOW + 1) * (ROWS + 50)
+        assert thread.is_alive() and inserter.pending <= (ACTOR_WINDOW_CHUNKS + 1) * (MAX_CHUNK_ROWS + 50)
         process.signal(signal.SIGCONT)
         began = time.monotonic()
         thread.join()
@@ -459,7 +459,7 @@ def test_an_actor_that_leaves_or_lives_anew_leaves_no_open_episode(tmp_path):
         assert served.replay._writer.open
         with inserting(served.directory) as inserter:
             insert(inserter, 10)
-            assert [name[0] for name in served.replay._writer.open] == [inserter.client.me.life]
+            assert [name[0] for name in served.replay._writer.open] == [inserter.client.me.incarnation]
         assert WORLD.spec == SPEC and served.replay.transitions == 30
 
 

@@ -93,7 +93,7 @@ def test_weights_come_with_their_version_and_only_when_they_are_new(tmp_path, mo
     elif how == "not reached":
         monkeypatch.setattr(shared_memory, "reach", lambda *_: None)
     with served(tmp_path) as service, asking(Records(tmp_path, "")) as policy:
-        policy._far = service.server.life * (how == "frames")
+        policy._far = service.server.incarnation * (how == "frames")
         assert policy.fetch(patience=0.3) is None and policy.version == 0  # nothing was published yet
         for version in (1, 2, 3):
             service.publish(weights(version), transitions=100 * version)
@@ -156,7 +156,7 @@ def test_a_learner_that_began_anew_counts_from_one(tmp_path):
 
 def test_a_late_answer_is_not_taken_for_the_next_one(tmp_path, monkeypatch):
     """The learner is busy for longer than the question is patient: each answer comes after the next question."""
-    monkeypatch.setattr(policy_client, "AGAIN", 0.1)
+    monkeypatch.setattr(policy_client, "ASK_AGAIN_SECONDS", 0.1)
     with served(tmp_path) as service, asking(Records(tmp_path, "")) as policy:
         service.publish(weights(1.0), 1)
         answer = service._answer
@@ -256,7 +256,7 @@ def test_the_end_ends_the_asking(tmp_path):
 
 def test_an_answer_to_an_earlier_question_is_not_taken(tmp_path, monkeypatch):
     """The learner is slow, so the first question is asked several times, and answered as often."""
-    monkeypatch.setattr(policy_client, "AGAIN", 0.05)
+    monkeypatch.setattr(policy_client, "ASK_AGAIN_SECONDS", 0.05)
 
     def slowly(arrays):
         time.sleep(0.3)

@@ -15,7 +15,7 @@ from sac.wire import client as client_module
 from sac.wire import shared_memory
 from sac.wire.codec import Message
 from sac.wire.handshake import Description
-from sac.wire.shared_memory import HEAD, Place
+from sac.wire.shared_memory import HEAD_BYTES, Place
 from tests.wire.malformed import hello, raw
 from tests.wire.wire_kit import WORLD, Served, Stranger, World, client, inserting, learner, tagged, wait_for
 
@@ -109,12 +109,12 @@ def test_who_comes_back_has_its_place(tmp_path):
 
 def test_who_was_away_itself_does_not_blame_the_server(tmp_path, monkeypatch):
     """It says so and is answered; only a silence after a question is one."""
-    monkeypatch.setattr(client_module, "PING", 0.1)
-    monkeypatch.setattr(client_module, "LOST", 0.3)
+    monkeypatch.setattr(client_module, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(client_module, "SERVER_LOST_SECONDS", 0.3)
     with Served(WORLD, tmp_path) as served:
         line = client(served.directory)
         wait_for(lambda: "transitions" in line.theirs, meanwhile=lambda: line.pump(0.01))
-        wait_for(lambda: not line._unanswered(), meanwhile=lambda: line.pump(0.01))
+        wait_for(lambda: not line._line.unanswered, meanwhile=lambda: line.pump(0.01))
         time.sleep(0.6)
         line.pump()
         assert line.connected and line.session == 1
@@ -123,8 +123,8 @@ def test_who_was_away_itself_does_not_blame_the_server(tmp_path, monkeypatch):
 
 def test_the_bytes_of_chunks_that_were_sent_do_not_count_again(tmp_path, monkeypatch):
     """Only what waits does: else after the first megabyte each row went alone."""
-    monkeypatch.setattr(inserting_module, "BYTES", 500)
-    monkeypatch.setattr(inserting_module, "PATIENCE", 1000.0)
+    monkeypatch.setattr(inserting_module, "CHUNK_BYTES", 500)
+    monkeypatch.setattr(inserting_module, "MAX_ROW_WAIT_SECONDS", 1000.0)
     with Served(WORLD, tmp_path) as served, inserting(served.directory) as one:
         wait_for(lambda: one._upto > 0, meanwhile=lambda: one.pump(0.01))
         one.add(tagged(1, 0, 30))
@@ -136,7 +136,7 @@ def test_the_bytes_of_chunks_that_were_sent_do_not_count_again(tmp_path, monkeyp
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no shared memory")
 def test_a_memory_without_slots_is_none():
     handle = os.memfd_create("arrays")
-    os.ftruncate(handle, HEAD)
+    os.ftruncate(handle, HEAD_BYTES)
     os.pwrite(handle, (7).to_bytes(8, "little"), 0)
     kind = WORLD.codec.kinds["batch"]
     assert shared_memory.reach(Place(os.getpid(), handle, 0, 7), kind, (1, 8)) is None

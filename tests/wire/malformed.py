@@ -9,7 +9,7 @@ import msgpack
 import numpy as np
 import zmq
 
-from sac.wire.codec import HEADER, MAGIC, VERSION
+from sac.wire.codec import MAGIC, MAX_HEADER_BYTES, VERSION
 from tests.wire.wire_kit import SPEC, WORLD, random_rows
 
 
@@ -77,7 +77,7 @@ WRONG = {
     "many frames more": lambda frames: [*frames, *[b"x"] * 1000],
     "truncated header": spoilt(lambda parts: [parts[0], parts[1][:-1], *parts[2:]]),
     "longer header": spoilt(lambda parts: [parts[0], parts[1] + b"x", *parts[2:]]),
-    "oversized header": header_with(more="x" * HEADER),
+    "oversized header": header_with(more="x" * MAX_HEADER_BYTES),
     "another key": header_with(more=1),
     "unknown kind": header_with(kind="hallo"),
     "no kind": header_with(kind=None),

@@ -33,7 +33,7 @@ from tests.wire.wire_kit import WORLD, Served, Stranger, World, client, insertin
 def small(monkeypatch) -> int:
     """Messages may have 5,000 bytes in all."""
     for module in (codec_module, client_module, server_module):
-        monkeypatch.setattr(module, "WHOLE", 5000)
+        monkeypatch.setattr(module, "MAX_MESSAGE_BYTES", 5000)
     return 5000
 
 
@@ -76,7 +76,7 @@ def test_the_frames_of_a_message_are_counted_before_they_are_read():
     codec = Codec(
         [MessageKind("text", {}, ("n",), TEXT), MessageKind("three", {}, (), dict.fromkeys("abc", ((2,), "int64")))]
     )
-    assert codec.parts == 5
+    assert codec.max_frames == 5
     codec.decode(codec.encode("three", None, {name: np.zeros(2, np.int64) for name in "abc"}))
     with pytest.raises(BadMessage, match="6 parts of 6 bytes, at most 5"):
         codec.decode([b"x"] * 6)
@@ -114,13 +114,13 @@ def test_a_client_bounds_what_its_server_says(tmp_path, small):
 def test_what_the_other_end_would_not_take_is_not_sent(monkeypatch):
     """A frame above the bound would break the line again and again, and nobody would know why."""
     kind = MessageKind("pictures", {}, ("r",), {"eye": ((10,), "uint8"), "ear": ((4,), "uint8")})
-    monkeypatch.setattr(codec_module, "LARGEST", 20_000)
-    monkeypatch.setattr(codec_module, "WHOLE", 30_000)
-    monkeypatch.setattr(codec_module, "TOGETHER", 100)
+    monkeypatch.setattr(codec_module, "MAX_FRAME_BYTES", 20_000)
+    monkeypatch.setattr(codec_module, "MAX_MESSAGE_BYTES", 30_000)
+    monkeypatch.setattr(codec_module, "MAX_SHARED_FRAME_BYTES", 100)
     kind.check_size(2000)
     with pytest.raises(UserError, match=r"'pictures' would have 0 MB, of which eye takes 0"):
         kind.check_size(2001)
-    monkeypatch.setattr(codec_module, "WHOLE", 28_000)
+    monkeypatch.setattr(codec_module, "MAX_MESSAGE_BYTES", 28_000)
     with pytest.raises(UserError, match="together"):
         Codec([kind]).encode(
             "pictures", None, {"eye": np.zeros((2000, 10), np.uint8), "ear": np.zeros((2000, 4), np.uint8)}
@@ -145,7 +145,7 @@ def test_batches_that_cannot_be_sent_are_refused_before_anything_is_asked_for(tm
 
 def test_hellos_that_wait_for_a_description_are_bounded(tmp_path, monkeypatch):
     """Only the newest are kept; who was forgotten says hello again, and comes in."""
-    monkeypatch.setattr(server_module, "ASKED", 3)
+    monkeypatch.setattr(server_module, "MAX_PENDING_DESCRIPTIONS", 3)
     with Served(WORLD, tmp_path) as served, Stranger(served) as stranger:
         for number in range(10):
             assert stranger.say(hello(hash="other", number=number)).hears() == "describe_yourself"
@@ -160,7 +160,7 @@ def test_hellos_that_wait_for_a_description_are_bounded(tmp_path, monkeypatch):
 
 def test_clients_are_bounded(tmp_path, monkeypatch):
     """More are asked to wait, and come in when there is room."""
-    monkeypatch.setattr(server_module, "PEERS", 3)
+    monkeypatch.setattr(server_module, "MAX_PEERS", 3)
     with Served(WORLD, tmp_path) as served, Stranger(served) as stranger:
         for number in range(3):
             stranger.anew().say(hello(uid=f"a-{number}", life=10 + number, number=number))
@@ -174,7 +174,7 @@ def test_clients_are_bounded(tmp_path, monkeypatch):
 
 
 def test_lives_that_were_replaced_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(server_module, "REPLACED", 3)
+    monkeypatch.setattr(server_module, "MAX_REPLACED_INCARNATIONS", 3)
     with Served(WORLD, tmp_path) as served, Stranger(served) as stranger:
         for life in range(1, 11):
             assert stranger.anew().say(hello(life=life)).hears() == "welcome"
@@ -190,7 +190,7 @@ def test_who_becomes_somebody_else_on_one_line_leaves_as_the_other(tmp_path):
         wait_for(lambda: served.replay.acked(5) == 1)
         assert served.replay._writer.open
         stranger.say(hello(role="actor", uid="actor-2", life=6, session=2))
-        wait_for(lambda: [peer.life for peer in served.server.peers.values()] == [6])
+        wait_for(lambda: [peer.incarnation for peer in served.server.peers.values()] == [6])
         assert not served.replay._writer.open
 
 
@@ -202,14 +202,14 @@ def test_numbers_are_bounded(tmp_path, number):
 
 
 def test_counters_are_bounded(monkeypatch):
-    monkeypatch.setattr(peer_module, "COUNTERS", 3)
-    monkeypatch.setattr(peer_module, "NAME", 5)
+    monkeypatch.setattr(peer_module, "MAX_COUNTERS", 3)
+    monkeypatch.setattr(peer_module, "MAX_NAME_CHARACTERS", 5)
     told = {"long name": 1.0, "text": "x", **{f"n{i}": i for i in range(10)}}
     assert counters_of(json.dumps(told)) == {"n0": 0.0, "n1": 1.0, "n2": 2.0}
 
 
 def test_batches_that_are_asked_for_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(replay_server, "SAMPLES", 5)
+    monkeypatch.setattr(replay_server, "MAX_WAITING_SAMPLES", 5)
     with Served(WORLD, tmp_path) as served, Stranger(served) as stranger:
         assert stranger.say(hello()).hears() == "welcome"
         for number in range(20):
@@ -219,7 +219,7 @@ def test_batches_that_are_asked_for_are_bounded(tmp_path, monkeypatch):
 
 
 def test_episodes_that_nobody_reads_are_bounded(monkeypatch):
-    monkeypatch.setattr(policy_server, "EPISODES", 5)
+    monkeypatch.setattr(policy_server, "MAX_WAITING_EPISODES", 5)
     service = PolicyServer(None, None)
     for first in (0, 3, 6):
         service._take_episodes(np.arange(first, first + 3, dtype=np.float64), np.arange(first, first + 3))
@@ -249,7 +249,7 @@ def test_streams_that_never_go_on_are_bounded(tmp_path, monkeypatch):
 
 
 def test_a_replay_that_allows_everything_is_sent_so_many_chunks_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(inserting_module, "UNDER_WAY", 3)
+    monkeypatch.setattr(inserting_module, "MAX_CHUNKS_UNDER_WAY", 3)
     with Served(WORLD, tmp_path) as served, inserting(served.directory) as one:
         wait_for(lambda: one.client.connected, meanwhile=one.pump)
         one._acknowledged(seq=0, room=2**40, since=1, first=-1)

@@ -7,7 +7,7 @@ import pytest
 
 from sac.types import Batch, Sensor, Spec, Step
 from sac.wire import codec as wire_codec
-from sac.wire.codec import HEADER, TOGETHER, BadMessage, Codec, MessageKind
+from sac.wire.codec import MAX_HEADER_BYTES, MAX_SHARED_FRAME_BYTES, BadMessage, Codec, MessageKind
 from sac.wire.messages import control, learner_codec, replay_codec
 from tests.wire.malformed import WRONG, exchanged, header_with, hello, parts
 from tests.wire.wire_kit import SPEC, WORLD, World, random_rows
@@ -15,9 +15,9 @@ from tests.wire.wire_kit import SPEC, WORLD, World, random_rows
 SEEDS = range(25)
 
 
-@pytest.fixture(autouse=True, params=[TOGETHER, -1], ids=["one frame", "a frame each"])
+@pytest.fixture(autouse=True, params=[MAX_SHARED_FRAME_BYTES, -1], ids=["one frame", "a frame each"])
 def columns_share_a_frame(request, monkeypatch):
-    monkeypatch.setattr(wire_codec, "TOGETHER", request.param)
+    monkeypatch.setattr(wire_codec, "MAX_SHARED_FRAME_BYTES", request.param)
 
 
 DTYPES = ("float32", "float64", "uint8", "int64", "bool")
@@ -97,12 +97,15 @@ def test_steps_and_batches_keep_their_fields():
 
 def test_what_many_get_is_one_frame(monkeypatch):
     """Where that can hold it; what is sent once is not copied into one."""
-    columns = {f"layer{i}": ((TOGETHER,), "uint8") for i in range(2)}
-    arrays = {name: np.full(TOGETHER, i, np.uint8) for i, name in enumerate(columns)}
+    columns = {f"layer{i}": ((MAX_SHARED_FRAME_BYTES,), "uint8") for i in range(2)}
+    arrays = {name: np.full(MAX_SHARED_FRAME_BYTES, i, np.uint8) for i, name in enumerate(columns)}
     codec, values = learner_codec(SPEC, 0, 1, columns), {"version": 1, "transitions": 2}
     assert len(Codec([MessageKind("once", {}, (), columns)]).encode("once", {}, arrays)) == 3
-    for largest, frames in ((2 * TOGETHER + wire_codec.FRONT, 1), (2 * TOGETHER + wire_codec.FRONT - 1, 3)):
-        monkeypatch.setattr(wire_codec, "LARGEST", largest)
+    for largest, frames in (
+        (2 * MAX_SHARED_FRAME_BYTES + wire_codec.MAX_FRONT_BYTES, 1),
+        (2 * MAX_SHARED_FRAME_BYTES + wire_codec.MAX_FRONT_BYTES - 1, 3),
+    ):
+        monkeypatch.setattr(wire_codec, "MAX_FRAME_BYTES", largest)
         sent = codec.encode("weights", values, arrays)
         assert len(sent) == frames
         assert max(memoryview(frame).nbytes for frame in sent) <= largest, "or it would be cut off"
@@ -112,7 +115,7 @@ def test_what_many_get_is_one_frame(monkeypatch):
 
 def test_columns_share_a_frame_up_to_a_size():
     codec = Codec([MessageKind("k", {}, ("n",), {"a": ((), "uint8"), "b": ((), "uint8")})])
-    most = wire_codec.TOGETHER // 2
+    most = wire_codec.MAX_SHARED_FRAME_BYTES // 2
     for n in (0, 1, max(0, most), most + 1):
         arrays = {"a": np.zeros(n, np.uint8), "b": np.ones(n, np.uint8)}
         frames = [bytes(frame) for frame in codec.encode("k", None, arrays)]
@@ -217,7 +220,7 @@ def test_no_noise_raises_anything_else(seed):
 
 def test_a_header_has_a_largest_size_whatever_it_says():
     """A text in it may be as long as it likes else."""
-    good, bad = hello(uid="x" * 600), hello(uid="x" * HEADER)
+    good, bad = hello(uid="x" * 600), hello(uid="x" * MAX_HEADER_BYTES)
     assert WORLD.codec.decode(good)["uid"] == "x" * 600
     with pytest.raises(BadMessage, match=r"a header of 1\d\d\d bytes"):
         WORLD.codec.decode(bad)

@@ -24,7 +24,7 @@ from sac.wire.discovery import Fixed, Records
 from sac.wire.handshake import Description, described_spec, spec_of
 from sac.wire.keys import Keys, check_bind
 from sac.wire.messages import control
-from sac.wire.peer import PING, ClientId, counters_of
+from sac.wire.peer import PING_SECONDS, ClientId, counters_of
 from sac.wire.server import Server
 from tests.wire.wire_kit import ROOT, SPEC, WORLD, Process, Served, client, inserting, over_tcp, tagged, wait_for
 
@@ -75,7 +75,7 @@ def test_an_old_version_is_refused(tmp_path, monkeypatch):
     with Served(WORLD, tmp_path) as served:
         monkeypatch.setattr(client_module, "VERSION", 0)
         assert f"protocol version 0, the replay speaks version {VERSION}" in refusal(client(served.directory))
-        assert "is no life" in refusal(client(served.directory, life=0))
+        assert "is no life" in refusal(client(served.directory, incarnation=0))
 
 
 def test_an_old_version_understands_its_refusal(tmp_path):
@@ -156,7 +156,7 @@ def test_counters_go_both_ways(tmp_path):
 
 
 def test_who_is_silent_is_forgotten_and_welcome_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(server_module, "GONE", 0.5)
+    monkeypatch.setattr(server_module, "CLIENT_GONE_SECONDS", 0.5)
     with Served(WORLD, tmp_path) as served, inserting(served.directory) as inserter:
         inserter.add(tagged(1, 0, 5))
         assert inserter.drain(10) and served.server.peers
@@ -170,7 +170,7 @@ def test_who_is_silent_is_forgotten_and_welcome_again(tmp_path, monkeypatch):
 def test_a_new_life_takes_the_old_one_s_place(tmp_path):
     with Served(WORLD, tmp_path) as served:
         old, new = come(client(served.directory)), come(client(served.directory))
-        assert [peer.life for peer in served.server.peers.values()] == [new.me.life]
+        assert [peer.incarnation for peer in served.server.peers.values()] == [new.me.incarnation]
         old.close()
         new.close()
 
@@ -182,7 +182,7 @@ def test_who_was_replaced_and_still_lives_is_refused_and_the_other_stays(tmp_pat
             "another actor-1 has come since and took its place: end one of the two (actors differ in net.number"
             in refusal(old)
         )
-        until = time.monotonic() + 2 * PING
+        until = time.monotonic() + 2 * PING_SECONDS
         wait_for(lambda: time.monotonic() > until, meanwhile=lambda: new.pump(0.01))
         assert new.connected and new.session == 1
         come(client(served.directory, number=2)).close()
@@ -190,8 +190,8 @@ def test_who_was_replaced_and_still_lives_is_refused_and_the_other_stays(tmp_pat
 
 
 def test_a_silent_server_is_noticed_and_looked_for(tmp_path, monkeypatch):
-    """Within LOST and a ping; meanwhile nothing is sent."""
-    monkeypatch.setattr(client_module, "LOST", 1.5)
+    """Within SERVER_LOST_SECONDS and a ping; meanwhile nothing is sent."""
+    monkeypatch.setattr(client_module, "SERVER_LOST_SECONDS", 1.5)
     with Served(WORLD, tmp_path) as served:
         line = come(client(served.directory))
         turn, served.turn = served.turn, lambda: None
@@ -208,7 +208,7 @@ def test_a_moved_server_is_found_at_once(tmp_path, way):
         line = come(client(served.directory))
     with Served(WORLD, tmp_path / "b", Records(tmp_path, "127.0.0.1")) as served:
         wait_for(lambda: line.session == 2, 3.0, lambda: line.pump(0.01))
-        assert line._address == served.directory.find("replay") and line._address.startswith(way)
+        assert line.address == served.directory.find("replay") and line.address.startswith(way)
     line.close()
 
 
@@ -223,26 +223,26 @@ def test_a_neighbour_needs_no_tcp(tmp_path, monkeypatch):
         monkeypatch.setattr(directory_module, "_network", lambda: "another")
         assert served.directory.find("replay") == far
         two = come(client(served.directory, number=2))
-        assert (one._address, two._address) == (near, far) and len(served.server.peers) == 2
+        assert (one.address, two.address) == (near, far) and len(served.server.peers) == 2
         one.close()
         two.close()
 
 
 def test_a_near_address_that_is_not_for_us_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(client_module, "LOST", 0.5)
+    monkeypatch.setattr(client_module, "SERVER_LOST_SECONDS", 0.5)
     with Served(WORLD, tmp_path) as served:
         gone = served.directory.record("replay") | {"near": "ipc://@sac-nobody"}
         served.directory.write("replay", gone)
         line = come(client(served.directory))
-        assert line._address == over_tcp(served.directory)
+        assert line.address == over_tcp(served.directory)
         line.close()
 
 
 @pytest.mark.parametrize("looks", [3, 4])
 def test_a_near_server_that_lets_wait_stays_near(tmp_path, monkeypatch, looks):
     """It is not there yet, then it does not answer yet."""
-    monkeypatch.setattr(client_module, "LOST", 0.3)
-    monkeypatch.setattr(client_module, "AGAIN", 0.1)
+    monkeypatch.setattr(client_module, "SERVER_LOST_SECONDS", 0.3)
+    monkeypatch.setattr(client_module, "RETRY_SECONDS", 0.1)
     line = client(Records(tmp_path / "net", ""))
     wait = time.monotonic() + 0.2 * looks
     wait_for(lambda: time.monotonic() > wait, meanwhile=lambda: line.pump(0.01))
@@ -252,7 +252,7 @@ def test_a_near_server_that_lets_wait_stays_near(tmp_path, monkeypatch, looks):
     with served:
         assert not line.connected
         come(line)
-        assert line._address == served.directory.find("replay")
+        assert line.address == served.directory.find("replay")
         line.close()
 
 
@@ -359,16 +359,16 @@ def test_who_seldom_looks_up_finds_a_server_that_has_moved(tmp_path):
         line = client(directory, role="learner")
         wait_for(lambda: line.connected, meanwhile=line.pump)
         for _ in range(4):
-            time.sleep(1.5 * PING)
+            time.sleep(1.5 * PING_SECONDS)
             line.pump()
         assert line.connected and line.session == 1, "its answers wait to be read"
-        before = line._address
+        before = line.address
         process.kill()
     with Process(tmp_path):
         for _ in range(6):
-            time.sleep(1.5 * PING)
+            time.sleep(1.5 * PING_SECONDS)
             line.pump(0.05)
-            if line.connected and line._address != before:
+            if line.connected and line.address != before:
                 break
-        assert line.connected and line._address != before
+        assert line.connected and line.address != before
     line.close()
