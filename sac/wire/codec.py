@@ -1,19 +1,19 @@
-"""Messages as frames: a magic word, a small msgpack header with a fixed set of keys, the columns' raw bytes.
+"""Messages as frames: a magic word, a small msgpack header with a fixed set of keys, the raw bytes of the columns.
 
-A frame costs more than copying a little, so word and header share the first one, with the columns where these are small
-together; else each column has its own. What is encoded once and sent to many is one frame as long as it fits. Only what
-is said before two peers know that they speak the same version has word, header and columns apart, in every version.
+Sending a frame costs more than copying a few bytes. So magic word and header share the first frame, and small columns
+follow in it; otherwise each column has a frame of its own. A message that is encoded once and sent to many receivers
+(`one_frame`) has one frame as long as it fits. The messages of the handshake, which peers of different versions
+exchange, always have magic word, header and columns in separate frames (`apart`).
 
-What a buffer holds (dtype and shape) is never read from a message: both sides know it from the Kind. Nothing is
-pickled. Whatever is not exactly as expected is a BadMessage, which costs its sender the message and nobody anything
-else.
+Dtype and shape of a column are never read from a message: both ends know them from the MessageKind. Nothing is pickled.
+Whatever is not exactly as expected is a BadMessage: it is dropped, and its sender stays connected.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import repeat
@@ -23,33 +23,34 @@ import msgpack
 import numpy as np
 
 from sac.errors import UserError
+from sac.wire.frames import Frames
 
 MAGIC = b"SAC1"
 VERSION = 5
-MAX_HEADER_BYTES = 1024  # bytes of a header at most
-MAX_LEADING_AXIS = 1 << 20  # the longest leading axis
-MAX_SHARED_FRAME_BYTES = 1 << 16  # bytes of columns that share a frame, at most
-MAX_FRAME_BYTES = 1 << 28  # bytes of a frame: whoever sends more is cut off
-MAX_MESSAGE_BYTES = 1 << 30  # bytes of a message, all its frames together: of a larger one nothing is decoded
+MAX_HEADER_BYTES = 1024
+MAX_LEADING_AXIS = 1 << 20  # rows along each leading axis
+MAX_SHARED_FRAME_BYTES = 1 << 16  # of columns that share a frame
+MAX_FRAME_BYTES = 1 << 28  # ZeroMQ closes the connection of whoever sends a larger frame
+MAX_MESSAGE_BYTES = 1 << 30  # of all frames together; larger messages are not decoded
 INT64_LIMIT = 1 << 63
-ALIGNMENT_BYTES = 8  # bytes: where columns begin behind a header
+ALIGNMENT_BYTES = 8  # columns behind a header begin at multiples of this
 KIND = "kind"
-_LENGTH = struct.Struct("<4sI")  # the word, and the bytes of the header
-MAX_FRONT_BYTES = _LENGTH.size + MAX_HEADER_BYTES + ALIGNMENT_BYTES  # bytes before the columns of a frame, at most
+_LENGTH = struct.Struct("<4sI")  # the magic word, and the header's length in bytes
+MAX_FRONT_BYTES = _LENGTH.size + MAX_HEADER_BYTES + ALIGNMENT_BYTES  # before the columns of a frame
 Columns = Mapping[str, tuple[tuple[int, ...], str]]  # name -> shape of one row, dtype
 TEXT: Columns = {"text": ((), "uint8")}
 
 
-class BadMessage(Exception):  # noqa: N818 - a message, not an error of ours
-    """What came is not a message of this protocol."""
+class BadMessage(Exception):  # noqa: N818 - the fault lies with the message's sender
+    """The received frames are not a message of this protocol."""
 
 
 @dataclass(frozen=True)
 class MessageKind:
-    """A kind of message: the header's keys with their types, and the columns that follow it.
+    """A kind of message: the keys of its header with their types, and the columns that follow the header.
 
-    `lead` names those header keys that are the leading axes of every column. With `one_frame` these share one if it
-    can hold them. `apart`: in frames that every version understands.
+    `lead` names the header's keys that hold the lengths of the leading axes, which all columns have. With `one_frame`
+    columns share a frame if it can hold them. With `apart` header and columns are in frames of their own.
     """
 
     name: str
@@ -60,31 +61,30 @@ class MessageKind:
     apart: bool = False
 
     @cached_property
-    def plan(self) -> list[tuple[str, tuple[int, ...], np.dtype, int]]:
-        """Name, shape and dtype of each column, and the bytes of one row, in the order in which they are sent.
+    def plan(self) -> list[tuple[str, tuple[int, ...], np.dtype[Any], int]]:
+        """Name, shape of a row, dtype and bytes of a row of each column, in the order in which they are sent.
 
-        Wide types come first: so each column is aligned in a shared frame that itself is.
+        Columns with wide dtypes come first, so that every column of an aligned frame is aligned.
         """
         found = [(name, shape, np.dtype(dtype)) for name, (shape, dtype) in self.columns.items()]
         found.sort(key=lambda column: -column[2].itemsize)
         return [(name, shape, dtype, math.prod(shape) * dtype.itemsize) for name, shape, dtype in found]
 
     @cached_property
-    def _row(self) -> int:
+    def _row_bytes(self) -> int:
         return sum(row for _, _, _, row in self.plan)
 
     def bytes(self, *lead: int) -> int:
-        """Size of all columns together."""
-        return math.prod(lead) * self._row
+        """Size of all columns together, for leading axes of these lengths."""
+        return math.prod(lead) * self._row_bytes
 
     def together(self, *lead: int) -> bool:
         """Whether the columns share one frame."""
-        return bool(self.plan) and self.bytes(*lead) <= (
-            MAX_FRAME_BYTES - MAX_FRONT_BYTES if self.one_frame else MAX_SHARED_FRAME_BYTES
-        )
+        most = MAX_FRAME_BYTES - MAX_FRONT_BYTES if self.one_frame else MAX_SHARED_FRAME_BYTES
+        return bool(self.plan) and self.bytes(*lead) <= most
 
     def check_size(self, *lead: int) -> None:
-        """Raises UserError for columns that the other end would not take, as it bounds frames and messages."""
+        """Raises UserError for columns that exceed the receiver's bounds of a frame or of a message."""
         rows, whole = math.prod(lead), self.bytes(*lead)
         if whole <= MAX_FRAME_BYTES - MAX_FRONT_BYTES:
             return
@@ -92,13 +92,14 @@ class MessageKind:
         if largest > MAX_FRAME_BYTES or whole > MAX_MESSAGE_BYTES - MAX_FRONT_BYTES:
             raise UserError(
                 f"a message '{self.name}' would have {whole / 1e6:.0f} MB, of which {name} takes {largest / 1e6:.0f}: "
-                f"at most {MAX_FRAME_BYTES / 1e6:.0f} MB of one column and {MAX_MESSAGE_BYTES / 1e6:.0f} MB together can be sent"
+                f"at most {MAX_FRAME_BYTES / 1e6:.0f} MB of one column and {MAX_MESSAGE_BYTES / 1e6:.0f} MB together "
+                "can be sent"
             )
 
 
 @dataclass(frozen=True)
 class Message:
-    """`values` of the header by key, `arrays` by column; the arrays are views of what came, and read-only."""
+    """The header's `values` by key, and `arrays` by column: read-only views of the received frames."""
 
     kind: str
     values: dict[str, Any]
@@ -109,12 +110,12 @@ class Message:
 
     @property
     def text(self) -> str:
-        """What a message with the column `text` says."""
+        """The text of a message with the column `text`."""
         return self.arrays["text"].tobytes().decode("utf8", "replace")
 
 
 class Codec:
-    """Encodes and decodes the kinds that it knows."""
+    """Encodes and decodes messages of the given kinds."""
 
     def __init__(self, kinds: Iterable[MessageKind]):
         self.kinds = {kind.name: kind for kind in kinds}
@@ -124,13 +125,14 @@ class Codec:
 
     def encode(
         self, kind: str, values: Mapping[str, Any] | None = None, arrays: Mapping[str, np.ndarray] | None = None
-    ) -> list:
-        """Frames to send; the leading axes are taken from the arrays.
+    ) -> Frames:
+        """The frames of a message; the lengths of its leading axes are those of the arrays.
 
-        Raises ValueError for arrays of another shape, UserError for more than the other end would take.
+        Raises ValueError for arrays of another shape, UserError for columns that exceed the receiver's bounds.
         """
-        known = self.kinds[kind]
-        lead, buffers = None, []
+        known, arrays = self.kinds[kind], arrays or {}
+        lead: tuple[int, ...] | None = None
+        buffers: Frames = []
         for name, shape, dtype, _ in known.plan:
             array = np.asarray(arrays[name], dtype, order="C")
             lead = array.shape[: len(known.lead)] if lead is None else lead
@@ -145,18 +147,17 @@ class Codec:
         head = _LENGTH.pack(MAGIC, len(header)) + header + bytes(-len(header) % ALIGNMENT_BYTES)
         return [b"".join([head, *buffers])] if together else [head, *buffers]
 
-    def say(self, kind: str, text: str, **values: Any) -> list:
-        """Frames of a kind with the column `text`."""
+    def say(self, kind: str, text: str, **values: Any) -> Frames:
+        """The frames of a message with the column `text`."""
         return self.encode(kind, values, {"text": np.frombuffer(text.encode("utf8"), np.uint8)})
 
     def decode(self, frames: Sequence[Any]) -> Message:
-        """Frames (bytes, or flat views of them) as a message. Raises BadMessage."""
+        """The message that these frames (bytes, or flat views of bytes) hold. Raises BadMessage."""
         first, *others = views = [memoryview(frame) for frame in frames or [b""]]
         size = sum(view.nbytes for view in views)
         if len(views) > self.max_frames or size > MAX_MESSAGE_BYTES:
-            raise BadMessage(
-                f"{len(views)} parts of {size} bytes, at most {self.max_frames} parts of {MAX_MESSAGE_BYTES} bytes are read"
-            )
+            most = f"at most {self.max_frames} parts of {MAX_MESSAGE_BYTES} bytes"
+            raise BadMessage(f"{len(views)} parts of {size} bytes, {most} are read")
         if first[: len(MAGIC)] != MAGIC:
             raise BadMessage("not of this protocol")
         apart = first.nbytes == len(MAGIC)
@@ -182,20 +183,22 @@ class Codec:
         return Message(kind.name, header, dict(self._arrays(kind, lead, columns)))
 
     @staticmethod
-    def _header(frame: memoryview) -> dict:
+    def _header(frame: memoryview) -> dict[str, Any]:
         if frame.nbytes > MAX_HEADER_BYTES:
             raise BadMessage(f"a header of {frame.nbytes} bytes")
         try:
             header = msgpack.unpackb(frame, strict_map_key=True)
-        except Exception as error:  # msgpack raises many kinds
+        except Exception as error:  # msgpack raises exceptions of many classes
             raise BadMessage(f"no header: {error}") from error
         if not isinstance(header, dict) or not isinstance(header.get(KIND), str):
             raise BadMessage("the header is no map with a kind")
         return header
 
     @staticmethod
-    def _arrays(kind: MessageKind, lead: tuple[int, ...], frames: Sequence[Any]):
-        """Each column as a view of its frame, or of its part of what all share."""
+    def _arrays(
+        kind: MessageKind, lead: tuple[int, ...], frames: Sequence[memoryview]
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """Each column's name and array, which is a view of the column's frame, or of its part of the shared frame."""
         rows, together, offset = math.prod(lead), kind.together(*lead), 0
         if len(frames) != (1 if together else len(kind.columns)):
             raise BadMessage(f"{kind.name}: {len(frames)} parts with columns")
@@ -214,7 +217,7 @@ class Codec:
 
 
 def _taken_apart(first: memoryview) -> tuple[memoryview, memoryview]:
-    """The header, and what comes behind it."""
+    """Splits the first frame into the header and the columns behind it. Raises BadMessage."""
     size = _LENGTH.unpack_from(first)[1] if first.nbytes >= _LENGTH.size else MAX_HEADER_BYTES
     end = _LENGTH.size + size
     if end > first.nbytes:
