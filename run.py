@@ -15,7 +15,7 @@ def task(composed: DictConfig) -> float | None:
     """Runs one job; returns the objective (mean of the last evaluation window) for sweeps."""
     from sac.config.validation import validated
     from sac.roles import run
-    from sac.runs.folder import stored_config
+    from sac.runs.resume import stored_config
 
     with job_errors():
         return run(validated(stored_config(composed, explicit_overrides(), job_number())))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -14,6 +16,8 @@ from sac.collect.episode_limit import NO_LIMIT, EpisodeLimit
 from sac.collect.exploration import ColoredNoise, Epsilon, Exploring, Greedy, Sampling, WhiteNoise
 from sac.config.schema import Config
 from sac.errors import UserError
+from sac.evaluation.evaluator import Evaluator
+from sac.evaluation.q_bias import QBias
 from sac.replay import Prioritized, RateLimiter, Replay, Sampler, Uniform, check_capacity
 from sac.replay.durable import DurableReplay
 from sac.replay.durable_stats import DurableStats
@@ -22,18 +26,30 @@ from sac.runs.checkpoint import ONLY_NEWEST, Checkpoints
 from sac.runs.folder import RunFolder
 from sac.track.observer import Observer
 from sac.track.tracker import Tracker
-from sac.training.prefill import fill
+from sac.training.prefill import Episodes, fill
+from sac.training.schedule import Schedule
 from sac.types import Env, Sensor, Spec
 
 log = logging.getLogger(__name__)
-LONG_EPISODE = 3_000  # steps after which evaluation and play end an episode that nothing else limits
-EVALUATION_SEED = 1_000_003  # evaluation plays other episodes than training does
+MAX_EPISODE_STEPS = 3_000  # steps after which evaluation and play end an episode that nothing else limits
+EVALUATION_SEED_OFFSET = 1_000_003  # so that evaluation plays other episodes than training
 
 
 def run_seed(config: Config) -> int:
     """The seed of this repetition; drawn from the system when none is given."""
     seed = config.sac.seed if config.sac.seed is not None else int.from_bytes(os.urandom(3), "little")
     return seed + config.repeat
+
+
+def seed_of_run(config: Config) -> int:
+    """The seed of a run that has begun: its beginning has replaced a missing one by `run_seed`."""
+    assert config.sac.seed is not None
+    return config.sac.seed
+
+
+def evaluation_seed(config: Config) -> int:
+    """The seed of the episodes that evaluation and play use."""
+    return seed_of_run(config) + EVALUATION_SEED_OFFSET
 
 
 def start_tensorflow(threads: int | None) -> None:
@@ -243,8 +259,16 @@ def make_sampler(config: Config, n_agents: int) -> Sampler:
 def fill_replay(config: Config, env: Env, replay: Replay, state_size: int, moments: RunningStats) -> None:
     """What a new run has in its memory before it begins. Raises UserError when the source does not fit."""
     if config.replay.load is not None:
-        fill(replay, config.replay.load, env, state_size, moments)
+        fill(replay, config.replay.load, env.spec, state_size, moments, partial(open_dataset, env))
         check_log_prob(config, replay)
+
+
+def open_dataset(env: Env, dataset_id: str) -> Episodes:
+    """The episodes of a Minari dataset, read as `env` reads its own. Raises UserError when they do not fit it."""
+    from envs.gymnasium_adapter.minari_dataset import MinariEpisodes
+
+    bounds, reading = (getattr(env, name, None) for name in ("action_bounds", "reading"))
+    return MinariEpisodes(dataset_id, env.spec, bounds, reading)
 
 
 def check_log_prob(config: Config, replay: Replay) -> None:
@@ -285,6 +309,25 @@ def make_greedy(config: Config, agent, seed: int):
     return Greedy(agent)
 
 
+def make_schedule(config: Config) -> Schedule:
+    """When the run ends, and how often it reports and saves."""
+    base, s = config.base, config.sac
+    return Schedule(
+        max_steps=base.max_step, max_iterations=base.max_iter, stop_return=config.eval.stop_return,
+        summary_updates=s.write_summary_per_step, checkpoint_updates=s.save_model_per_step,
+        checkpoint_minutes=s.save_model_per_minute, shares_environment=base.editor,
+    )  # fmt: skip
+
+
+def make_evaluator(config: Config, agent: Any, open_env: Callable[[], Env], stop: Callable[[], bool]) -> Evaluator:
+    """Plays greedy episodes in an environment of its own; once `stop()` is true it breaks off."""
+    e = config.eval
+    return Evaluator(
+        e.per_step, e.episodes, e.window, evaluation_seed(config), open_env, partial(make_greedy, config, agent), stop,
+        partial(QBias, config.sac.gamma, agent.estimate_q), partial(episode_limit, config),
+    )  # fmt: skip
+
+
 def evaluation_agents(config: Config) -> int:
     """How many agents evaluate in parallel."""
     wanted = config.eval.n_agents or config.base.n_agents
@@ -301,4 +344,4 @@ def episode_limit(config: Config, env: Env) -> EpisodeLimit:
         return EpisodeLimit(own, "the environment's own limit")
     if iteration > 0:
         return EpisodeLimit(iteration, f"base.max_step_each_iter={iteration}")
-    return EpisodeLimit(LONG_EPISODE, "neither the environment nor a key says how long one may last")
+    return EpisodeLimit(MAX_EPISODE_STEPS, "neither the environment nor a key says how long one may last")

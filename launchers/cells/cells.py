@@ -18,9 +18,9 @@ from launchers.jobs.pool import Pool
 from launchers.jobs.processes import Processes
 from launchers.jobs.resources import Share
 from launchers.jobs.table import Table
+from sac.config.run_names import name_in_multirun
 from sac.config.validation import check_assignable
 from sac.errors import UserError
-from sac.runs.folder import name_in_multirun
 from sac.runs.signals import Interruption
 
 ROLE = "role="

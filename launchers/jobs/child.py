@@ -15,7 +15,7 @@ from launchers.jobs.status_file import StatusFile
 from sac.config.validation import validated
 from sac.errors import UserError
 from sac.roles import run
-from sac.runs.folder import stored_config
+from sac.runs.resume import stored_config
 from sac.screen import unbreakable_screen
 
 ANOTHER = 30.0  # seconds that a process of an earlier attempt, whose parent is gone, may need to end

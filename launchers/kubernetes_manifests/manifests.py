@@ -18,10 +18,10 @@ from launchers.jobs.job import Job
 from launchers.kubernetes_manifests.options import KubernetesOptions
 from launchers.kubernetes_manifests.role_arguments import kept
 from launchers.kubernetes_manifests.workloads import cell_name, objects_of
+from sac.config.run_names import name_in_multirun
 from sac.config.validation import checked, validated
 from sac.errors import UserError
 from sac.files import write_atomically
-from sac.runs.folder import name_in_multirun
 
 
 class _Plain(yaml.SafeDumper):

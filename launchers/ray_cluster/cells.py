@@ -20,8 +20,8 @@ from launchers.jobs.pool import Pool
 from launchers.jobs.resources import Share, cores
 from launchers.jobs.table import Table
 from launchers.ray_cluster.options import RayOptions
+from sac.config.run_names import name_in_multirun
 from sac.errors import UserError
-from sac.runs.folder import name_in_multirun
 from sac.runs.signals import Interruption
 
 log = logging.getLogger(__name__)

@@ -17,12 +17,12 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from sac.config.credentials import without_credentials
 from sac.config.host_name import host_number
+from sac.config.run_names import TIME_VARIABLE, time_and_letters
 from sac.config.schema import all_keys
 from sac.config.text_keys import is_text
 from sac.config.typed_texts import quoted
 from sac.config.validation import check_value, no_environment, unknown_key
 from sac.errors import UserError
-from sac.runs.folder import MOMENT, moment
 
 CONF = Path(__file__).parents[2] / "conf"
 FREE_FORM = ("reset", "random_params", "base.nn_kwargs", "base.env_kwargs", "base.build_path")
@@ -97,7 +97,7 @@ def begin(arguments: Sequence[str]) -> list[str]:
     texts = as_texts(typed.overrides, _groups(folders))
     overrides = check_overrides([texts[argument] for argument in typed.overrides], folders)
     if typed.multirun:
-        os.environ[MOMENT] = moment()
+        os.environ[TIME_VARIABLE] = time_and_letters()
     if not typed.cfg and not typed.info:
         _check_multirun(overrides, typed.multirun)
     free = {o.input_line for o in overrides if o.type is OverrideType.CHANGE and is_free(o.key_or_group, o.value())}

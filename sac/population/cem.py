@@ -1,7 +1,8 @@
-"""A population of learners that evolves: who wins, what the others become, who descends from whom. NumPy only.
+"""The evolution of a population of learners: selects the best, draws the others anew, records descent. NumPy only.
 
-The cross-entropy method on networks: elementwise mean and standard deviation of the best learners' numbers, from which
-the others are drawn anew (Rubinstein and Kroese, The Cross-Entropy Method, 2004, algorithm 4.2).
+This is the cross-entropy method on networks: the others are drawn from normal distributions with the elementwise mean
+and standard deviation of the best learners' weights (Rubinstein and Kroese, The Cross-Entropy Method, 2004, algorithm
+4.2).
 """
 
 from __future__ import annotations
@@ -16,33 +17,33 @@ from zlib import crc32
 import numpy as np
 
 Networks = Mapping[str, np.ndarray]
-LARGEST_STD = 1.0
+MAX_STD = 1.0  # of a weight
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What `base.evolver_*` says; `seconds` is `evolver_cem_time` in seconds."""
+class CemRules:
+    """When generations are made, and how."""
 
-    length: int
-    best: float
-    min_length: int
-    seconds: float
-    remove_worst: float
-    keep_elites: bool
-    min_std: float
+    length: int  # evaluations of each learner that make a generation due
+    best: float  # fraction of the learners that are selected
+    min_length: int  # evaluations that suffice after `seconds`
+    seconds: float  # since the last generation
+    remove_worst: float  # selections below the mean at which a learner begins anew; below 0: never
+    keep_elites: bool  # the selected learners keep their networks
+    min_std: float  # of a weight
     strategy: str  # cem | none
 
 
 @dataclass
 class Member:
-    """A learner. What it shall be has a number: `assigned` counts how often that has changed."""
+    """A learner. `assigned` counts the changes of its networks, and is the number of the latest."""
 
-    scores: list[float] = field(default_factory=list)  # of its evaluations as what it is now, the newest last
+    scores: list[float] = field(default_factory=list)  # mean returns of its present networks, the newest last
     step: int = -1  # of the newest evaluation
-    latest: float | None = None  # its mean return, whatever the learner has become since
-    selected: int = 0  # how often it was among the best since the counts began
+    latest: float | None = None  # newest mean return, also of former networks
+    selected: int = 0  # how often it was selected since the counts were reset
     assigned: int = 0
-    fresh: bool = False  # what it was assigned last is a new beginning, no networks
+    fresh: bool = False  # the latest change is a fresh beginning, without networks from here
     ended: bool = False  # its run is over
 
     @property
@@ -52,54 +53,54 @@ class Member:
 
 @dataclass(frozen=True)
 class Descent:
-    """A line of the lineage: what a learner has become in a generation, and of whom."""
+    """A line of the lineage: how a generation has changed a learner, and from whose networks."""
 
     generation: int
     learner: str
     assigned: int
     what: str  # kept | drawn | fresh
     parents: str
-    mean_return: float  # of its evaluations before
+    mean_return: float  # of its evaluations before the change
     evaluations: int
     step: int
 
 
-def moments(networks: Sequence[Networks], min_std: float) -> tuple[Networks, Networks]:
-    """Elementwise mean of networks, and standard deviation between `min_std` and 1."""
+def mean_and_std(networks: Sequence[Networks], min_std: float) -> tuple[Networks, Networks]:
+    """Elementwise mean and standard deviation of networks; the latter is clipped to [min_std, MAX_STD]."""
     mean, std = {}, {}
     for name, first in networks[0].items():
         stacked = np.stack([one[name] for one in networks]).astype(np.float64)
         mean[name] = np.asarray(stacked.mean(0), first.dtype)
-        std[name] = np.asarray(np.clip(stacked.std(0), min_std, max(min_std, LARGEST_STD)), first.dtype)
+        std[name] = np.asarray(np.clip(stacked.std(0), min_std, max(min_std, MAX_STD)), first.dtype)
     return mean, std
 
 
-def drawn(mean: Networks, std: Networks, rng: np.random.Generator) -> Networks:
-    """Networks from independent normal distributions."""
+def draw(mean: Networks, std: Networks, rng: np.random.Generator) -> Networks:
+    """Draws each weight from its own normal distribution."""
     return {name: np.asarray(rng.normal(m, std[name]), m.dtype) for name, m in mean.items()}
 
 
 class Evolution:
-    """All that is known of a population. `clock` in seconds."""
+    """The state of a population and its decisions. `clock` returns seconds."""
 
-    def __init__(self, rules: Rules, seed: int, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, rules: CemRules, seed: int, clock: Callable[[], float] = time.monotonic):
         self.rules, self.seed, self._clock = rules, seed, clock
         self.members: dict[str, Member] = {}
         self.generation = 0
         self.lineage: list[Descent] = []
         self.distribution: tuple[Networks, Networks] | None = None  # mean and std of the newest generation
-        self._since = clock()
+        self._generation_at_seconds = clock()
 
     def join(self, name: str) -> Networks | None:
-        """A learner has come; one that comes late is drawn from the newest generation's distribution."""
+        """A learner has connected. Returns networks for a new one that joins after the first generation."""
         if name in self.members:
             self.members[name].ended = False
             return None
         self.members[name] = Member()
-        return self._renew(name) if self.distribution is not None else None
+        return self._change(name) if self.distribution is not None else None
 
     def evaluated(self, name: str, assigned: int, step: int, value: float) -> bool:
-        """Takes in a mean return; False where it is known already, or of what the learner is no more."""
+        """Takes in a mean return; returns False when it is known already, or belongs to former networks."""
         member = self.members[name]
         if assigned != member.assigned or step <= member.step:
             return False
@@ -107,29 +108,29 @@ class Evolution:
         member.scores = [*member.scores, value][-self.rules.length :]
         return True
 
-    def ahead(self, name: str, assigned: int) -> None:
-        """The learner is something that this population knows nothing of: its numbers go on from there."""
+    def set_number(self, name: str, assigned: int) -> None:
+        """Accepts the learner's own networks and number, which this population did not assign."""
         member = self.members[name]
         member.assigned, member.scores, member.step, member.fresh = assigned, [], -1, False
 
     def diverged(self, name: str) -> Networks | None:
-        """The learner's numbers are not finite: it is drawn anew, and the others never hear of it.
+        """The learner's weights are not finite: returns networks that are drawn anew.
 
-        Where that does not help, as this is before it could be evaluated, it begins anew with all that belongs to it.
+        Returns None for a fresh beginning, when it has diverged before an evaluation of the networks it was given.
         """
         member = self.members[name]
-        return self._renew(name, fresh=member.assigned > 0 and member.step < 0)
+        return self._change(name, fresh=member.assigned > 0 and member.step < 0)
 
     def due(self, present: Collection[str]) -> bool:
-        """Whether everyone who is there has been evaluated often enough."""
+        """Whether the connected learners have been evaluated often enough for a generation."""
         counts = [len(member.scores) for name, member in self.members.items() if name in present and not member.ended]
         if len(counts) < 2 or self.rules.strategy == "none":
             return False
-        late = self._clock() - self._since >= self.rules.seconds
+        late = self._clock() - self._generation_at_seconds >= self.rules.seconds
         return min(counts) >= (self.rules.min_length if late else self.rules.length)
 
     def elites(self, present: Collection[str]) -> list[str]:
-        """The best learners of those who are there, the best first."""
+        """The best of the connected learners, the best first."""
         running = [name for name, m in self.members.items() if name in present and m.scores and not m.ended]
         ranked = sorted(running, key=lambda name: -self.members[name].mean)
         return ranked[: max(1, math.floor(self.rules.best * len(ranked)))]
@@ -137,14 +138,14 @@ class Evolution:
     def evolve(
         self, elites: Mapping[str, Networks], present: Collection[str] | None = None
     ) -> dict[str, Networks | None]:
-        """The next generation from the networks of these: for each learner that changes, what it becomes.
+        """Makes a generation from the networks of the elites; returns the networks of each learner that changes.
 
-        None is a fresh beginning. Who stays as it is is not named: elites, and whoever has ended, is not `present`
-        (None: all are) or was not evaluated, and so was not compared.
+        None stands for a fresh beginning. Elites keep their networks if the rules say so. Learners that have ended,
+        were not evaluated, or are not `present` (None: all are) keep theirs too.
         """
         self.generation += 1
-        self._since = self._clock()
-        self.distribution = moments(list(elites.values()), self.rules.min_std)
+        self._generation_at_seconds = self._clock()
+        self.distribution = mean_and_std(list(elites.values()), self.rules.min_std)
         for name in elites:
             self.members[name].selected += 1
         there = self.members if present is None else present
@@ -168,25 +169,25 @@ class Evolution:
         return become
 
     def returns(self) -> dict[str, float]:
-        """Each learner's mean return as what it is, or else its latest, the best first."""
+        """Each learner's mean return with its present networks, or else its latest return; the best first."""
         found = {name: m.mean if m.scores else m.latest for name, m in self.members.items() if m.latest is not None}
         return dict(sorted(found.items(), key=lambda one: -one[1]))
 
     def state(self) -> dict[str, Any]:
-        """Everything but the distribution and the lineage, ready for JSON."""
+        """The state without the distribution and the lineage, ready for JSON."""
         return {
             "seed": self.seed,
             "generation": self.generation,
-            "elapsed": self._clock() - self._since,
+            "elapsed": self._clock() - self._generation_at_seconds,
             "members": {name: asdict(member) for name, member in self.members.items()},
         }
 
     def restore(
         self, state: Mapping[str, Any], distribution: tuple[Networks, Networks] | None, lineage: Iterable[Descent]
     ) -> None:
-        """Goes on from there; a lineage that is longer is cut to what had come to be."""
+        """Continues from a saved state. Lines of the lineage that are newer than the state are dropped."""
         self.seed, self.generation = state["seed"], state["generation"]
-        self._since = self._clock() - state["elapsed"]
+        self._generation_at_seconds = self._clock() - state["elapsed"]
         self.members = {name: Member(**told) for name, told in state["members"].items()}
         known = {name: member.assigned for name, member in self.members.items()}
         self.lineage = [
@@ -196,15 +197,15 @@ class Evolution:
         self.distribution = distribution
 
     def _worst(self, losers: Collection[str]) -> str | None:
-        """Who of these was selected so much less often than the mean that it begins anew."""
+        """The learner of these that was selected so rarely that it begins anew; None if there is none."""
         if self.rules.remove_worst < 0 or not losers:
             return None
         worst = min(sorted(losers), key=lambda name: self.members[name].selected)
         mean = float(np.mean([member.selected for member in self.members.values()]))
         return worst if mean - self.members[worst].selected >= self.rules.remove_worst else None
 
-    def _renew(self, name: str, fresh: bool = False) -> Networks | None:
-        """Between two generations."""
+    def _change(self, name: str, fresh: bool = False) -> Networks | None:
+        """Changes one learner between two generations."""
         member, fresh = self.members[name], fresh or self.distribution is None
         before = member.mean, len(member.scores), member.step
         become = self._assign(name, fresh)
@@ -213,8 +214,10 @@ class Evolution:
         return become
 
     def _assign(self, name: str, fresh: bool) -> Networks | None:
+        """Counts a change of a learner; returns its networks, which the seed, its name and the number determine."""
         member = self.members[name]
         member.assigned, member.scores, member.step, member.fresh = member.assigned + 1, [], -1, fresh
         if fresh:
             return None
-        return drawn(*self.distribution, np.random.default_rng([self.seed, crc32(name.encode()), member.assigned]))
+        assert self.distribution is not None
+        return draw(*self.distribution, np.random.default_rng([self.seed, crc32(name.encode()), member.assigned]))

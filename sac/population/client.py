@@ -1,106 +1,110 @@
-"""A learner's line to its evolver: evaluations there, networks back."""
+"""A learner's connection to the evolver: it reports evaluations and receives networks."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from sac.wire.client import Client
 from sac.wire.codec import Message
 
-FAREWELL = 2.0  # seconds in which it can hear that the learner has ended
-AGAIN = 1.0  # seconds between two questions, and until what was not noted is told again
+FAREWELL_SECONDS = 2.0  # time for the evolver to hear that the learner has ended
+POLL_INTERVAL_SECONDS = 1.0  # between two questions, and until an unconfirmed report is sent again
 
 
 class Evolvable(Protocol):
-    """Who is evolved."""
+    """A learner's networks as the client sees them."""
 
     def networks(self) -> Mapping[str, np.ndarray]:
-        """What it is now."""
+        """The present values, by name."""
 
-    def become(self, networks: Mapping[str, np.ndarray]) -> None: ...
-    def begin_anew(self, number: int) -> None: ...
+    def become(self, networks: Mapping[str, np.ndarray]) -> None:
+        """Assigns these values."""
+
+    def begin_anew(self, number: int) -> None:
+        """Makes everything of the learner new, with a seed of its own for each number."""
 
 
 class EvolverClient:
-    """`assigned` counts what the learner was told to be, and is saved with it: nothing is taken in twice.
+    """Reports until the evolver confirms, and applies each change of the evolver once.
 
-    The learner trains on whether or not the evolver is there; what it could not tell yet it tells later.
+    The evolver numbers its changes of a learner; `assigned` is the number of the last applied change and is saved
+    with the learner. The learner trains on whether or not the evolver is there.
     """
 
     def __init__(self, client: Client, learner: Evolvable):
         self.client, self._learner = client, learner
         self.assigned = 0
-        self.changed: Callable[[], None] = lambda: None  # called when the learner has become something else
-        self._untold: dict[int, float] = {}  # step -> mean return, of what the learner is now
-        self._lost: int | None = None  # the step at which its numbers were not finite any more, as what it is now
-        self._asked = float("-inf")
+        self.on_change: Callable[[], None] = lambda: None  # called after each applied change
+        self._unconfirmed: dict[int, float] = {}  # step -> mean return, of the present networks
+        self._diverged_at_step: int | None = None  # of the present networks
+        self._asked_at_seconds = float("-inf")
 
     def evaluated(self, step: int, value: float) -> None:
-        """The learner, as it is now, has this mean return."""
-        self._untold[step] = value
-        self._tell()
+        """Reports the mean return of the present networks."""
+        self._unconfirmed[step] = value
+        self._report()
 
-    def lost(self, step: int) -> None:
-        """The learner's numbers are not finite: that is told, and nothing else, until it has become something else."""
-        if self._lost is None:
-            self._lost = step
-            self._tell()
+    def diverged(self, step: int) -> None:
+        """Reports that the present networks are not finite, in place of all evaluations of them."""
+        if self._diverged_at_step is None:
+            self._diverged_at_step = step
+            self._report()
 
-    def taken_back(self) -> None:
-        """Nobody made anything of what was lost, and the learner is what it was at a time of which it does not know."""
+    def rolled_back(self) -> None:
+        """The learner has loaded a checkpoint of unknown number: the evolver shall send its latest change again."""
         self.assigned = 0
-        self._become_other()
+        self._forget_reports()
 
     def turn(self) -> None:
-        """Hears the evolver. Raises UserError when it refuses this learner."""
+        """Handles messages, and asks and reports when it is time. Raises UserError when the evolver refuses it."""
         for message in self.client.pump():
-            self._hear(message)
-        if self.client.connected and time.monotonic() - self._asked > AGAIN:
-            self._asked = time.monotonic()
+            self._handle(message)
+        if self.client.connected and time.monotonic() - self._asked_at_seconds > POLL_INTERVAL_SECONDS:
+            self._asked_at_seconds = time.monotonic()
             self.client.say("what_am_i?", assigned=self.assigned)
-            self._tell()
+            self._report()
 
     def finish(self) -> None:
-        """The learner's run is over; an evolver that is away is not waited for long."""
-        until = time.monotonic() + FAREWELL
+        """Reports that the run is over; gives up when the evolver cannot be reached for FAREWELL_SECONDS."""
+        until = time.monotonic() + FAREWELL_SECONDS
         while not self.client.say("over") and time.monotonic() < until:
             self.client.pump(0.05)
 
-    def state(self):
+    def state(self) -> tuple[Mapping[str, np.ndarray], Mapping[str, Any]]:
         return {}, {"assigned": self.assigned}
 
-    def restore(self, arrays: Mapping, scalars: Mapping) -> None:
+    def restore(self, arrays: Mapping[str, np.ndarray], scalars: Mapping[str, Any]) -> None:
         self.assigned = scalars["assigned"]
-        self._become_other()
+        self._forget_reports()
 
-    def _tell(self) -> None:
-        if self._lost is not None:
-            self.client.say("evaluated", assigned=self.assigned, step=self._lost, value=math.nan)
+    def _report(self) -> None:
+        if self._diverged_at_step is not None:
+            self.client.say("evaluated", assigned=self.assigned, step=self._diverged_at_step, value=math.nan)
             return
-        for step, value in self._untold.items():
+        for step, value in self._unconfirmed.items():
             self.client.say("evaluated", assigned=self.assigned, step=step, value=float(value))
 
-    def _hear(self, message: Message) -> None:
+    def _handle(self, message: Message) -> None:
         if message.kind == "noted":
-            self._untold.pop(message["step"], None)
+            self._unconfirmed.pop(message["step"], None)
         elif message.kind == "networks?":
-            told = {"generation": message["generation"], "assigned": self.assigned}
-            self.client.send(self.client.codec.encode("networks", told, self._learner.networks()))
+            values = {"generation": message["generation"], "assigned": self.assigned}
+            self.client.send(self.client.codec.encode("networks", values, self._learner.networks()))
         elif message.kind in ("become", "begin_anew") and message["assigned"] > self.assigned:
             if message.kind == "become":
                 self._learner.become(message.arrays)
             else:
                 self._learner.begin_anew(message["assigned"])
             self.assigned = message["assigned"]
-            self._become_other()
-            self.changed()
+            self._forget_reports()
+            self.on_change()
 
-    def _become_other(self) -> None:
-        """What was to be told was of what it is no more."""
-        self._untold.clear()
-        self._lost = None
+    def _forget_reports(self) -> None:
+        """Drops unconfirmed reports, which were about networks that the learner no longer has."""
+        self._unconfirmed.clear()
+        self._diverged_at_step = None

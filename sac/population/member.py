@@ -1,99 +1,112 @@
-"""A learner that is one of a population: its experience, with an ear for the evolver."""
+"""A learner that belongs to a population: it reports its evaluations to the evolver and takes networks from it."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 
-from sac.config.distributions import keyed
-from sac.config.schema import Config
 from sac.evaluation.evaluator import Evaluator
 from sac.nets import saving
 from sac.population.client import EvolverClient
-from sac.roles.cell_config import describe, evolver_directory, make_keys
-from sac.runs.folder import RunFolder
 from sac.training.learner import Diverged
-from sac.types import Spec
-from sac.wire.client import Client
-from sac.wire.handshake import Description
-from sac.wire.messages import evolver_codec
-from sac.wire.peer import ClientId
-
-if TYPE_CHECKING:
-    from sac.distributed.remote_source import RemoteSource
+from sac.training.progress import Progress
+from sac.training.source import TransitionSource
+from sac.wire.codec import Columns
 
 log = logging.getLogger(__name__)
-PATIENCE = 60.0  # seconds until an evolver must have answered a learner that has diverged
-LONGEST = 60.0  # seconds that such a learner waits at most before it says so once more
-PAUSE = 0.05  # seconds between two looks then
+EVOLVER_TIMEOUT_SECONDS = 60.0  # time in which the evolver must answer a learner that has diverged
+MAX_BACKOFF_SECONDS = 60.0  # longest pause before a learner that diverges again and again reports it
+PUMP_SECONDS = 0.05  # between two looks at the connections while a diverged learner waits
 
 
-class Evolved:
-    """What an evolver reads and changes of an agent."""
+class EvolvedNetworks:
+    """The networks of an agent that evolve; `make_agent(number)` makes the agent of a new beginning."""
 
-    def __init__(self, agent, make_agent: Callable[[int], object]):
+    def __init__(self, agent: Any, make_agent: Callable[[int], Any]):
         self._agent, self._make_agent = agent, make_agent
-        self._variables = agent.evolving_variables()
+        self._variables: dict[str, Any] = agent.evolving_variables()
 
     @property
-    def schema(self) -> dict:
+    def schema(self) -> Columns:
+        """Shape and dtype of each array, by name."""
         return {name: (tuple(v.shape), str(v.dtype)) for name, v in self._variables.items()}
 
     def networks(self) -> Mapping[str, np.ndarray]:
+        """The present values, by name."""
         return saving.arrays(self._variables)
 
     def become(self, networks: Mapping[str, np.ndarray]) -> None:
-        """The optimizer keeps its momentum, as if these had always been its networks."""
+        """Assigns these values. The optimizer keeps its momentum, as if the agent had always had them."""
         saving.assign(self._variables, networks)
 
     def begin_anew(self, number: int) -> None:
+        """Gives the agent the state of a new one, which `make_agent(number)` makes."""
         self._agent.begin_anew(self._make_agent(number))
 
 
-class Evolving:
-    """An Experience of actors whose learner is evaluated for an evolver, and becomes what that one says."""
+class Pumped(Protocol):
+    """A connection whose messages must be handled."""
 
-    def __init__(self, inner: RemoteSource, line: EvolverClient, evaluator: Callable[[], Evaluator]):
+    def pump(self, timeout: float = 0.0) -> None: ...
+
+
+class ActorsSource(TransitionSource, Protocol):
+    """A source whose transitions come from actors, which act with the policy that it publishes."""
+
+    @property
+    def progress(self) -> Progress: ...
+    @property
+    def remote(self) -> Pumped: ...
+    def begin(self) -> None: ...
+    def publish(self) -> None: ...
+    def finish(self) -> None: ...
+
+
+class EvolvingSource:
+    """An ActorsSource around another one: it also reports evaluations to the evolver and publishes its networks.
+
+    After a divergence the learner waits for other networks. When the evolver does not answer in time, Diverged is
+    raised again and the run loads its checkpoint, as a learner without a population does.
+    """
+
+    def __init__(self, inner: ActorsSource, line: EvolverClient, evaluator: Evaluator):
         self._inner, self._line, self._evaluator = inner, line, evaluator
-        self._told: tuple[int, float] | None = None
-        self._lost: Diverged | None = None  # what nobody has made anything of yet
-        self._since, self._in_a_row = 0.0, 0  # when that was; how often, without an evaluation between
-        line.changed = self._changed
-
-    def __getattr__(self, name: str):
-        return getattr(self._inner, name)
+        self._reported: tuple[int, float] | None = None  # the newest evaluation that was reported
+        self._divergence: Diverged | None = None  # as long as no other networks have come
+        self._diverged_at_seconds = 0.0
+        self._divergences_in_a_row = 0  # without an evaluation between them
+        line.on_change = self._changed
 
     def advance(self) -> bool:
-        latest = self._evaluator().latest
-        if latest is not None and latest != self._told:
-            self._told = latest
-            if self._lost is None:
-                self._in_a_row = 0
+        latest = self._evaluator.latest
+        if latest is not None and latest != self._reported:
+            self._reported = latest
+            if self._divergence is None:
+                self._divergences_in_a_row = 0
                 self._line.evaluated(*latest)
         self._line.turn()
-        if self._lost is None:
+        if self._divergence is None:
             return self._inner.advance()
-        self._wait()
+        self._wait(self._divergence)
         return False
 
     def on_divergence(self, error: Diverged) -> bool:
-        """The evolver makes something else of it; what a learner has to do for itself, it does where nobody answers."""
-        if error is self._lost:  # raised again, as nobody did
-            self._lost = None
-            self._line.taken_back()
+        """Returns True while the evolver is asked for other networks, and False once it has not answered in time."""
+        if error is self._divergence:  # `_wait` has raised it again
+            self._divergence = None
+            self._line.rolled_back()
             return False
-        if self._lost is None:
+        if self._divergence is None:
             log.warning("%s; the evolver is asked for other networks", error)
-            self._lost, self._since = error, time.monotonic()
-            self._in_a_row += 1
+            self._divergence, self._diverged_at_seconds = error, time.monotonic()
+            self._divergences_in_a_row += 1
         return True
 
-    def parts(self) -> dict:
+    def parts(self) -> dict[str, Any]:
         return self._inner.parts() | {"evolving": self._line}
 
     def metrics(self) -> Mapping[str, float]:
@@ -103,31 +116,51 @@ class Evolving:
         self._line.finish()
         self._inner.finish()
 
-    def _wait(self) -> None:
-        """Learns nothing, for it would be passed over; the more often that has happened the longer, as it may again."""
-        waited = time.monotonic() - self._since - min(LONGEST, 2.0 ** (self._in_a_row - 1) - 1)
-        if waited > PATIENCE:
-            raise self._lost
+    def _wait(self, divergence: Diverged) -> None:
+        """Waits without learning. The first report is sent later, the more often the learner has diverged in a row."""
+        backoff = min(MAX_BACKOFF_SECONDS, 2.0 ** (self._divergences_in_a_row - 1) - 1)
+        waited = time.monotonic() - self._diverged_at_seconds - backoff
+        if waited > EVOLVER_TIMEOUT_SECONDS:
+            raise divergence
         if waited >= 0:
-            self._line.lost(self._inner.progress.steps)
-        self._inner.remote.pump(PAUSE)
+            self._line.diverged(self._inner.progress.steps)
+        self._inner.remote.pump(PUMP_SECONDS)
 
     def _changed(self) -> None:
-        """Whatever its evaluations said is over; actors shall act as it is now."""
-        self._lost = None
+        """The agent has other networks: actors get them, and evaluations of the former ones no longer count."""
+        self._divergence = None
         log.info("became number %d of what the evolver made of it", self._line.assigned)
-        self._evaluator().scores.returns.clear()
+        self._evaluator.scores.returns.clear()
         self._inner.publish()
 
+    # --- what the inner source does alone
 
-def line_to_evolver(config: Config, folder: RunFolder, spec: Spec, learner: Evolved, stack: ExitStack) -> EvolverClient:
-    """It is closed with the stack."""
-    columns, drawn = learner.schema, keyed(config.random_params)  # learners may differ in what is drawn for them
-    shared = {name: value for name, value in describe(config, spec).shared.items() if name not in drawn}
-    shared |= {"networks": {name: [list(shape), dtype] for name, (shape, dtype) in columns.items()}}
-    client = Client(
-        "evolver", evolver_codec(columns), Description(shared, {}), ClientId("learner", config.net.number),
-        evolver_directory(config, folder), make_keys(config),
-    )  # fmt: skip
-    stack.callback(client.close)
-    return EvolverClient(client, learner)
+    @property
+    def replay_bytes(self) -> int:
+        return self._inner.replay_bytes
+
+    @property
+    def progress(self) -> Progress:
+        return self._inner.progress
+
+    @property
+    def remote(self) -> Pumped:
+        return self._inner.remote
+
+    def begin(self) -> None:
+        self._inner.begin()
+
+    def publish(self) -> None:
+        self._inner.publish()
+
+    def done(self, max_step: int) -> bool:
+        return self._inner.done(max_step)
+
+    def resumed(self) -> str:
+        return self._inner.resumed()
+
+    def begin_episodes(self) -> None:
+        self._inner.begin_episodes()
+
+    def break_off(self) -> None:
+        self._inner.break_off()

@@ -17,7 +17,7 @@ from sac.distributed.remote_agent import RunEnded
 from sac.files import write_atomically
 from sac.roles.actor_builder import build_actor
 from sac.roles.cell_config import cell_folder
-from sac.runs.lock import only_one
+from sac.runs.lock import hold_run_lock
 from sac.runs.log_file import run_log
 from sac.runs.signals import Interruption
 from sac.seeds import seed_of, seeds_from
@@ -38,7 +38,7 @@ def actor(config: Config, make_env: Callable[..., Env] = assemble.make_env, obse
         own = folder.path / "actors" / str(number)
         own.mkdir(parents=True, exist_ok=True)
         observer.began(folder.path, config)
-        stack.enter_context(only_one(folder, f"actor-{number}"))
+        stack.enter_context(hold_run_lock(folder, f"actor-{number}"))
         stack.enter_context(run_log(folder.role_log(f"actor-{number}") if config.logger_in_file else None, Console()))
         interruption = stack.enter_context(Interruption())
         seed = seed_of(assemble.run_seed(config), number, count_start(own / "starts"))

@@ -6,18 +6,36 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from sac import assemble
+from sac.config.distributions import keyed
 from sac.config.schema import Config
 from sac.distributed.policy_server import PolicyServer
 from sac.distributed.remote_source import RemoteSource
 from sac.distributed.replay_client import ReplayClient
 from sac.distributed.weights import ServedPolicy
-from sac.population.member import Evolved, Evolving, line_to_evolver
-from sac.roles.cell_config import cell_folder, codec_of_replay, describe, make_directory, make_keys
-from sac.roles.train import evaluation_env, run_to_begin
+from sac.population.client import EvolverClient
+from sac.population.member import ActorsSource, EvolvedNetworks, EvolvingSource
+from sac.roles.cell_config import (
+    cell_folder,
+    codec_of_replay,
+    describe,
+    evolver_directory,
+    make_directory,
+    make_keys,
+)
+from sac.roles.lifecycle import (
+    evaluation_env,
+    finish,
+    make_training,
+    released_on_failure,
+    resume_training,
+    run_to_begin,
+    say_farewell,
+)
 from sac.runs.folder import RunFolder
 from sac.runs.log_file import run_log
 from sac.runs.signals import Interruption
@@ -25,11 +43,12 @@ from sac.seeds import seed_of
 from sac.timers import Clock
 from sac.track.observer import Observer
 from sac.training.learner import Learner
-from sac.training.loop import Training, finish, released_on_failure, say_farewell
+from sac.training.loop import Training
 from sac.training.progress import Progress
-from sac.types import Env
+from sac.types import Env, Spec
 from sac.wire.client import Client
-from sac.wire.messages import learner_codec
+from sac.wire.handshake import Description
+from sac.wire.messages import evolver_codec, learner_codec
 from sac.wire.peer import ClientId
 from sac.wire.server import Server
 
@@ -49,63 +68,88 @@ def learner(
         with released_on_failure(folder, resume is None):
             stack.enter_context(run_log(folder.role_log("learner") if config.logger_in_file else None, console))
             interruption = stack.enter_context(Interruption())
-            training = _build(config, folder, networks, resume, stack, interruption, make_env, observer)
+            training, source = _build(config, folder, networks, resume, stack, interruption, make_env, observer)
         result = finish(training, config, folder, stack, console, observer)
         if not interruption.requested:
-            training.experience.finish()
+            source.finish()
     return say_farewell(config, folder, result, interruption)
 
 
 def _build(
     config: Config, folder: RunFolder, networks: Path | None, resume: str | int | None, stack: ExitStack,
     interruption: Interruption, make_env: Callable[..., Env], observer: Observer,
-) -> Training:  # fmt: skip
+) -> tuple[Training, ActorsSource]:  # fmt: skip
+    """The learner's training and its source of transitions, connected to the cell, with state from a checkpoint."""
     assemble.start_tensorflow(config.base.threads)
-    seed, clock, progress = config.sac.seed, Clock(), Progress()
+    seed, clock, progress = assemble.seed_of_run(config), Clock(), Progress()
     open_env = partial(make_env, config, log_folder=folder.path)
-    env = evaluation_env(config, open_env, stack, interruption)  # it also tells the Spec
-    spec = env.spec
-    agent = assemble.make_agent(config, spec, networks, seed)
-    size = agent.state_size
+    env = evaluation_env(config, open_env, stack, interruption)  # needed now, since it knows the Spec
+    make_agent = partial(assemble.make_agent, config, env.spec, networks)
+    agent = make_agent(seed)
     if config.base.noise_increasing_rate > 0:
         agent.check_noise()
-    directory, keys = make_directory(config, folder), make_keys(config)
-    # A Unity scene may have as many agents as it likes, whatever number it is asked for.
-    own = env.n_agents if env.n_agents != assemble.evaluation_agents(config) else None
-    told = {"state_size": size, "candidates": agent.candidates, "agents_of_the_scene": own}
-    description = describe(config, spec, **told)
+    # A Unity scene may have any number of agents, whatever number it is asked for.
+    agents_of_the_scene = env.n_agents if env.n_agents != assemble.evaluation_agents(config) else None
+    description = describe(
+        config, env.spec, state_size=agent.state_size, candidates=agent.candidates,
+        agents_of_the_scene=agents_of_the_scene,
+    )  # fmt: skip
+    moments = assemble.make_running_stats(config, env.spec)
     client = Client(
-        "replay", codec_of_replay(config, spec, size), description, ClientId("learner"),
-        directory, keys,
+        "replay", codec_of_replay(config, env.spec, agent.state_size), description, ClientId("learner"),
+        make_directory(config, folder), make_keys(config),
     )  # fmt: skip
     stack.callback(client.close)
-    moments = assemble.make_running_stats(config, spec)
     remote = ReplayClient(
         client, config.replay.batch_size, config.sac.updates_per_call, moments, prioritized=assemble.prioritized(config)
     )
     learner = Learner(
         agent, remote, remote, config.replay.batch_size, clock, moments=moments, refresh_state=config.sac.refresh_state
     )
+    evaluator = assemble.make_evaluator(config, agent, lambda: env, lambda: interruption.requested)
     policy = ServedPolicy(
-        agent, lambda: assemble.make_agent(config, spec, networks, seed),
-        with_td_errors=assemble.actors_send_td_errors(config),
+        agent, lambda: make_agent(seed), with_td_errors=assemble.actors_send_td_errors(config)
     )  # fmt: skip
+    service = _policy_server(config, folder, description, env.spec, agent, policy, stack)
+    source: ActorsSource = RemoteSource(remote, service, policy, learner, progress, config.base.update_sac_bak_per_step)
+    if config.base.evolver_enabled:
+        evolved = EvolvedNetworks(agent, lambda number: make_agent(seed_of(seed, number)))
+        source = EvolvingSource(source, _evolver_client(config, folder, env.spec, evolved, stack), evaluator)
+    training = make_training(
+        config, folder, interruption, observer, agent=agent, learner=learner, source=source, progress=progress,
+        clock=clock, evaluator=evaluator,
+    )  # fmt: skip
+    if resume is not None:
+        resume_training(training, config, folder, resume)
+    source.begin()
+    return training, source
+
+
+def _policy_server(
+    config: Config, folder: RunFolder, description: Description, spec: Spec, agent: Any, policy: ServedPolicy,
+    stack: ExitStack,
+) -> PolicyServer:  # fmt: skip
+    """The server that actors connect to, closed with the stack."""
     server = Server(
-        "learner", learner_codec(spec, size, agent.candidates, policy.schema), directory, description,
-        host=config.net.bind, keys=keys, places={"actor": config.base.max_actors_each_learner},
+        "learner", learner_codec(spec, agent.state_size, agent.candidates, policy.schema),
+        make_directory(config, folder), description, host=config.net.bind, keys=make_keys(config),
+        places={"actor": config.base.max_actors_each_learner},
     )  # fmt: skip
     service = PolicyServer(server, policy.act)
     stack.callback(service.close)
-    experience = RemoteSource(remote, service, policy, learner, progress, config.base.update_sac_bak_per_step)
-    if config.base.evolver_enabled:
-        evolved = Evolved(agent, lambda n: assemble.make_agent(config, spec, networks, seed_of(seed, n)))
-        line = line_to_evolver(config, folder, spec, evolved, stack)
-        experience = Evolving(experience, line, lambda: training.evaluator)
-    training = Training(
-        config, folder, interruption, observer, agent=agent, learner=learner, experience=experience,
-        progress=progress, clock=clock, evaluation_env=lambda: env,
+    return service
+
+
+def _evolver_client(
+    config: Config, folder: RunFolder, spec: Spec, evolved: EvolvedNetworks, stack: ExitStack
+) -> EvolverClient:
+    """The connection to the evolver, closed with the stack. Learners may differ in keys that are drawn at random."""
+    columns, drawn = evolved.schema, keyed(config.random_params)
+    shared = {name: value for name, value in describe(config, spec).shared.items() if name not in drawn}
+    shared |= {"networks": {name: [list(shape), dtype] for name, (shape, dtype) in columns.items()}}
+    client = Client(
+        "evolver", evolver_codec(columns), Description(shared, {}), ClientId("learner", config.net.number),
+        evolver_directory(config, folder), make_keys(config),
     )  # fmt: skip
-    if resume is not None:
-        training.resume(resume)
-    experience.begin()
-    return training
+    stack.callback(client.close)
+    return EvolverClient(client, evolved)

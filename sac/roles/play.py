@@ -1,4 +1,4 @@
-"""role=play: plays a trained run, deterministically unless sac.sample_in_play, and shows or films it."""
+"""The role `play`: plays a trained run, deterministically unless sac.sample_in_play, and shows or films it."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def play(
     folder = RunFolder.of(config)
     which = config.ckpt if config.ckpt not in (None, "auto") else "best"
     checkpoints = Checkpoints(folder.checkpoints)
-    checkpoints.select(which)  # a run without any is refused before anything is started
+    checkpoints.select(which)  # refuses a run without checkpoints before anything is started
     with ExitStack() as stack:
         stack.enter_context(run_log(None, Console()))
         interruption = stack.enter_context(Interruption("ending", saves=False))
         shown = stack.enter_context(viewer(config.render, folder.video))
         assemble.start_tensorflow(config.base.threads)
-        seed = config.sac.seed + assemble.EVALUATION_SEED
+        seed = assemble.evaluation_seed(config)
         agents = 1 if config.render else assemble.evaluation_agents(config)
         open_env = partial(make_env, config, n_agents=agents, render_mode=shown.mode, log_folder=folder.path)
         env = RestartingEnv(
             lambda seed: open_env(seed=seed), seeds_from(seed), config.base.env_restarts, interruption.outside
         )
         stack.callback(env.close)
-        agent = assemble.make_agent(config, env.spec, folder.own_networks(), config.sac.seed)
+        agent = assemble.make_agent(config, env.spec, folder.own_networks(), assemble.seed_of_run(config))
         loaded = checkpoints.load({"agent": agent}, which)
         print(f"playing {folder.path}, checkpoint of step {loaded.step:,}", flush=True)
         limit = assemble.episode_limit(config, env)
@@ -69,18 +69,19 @@ def play(
 
 
 def _episodes(config: Config, env: Env) -> int:
-    """How many are played: an iteration of base.max_iter is one of every agent."""
+    """The number of episodes to play; an iteration of base.max_iter is one episode of every agent."""
     iterations = config.base.max_iter
     return min(config.eval.episodes, iterations * env.n_agents) if iterations > 0 else config.eval.episodes
 
 
 class Played:
-    """The returns of the episodes so far; each is told when it ends."""
+    """The returns of the episodes so far; each is printed when its episode ends."""
 
     def __init__(self) -> None:
         self.returns: list[float] = []
 
     def add(self, episode: Episode) -> None:
+        """Takes in and prints an episode."""
         self.returns.append(episode.total_reward)
         number, total = len(self.returns), episode.total_reward
         print(f"episode {number}: return {total:.4g}, {episode.length} steps", flush=True)
@@ -90,13 +91,14 @@ class Played:
         return float(np.mean(self.returns)) if self.returns else None
 
     def sum_up(self, more: str = "") -> None:
+        """Prints the mean of all returns, with `more` behind it."""
         if self.returns:
             number, std = len(self.returns), np.std(self.returns)
             print(f"mean return {self.mean:.4g} ± {std:.2g} over {number} episodes{more}", flush=True)
 
 
 def _play(rollout: Rollout, episodes: int, shown: NoViewer, interruption: Interruption, played: Played) -> None:
-    """A signal ends it early."""
+    """Plays and shows so many episodes, fewer after a signal."""
     for ended in fair_episodes(rollout, episodes):
         shown.show(rollout.env)
         for episode in ended:

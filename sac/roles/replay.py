@@ -23,7 +23,7 @@ from sac.roles.cell_config import (
     make_keys,
     shared_config,
 )
-from sac.runs.lock import only_one
+from sac.runs.lock import hold_run_lock
 from sac.runs.log_file import run_log
 from sac.runs.signals import Interruption
 from sac.track.observer import Observer
@@ -49,7 +49,7 @@ def replay(config: Config, observer: Observer | None = None) -> None:
         observer.began(folder.path, config)
         stack.enter_context(run_log(folder.role_log("replay") if config.logger_in_file else None, Console()))
         interruption = stack.enter_context(Interruption())
-        stack.enter_context(only_one(folder, "replay"))
+        stack.enter_context(hold_run_lock(folder, "replay"))
         keeper = ReplayHost(config, folder.path / "replay")
         stack.callback(keeper.close)
         keeper.serve(interruption, observer, make_directory(config, folder))

@@ -1,4 +1,4 @@
-"""One process at a time in a run's folder: a lock that the system takes back when its holder dies."""
+"""Locks of a run, one for each role. The operating system releases a lock when its process dies."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from sac.errors import UserError
 from sac.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
-ENDING_SECONDS = 10.0  # that an earlier process in the same place may need to end
-NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}  # said by some network drives
+ENDING_SECONDS = 10.0  # time that an earlier process with the same lock may need to end
+# Errors of network drives that do not offer locks:
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 @contextlib.contextmanager
-def only_one(folder: RunFolder, who: str) -> Iterator[None]:
-    """Holds the lock of `who` (train, learner, actor-1 ...) of this run: two would spoil each other's work.
+def hold_run_lock(folder: RunFolder, role: str) -> Iterator[None]:
+    """Holds the lock of `role` (train, learner, actor-1 ...) of this run, so that no second process runs that role.
 
-    Raises UserError when another process keeps it, or the folder cannot be written. A drive without locks gets a
-    warning.
+    Raises UserError when another process keeps the lock for ENDING_SECONDS, or when the folder cannot be written. On a
+    drive without locks a warning is logged.
     """
-    path = folder.lock(who)
+    path = folder.lock(role)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -38,7 +39,7 @@ def only_one(folder: RunFolder, who: str) -> Iterator[None]:
         waits = f"{folder.path} is in use by {holder.name()}: waiting up to {ENDING_SECONDS:.0f} s for its end"
         sys.stderr.write(f"{waits}\n")
         if not _taken(lock, ENDING_SECONDS, folder):
-            does, more = ("trains", "") if who == "train" else (f"is {who} of", " (actors differ in net.number)")
+            does, more = ("trains", "") if role == "train" else (f"is {role} of", " (actors differ in net.number)")
             raise UserError(
                 f"{holder.name()} {does} the run {folder.path} already: wait for its end, or end it, or choose another "
                 f"base.name{more}"
@@ -49,12 +50,12 @@ def only_one(folder: RunFolder, who: str) -> Iterator[None]:
     finally:
         holder.remove()
         with contextlib.suppress(OSError):  # Windows removes it by itself
-            path.unlink()  # while it is held: whoever waits for it sees that the file is gone and makes another
+            path.unlink()  # while it is held: a waiting process then sees that the file is gone and makes a new one
         lock.release()
 
 
 def _taken(lock: FileLock, seconds: float, folder: RunFolder) -> bool:
-    """Whether nobody else has it now. Raises UserError where the folder does not let us look."""
+    """Whether this process has the lock now. Raises UserError when the lock file cannot be opened."""
     try:
         lock.acquire(timeout=seconds)
     except Timeout:
@@ -72,13 +73,13 @@ def _taken(lock: FileLock, seconds: float, folder: RunFolder) -> bool:
 
 
 class Holder:
-    """Who has a lock, in a file beside it: on Windows nobody else can read the locked one."""
+    """The name of the process that holds a lock, in a file beside it, since Windows lets nobody read a locked file."""
 
     def __init__(self, lock: Path):
         self._path = lock.with_suffix(".pid")
 
     def write(self) -> None:
-        """A disk that refuses costs the name only."""
+        """Writes this process's name; an error of the disk is ignored."""
         with contextlib.suppress(OSError):
             self._path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf8")
 

@@ -1,31 +1,44 @@
-"""Fills the memory before training: from an earlier run, or with demonstrations. NumPy only."""
+"""Fills the replay before training, from an earlier run or from a dataset. NumPy only."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol
 
 from sac.errors import UserError
 from sac.replay import Replay, columns, fitted
 from sac.replay.running_stats import RunningStats
 from sac.runs.checkpoint import Checkpoints
-from sac.types import Env
+from sac.types import Spec, Step
 
 log = logging.getLogger(__name__)
 MINARI = "minari:"
 
 
-def fill(replay: Replay, source: str, env: Env, state_size: int, moments: RunningStats) -> None:
-    """Fills an empty replay from `source`: a run folder, or minari:<dataset-id>.
+class Episodes(Protocol):
+    """The episodes of a dataset: `steps` yields them in chunks, `len` counts the rows that were read."""
 
-    The rows become windows like any others, all their episodes closed and with a new row's priority; of too many the
-    newest stay. They are no environment steps, but `moments` counts them. Raises UserError when the source is missing,
-    damaged or does not fit.
+    def steps(self, capacity: int, /) -> Iterable[Step]: ...
+    def __len__(self) -> int: ...
+
+
+def fill(
+    replay: Replay, source: str, spec: Spec, state_size: int, moments: RunningStats,
+    open_dataset: Callable[[str], Episodes],
+) -> None:  # fmt: skip
+    """Fills an empty replay from `source`: a run folder, or minari:<dataset-id>, which `open_dataset(id)` reads.
+
+    All loaded episodes count as closed, and their windows get the priority of new rows; when the replay cannot hold all
+    rows, the newest stay. The rows do not count as environment steps, but `moments` includes them. Raises UserError
+    when the source is missing or damaged or does not fit.
     """
     if source.startswith(MINARI):
-        there = _from_dataset(replay, source.removeprefix(MINARI), env, state_size)
+        dataset_id = source.removeprefix(MINARI)
+        there = _from_dataset(replay, dataset_id, open_dataset(dataset_id), state_size)
     else:
-        there = _from_run(replay, Path(source).expanduser(), env, state_size)
+        there = _from_run(replay, Path(source).expanduser(), spec, state_size)
     if there > replay.capacity:
         log.warning("replay.load=%s: of %d rows the newest %d fit replay.capacity", source, there, len(replay))
     if not replay.ready:
@@ -35,30 +48,26 @@ def fill(replay: Replay, source: str, env: Env, state_size: int, moments: Runnin
     log.info("replay.load=%s: %d rows were loaded", source, len(replay))
 
 
-def _from_run(replay: Replay, folder: Path, env: Env, state_size: int) -> int:
+def _from_run(replay: Replay, folder: Path, spec: Spec, state_size: int) -> int:
     checkpoints = Checkpoints(folder / "checkpoints")
     if not checkpoints.all():
         raise UserError(f"replay.load={folder}: no checkpoints are there; {_runs_near(folder)}")
     saved, arrays, scalars = checkpoints.newest_with("replay")
-    arrays = fitted(columns(env.spec, state_size), env.spec.branches, arrays, str(folder))
+    arrays = fitted(columns(spec, state_size), spec.branches, arrays, str(folder))
     replay.take_over(arrays, scalars)
     log.info("replay.load=%s: taken from %s", folder, saved.path.name)
     return len(arrays["last"])
 
 
 def _runs_near(folder: Path) -> str:
-    """What to name instead."""
+    """A hint for the user that names the newest runs near `folder`."""
     runs = [p.parent for place in (folder, folder.parent) for p in place.glob("*/checkpoints")]
     runs.sort(key=lambda run: run.stat().st_mtime, reverse=True)
     near = f", for example {', '.join(map(str, runs[:5]))}" if runs else ""
     return f"give the folder of a run, models/<scene>/<name>{near}, or minari:<dataset-id>"
 
 
-def _from_dataset(replay: Replay, dataset_id: str, env: Env, state_size: int) -> int:
-    from envs.gymnasium_adapter.minari_dataset import MinariEpisodes
-
-    bounds, reading = (getattr(env, name, None) for name in ("action_bounds", "reading"))
-    episodes = MinariEpisodes(dataset_id, env.spec, bounds, reading)
+def _from_dataset(replay: Replay, dataset_id: str, episodes: Episodes, state_size: int) -> int:
     if state_size:
         raise UserError(
             f"replay.load={MINARI}{dataset_id}: these networks have a recurrent state, and a dataset keeps none of the "

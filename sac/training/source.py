@@ -1,72 +1,80 @@
-"""Where a training run's transitions come from, and learning from them: here, an environment of its own."""
+"""Where a run's transitions come from: the protocol, and a source with an environment of this process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
+from sac.collect.exploration import Exploring
 from sac.collect.rollout import Rollout
-from sac.replay import Replay
+from sac.replay import RateLimiter, Replay
 from sac.replay.running_stats import RunningStats
+from sac.runs.checkpoint_files import Part
 from sac.seeds import resumed_seed
 from sac.training.learner import Diverged, Learner
 from sac.training.progress import Progress
 
 
 class TransitionSource(Protocol):
-    """`replay_bytes`: what its part named `replay` takes on disk; `parts` are what must survive."""
-
-    replay_bytes: int
-
-    def advance(self) -> bool:
-        """Takes in what there is and learns from it; whether an iteration ended with it."""
-
-    def done(self, max_step: int) -> bool:
-        """Whether `max_step` transitions have come and what they earned was learnt."""
-
-    def on_divergence(self, error: Diverged) -> bool:
-        """Whether somebody makes something else of a learner that has diverged; else it goes back to a checkpoint."""
-
-    def parts(self) -> dict: ...
-
-    def resumed(self) -> str:
-        """Called when the parts have been restored; returns what is worth a warning."""
-
-    def begin_episodes(self) -> None:
-        """Somebody else has played in the environment: what was open is over."""
-
-    def break_off(self) -> None:
-        """The environment is gone, in the midst of a step perhaps: what was open is over."""
-
-    def metrics(self) -> Mapping[str, float]:
-        """What is worth logging beside the learner's own."""
-
-
-class LocalSource:
-    """A rollout whose rows go into a replay of this process; each turn is learnt from before the next."""
-
-    def __init__(
-        self, make_rollout: Callable[..., Rollout], exploring, replay: Replay, moments: RunningStats, learner: Learner,
-        progress: Progress, seed: int, saves_replay: bool,
-    ):  # fmt: skip
-        self.make_rollout, self.exploring, self.replay, self.moments = make_rollout, exploring, replay, moments
-        self.learner, self.progress, self._saves_replay = learner, progress, saves_replay
-        self._seed = seed
-        self.rollout = make_rollout(seed=seed)
-        self._fill_until = 0  # step up to which a memory that was lost fills before it is learnt from
+    """Brings transitions to the replay, and lets the learner learn from them."""
 
     @property
     def replay_bytes(self) -> int:
-        return self.replay.nbytes * self._saves_replay
+        """Bytes that its checkpoint part named `replay` takes on disk when the replay is full."""
 
     def advance(self) -> bool:
-        turn = self.rollout.advance()
-        earned = self.replay.add(turn.step)
-        self.moments.add(turn.step)
-        self.progress.took_in(turn, earned)
-        self.learner.limiter.add_steps(earned, self.replay.ready and self.progress.steps > self._fill_until)
+        """Takes in new transitions and learns from them; returns whether an iteration ended."""
+
+    def done(self, max_step: int) -> bool:
+        """Whether `max_step` transitions have come and all updates that they earned were done."""
+
+    def on_divergence(self, error: Diverged) -> bool:
+        """Returns whether the source gives the diverged agent other networks; else the run loads a checkpoint."""
+
+    def parts(self) -> dict[str, Any]:
+        """The parts of a checkpoint that belong to the source, by name."""
+
+    def resumed(self) -> str:
+        """Called after the parts were restored; returns a warning for the user, or an empty string."""
+
+    def begin_episodes(self) -> None:
+        """Starts new episodes, since others were played in the environment meanwhile."""
+
+    def break_off(self) -> None:
+        """Closes open episodes without the environment, which may have failed in the middle of a step."""
+
+    def metrics(self) -> Mapping[str, float]:
+        """Numbers to log besides the learner's."""
+
+
+class LocalSource:
+    """A rollout in this process whose rows go into a replay in this process.
+
+    What a turn has earned is learnt before the next turn. `make_rollout(seed=None)` begins new episodes.
+    """
+
+    def __init__(
+        self, make_rollout: Callable[..., Rollout], exploring: Exploring, replay: Replay, moments: RunningStats,
+        limiter: RateLimiter, learner: Learner, progress: Progress, seed: int, saves_replay: bool,
+    ):  # fmt: skip
+        self.make_rollout, self.exploring, self.replay, self.moments = make_rollout, exploring, replay, moments
+        self.limiter, self.learner, self.progress = limiter, learner, progress
+        self._seed, self._saves_replay = seed, saves_replay
+        self.rollout = make_rollout(seed=seed)
+        self._refill_until_step = 0  # a resumed run without its replay does not learn before this step
+
+    @property
+    def replay_bytes(self) -> int:
+        return self.replay.nbytes if self._saves_replay else 0
+
+    def advance(self) -> bool:
+        rollout_step = self.rollout.advance()
+        transitions = self.replay.add(rollout_step.step)
+        self.moments.add(rollout_step.step)
+        self.progress.add(rollout_step, transitions)
+        self.limiter.add_steps(transitions, self.replay.ready and self.progress.steps > self._refill_until_step)
         self.learner.work()
-        return turn.iteration_ended
+        return rollout_step.iteration_ended
 
     def on_divergence(self, error: Diverged) -> bool:
         return False
@@ -74,13 +82,13 @@ class LocalSource:
     def done(self, max_step: int) -> bool:
         return self.progress.steps >= max_step
 
-    def parts(self) -> dict:
-        parts = {"exploring": self.exploring, "rollout": self.rollout, "moments": self.moments}
+    def parts(self) -> dict[str, Part]:
+        parts: dict[str, Part] = {"exploring": self.exploring, "rollout": self.rollout, "moments": self.moments}
         return parts | {"replay": self.replay} if self._saves_replay else parts
 
     def resumed(self) -> str:
         if not len(self.replay):
-            self._fill_until = self.progress.steps + self.learner.limiter.learning_starts
+            self._refill_until_step = self.progress.steps + self.limiter.learning_starts
         rows = self.rollout.close_restored(resumed_seed(self._seed, self.progress.steps))
         if rows is None:
             return ""
@@ -95,7 +103,7 @@ class LocalSource:
         rows = self.rollout.break_off()
         if rows is not None:
             self.replay.add(rows)
-        self.replay.close_open_streams()  # of which the last rows were lost on their way
+        self.replay.close_open_streams()  # streams whose last rows the failure has lost
 
     def metrics(self) -> Mapping[str, float]:
         return {}

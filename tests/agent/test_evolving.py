@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sac.nets import saving
-from sac.population.member import Evolved
+from sac.population.member import EvolvedNetworks
 from tests.agent.agent_kit import SPECS, make_agent, windows
 
 
@@ -33,20 +33,20 @@ def test_how_observations_look_does_not_evolve():
     names = agent.evolving_variables()
     statistics = {id(weight) for weight in agent.nets.normalizer.weights}
     assert len(statistics) == 2 and not statistics & {id(variable) for variable in names.values()}
-    evolved, before = Evolved(agent, None), [np.array(weight) for weight in agent.nets.normalizer.weights]
+    evolved, before = EvolvedNetworks(agent, None), [np.array(weight) for weight in agent.nets.normalizer.weights]
     evolved.become({name: np.full_like(array, 0.5) for name, array in evolved.networks().items()})
     for weight, was in zip(agent.nets.normalizer.weights, before):
         np.testing.assert_array_equal(weight, was)
-    plain = Evolved(make_agent(SPECS["continuous"]), None)
+    plain = EvolvedNetworks(make_agent(SPECS["continuous"]), None)
     assert evolved.schema == plain.schema, "a learner that normalises evolves in what all others do"
 
 
 def test_one_becomes_what_the_other_is():
     (one, batch), (other, _) = learnt(0), learnt(1)
-    evolved = Evolved(one, None)
-    assert evolved.schema.keys() == Evolved(other, None).networks().keys()
+    evolved = EvolvedNetworks(one, None)
+    assert evolved.schema.keys() == EvolvedNetworks(other, None).networks().keys()
     optimizers = {n: x.copy() for n, x in one.state()[0].items() if n.startswith("optimizer")}
-    evolved.become(Evolved(other, None).networks())
+    evolved.become(EvolvedNetworks(other, None).networks())
     for name, array in evolved.networks().items():
         np.testing.assert_array_equal(array, other.state()[0][name])
     for name, array in optimizers.items():
@@ -57,7 +57,7 @@ def test_one_becomes_what_the_other_is():
 def test_a_new_beginning_keeps_the_count_of_updates_only():
     agent, _ = learnt(0)
     before = int(np.asarray(agent.updates))
-    Evolved(agent, lambda number: make_agent(SPECS["hybrid"], seed=number, use_auto_alpha=True)).begin_anew(5)
+    EvolvedNetworks(agent, lambda number: make_agent(SPECS["hybrid"], seed=number, use_auto_alpha=True)).begin_anew(5)
     fresh = saving.arrays(make_agent(SPECS["hybrid"], seed=5, use_auto_alpha=True)._variables())
     for name, array in agent.state()[0].items():
         if name != "updates":

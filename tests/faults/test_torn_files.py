@@ -24,13 +24,14 @@ from sac.distributed.insert_client import InsertClient
 from sac.errors import UserError
 from sac.files import OftenWritten, write_atomically
 from sac.population.cem import Evolution, Member
+from sac.population.store import PopulationStore
 from sac.replay import RateLimiter, UnlimitedRate
 from sac.roles import replay as replay_role
 from sac.roles.actor import count_start
 from sac.roles.cell_config import codec_of_replay, describe, make_directory
-from sac.roles.evolver import PopulationStore
 from sac.runs.checkpoint import Checkpoints
-from sac.runs.folder import RunFolder, stored_config
+from sac.runs.folder import RunFolder
+from sac.runs.resume import stored_config
 from sac.track.csv_file import CsvSink
 from sac.track.observer import Observer
 from sac.types import Sensor, Spec

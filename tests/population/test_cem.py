@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from sac.population.cem import Descent, Evolution, Rules, drawn, moments
+from sac.population.cem import CemRules, Descent, Evolution, draw, mean_and_std
 
 RULES = {
     "length": 3, "best": 0.5, "min_length": 2, "seconds": 60.0, "remove_worst": -1, "keep_elites": True,
@@ -24,7 +24,7 @@ class Clock:
 
 
 def population(clock=None, members=ALL, **rules) -> Evolution:
-    evolution = Evolution(Rules(**RULES | rules), 7, clock or Clock())
+    evolution = Evolution(CemRules(**RULES | rules), 7, clock or Clock())
     for name in members:
         evolution.join(name)
     return evolution
@@ -42,17 +42,17 @@ def evaluate(evolution: Evolution, times: int, values=(1.0, 4.0, 3.0, 2.0)) -> N
 
 
 def test_moments_are_elementwise_and_std_has_bounds():
-    mean, std = moments([networks(1.0), networks(3.0)], 0.01)
+    mean, std = mean_and_std([networks(1.0), networks(3.0)], 0.01)
     np.testing.assert_array_equal(mean["w"], [2.0] * 3)
     np.testing.assert_array_equal(std["w"], [1.0] * 3)
-    assert moments([networks(0.0), networks(9.0)], 0.01)[1]["b"] == 1.0, "at most 1"
-    assert moments([networks(5.0)], 0.25)[1]["b"] == 0.25, "one elite alone would give copies of itself"
-    assert moments([networks(5.0)], 0.25)[0]["b"] == 5.0 and mean["w"].dtype == np.float32
+    assert mean_and_std([networks(0.0), networks(9.0)], 0.01)[1]["b"] == 1.0, "at most 1"
+    assert mean_and_std([networks(5.0)], 0.25)[1]["b"] == 0.25, "one elite alone would give copies of itself"
+    assert mean_and_std([networks(5.0)], 0.25)[0]["b"] == 5.0 and mean["w"].dtype == np.float32
 
 
 def test_what_is_drawn_has_these_moments():
     mean, std = networks(2.0, 100_000), {"w": np.full(100_000, 0.5, np.float32), "b": np.float32(0.0)}
-    found = drawn(mean, std, np.random.default_rng(0))
+    found = draw(mean, std, np.random.default_rng(0))
     assert abs(found["w"].mean() - 2.0) < 0.01 and abs(found["w"].std() - 0.5) < 0.01
     assert found["b"] == 2.0 and found["w"].dtype == np.float32
 
@@ -226,7 +226,7 @@ def test_who_diverges_again_before_it_is_evaluated_begins_anew_whatever_is_drawn
 def test_a_learner_that_is_ahead_is_evaluated_from_its_own_steps_on():
     evolution = population()
     evaluate(evolution, 3)
-    evolution.ahead("a", 7)
+    evolution.set_number("a", 7)
     member = evolution.members["a"]
     assert (member.assigned, member.scores, member.fresh) == (7, [], False)
     assert evolution.evaluated("a", 7, 0, 9.0) and member.scores == [9.0]

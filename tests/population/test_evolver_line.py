@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from sac.errors import UserError
-from sac.population import client, member, server
-from sac.population.cem import Evolution, Rules
+from sac.population import client, member, server, store
+from sac.population.cem import CemRules, Evolution
 from sac.population.client import EvolverClient
-from sac.population.member import Evolving
+from sac.population.member import EvolvingSource
 from sac.population.server import EvolverServer
-from sac.roles import evolver as role
-from sac.roles.evolver import PopulationStore
+from sac.population.store import PopulationStore
 from sac.training.learner import Diverged, diverged
 from sac.wire.client import Client
 from sac.wire.codec import Message
@@ -32,15 +31,15 @@ from tests.wire.wire_kit import InThread, wait_for
 COLUMNS = {"w": ((4, 3), "float32"), "b": ((), "float32")}
 pytestmark = pytest.mark.timeout(60)
 SAME = Description({"networks": "these"}, {})
-RULES = Rules(
+RULES = CemRules(
     length=2, best=0.5, min_length=1, seconds=1e9, remove_worst=-1, keep_elites=True, min_std=0.01, strategy="cem"
 )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr(server, "SETTLED", 2.0)  # longer than it takes to find an evolver at its new place
-    monkeypatch.setattr(client, "AGAIN", 0.05)
+    monkeypatch.setattr(server, "SETTLING_SECONDS", 2.0)  # longer than it takes to find an evolver at its new place
+    monkeypatch.setattr(client, "POLL_INTERVAL_SECONDS", 0.05)
 
 
 class Learner:
@@ -87,14 +86,14 @@ class Lines:
 
 
 class Served(InThread):
-    """An evolver in a thread; what it does not put on the shelf dies with it."""
+    """An evolver in a thread; what it does not save dies with it."""
 
-    def __init__(self, folder: Path, rules: Rules = RULES):
+    def __init__(self, folder: Path, rules: CemRules = RULES):
         super().__init__()
-        self.evolution, self.shelf = Evolution(rules, 3), PopulationStore(folder)
-        self.shelf.load(self.evolution)
+        self.evolution, self.store = Evolution(rules, 3), PopulationStore(folder)
+        self.store.load(self.evolution)
         self.server = Server("evolver", evolver_codec(COLUMNS), Records(folder / "net", "127.0.0.1"), SAME)
-        self.service = EvolverServer(self.server, self.evolution, self.shelf)
+        self.service = EvolverServer(self.server, self.evolution, self.store)
         self.server._arrived = self.service.arrived
 
     def turn(self) -> None:
@@ -117,7 +116,7 @@ def generations(lines: Lines, served: Served, number: int) -> None:
     def settled() -> bool:
         members, idle = served.evolution.members, not served.service._elites
         same = all(members[line.client.me.uid].assigned == line.assigned for line in lines.lines)
-        return idle and same and not any(line._untold for line in lines.lines)
+        return idle and same and not any(line._unconfirmed for line in lines.lines)
 
     wait_for(lambda: len(served.evolution.members) == len(lines.lines), meanwhile=lines.turn)
     while served.evolution.generation < number:
@@ -156,7 +155,7 @@ def test_an_evolver_that_dies_goes_on_and_nobody_is_changed_twice(tmp_path, line
 
 def test_a_decision_that_never_came_to_be_is_made_anew(tmp_path, lines, monkeypatch):
     """It is killed between the networks and the file that names them."""
-    write = role.write_atomically
+    write = store.write_atomically
     with pytest.raises(KeyboardInterrupt), Served(tmp_path) as served:
 
         def dies(path: Path, text: str) -> None:
@@ -164,14 +163,14 @@ def test_a_decision_that_never_came_to_be_is_made_anew(tmp_path, lines, monkeypa
                 raise KeyboardInterrupt
             write(path, text)
 
-        monkeypatch.setattr(role, "write_atomically", dies)
+        monkeypatch.setattr(store, "write_atomically", dies)
         while served.failure is None:
             lines.evaluate()
             for _ in range(10):
                 lines.turn()
                 time.sleep(0.01)
     assert list((tmp_path / "evolver").glob("learner-*.npz")) and not any(x.taken for x in lines.learners)
-    monkeypatch.setattr(role, "write_atomically", write)
+    monkeypatch.setattr(store, "write_atomically", write)
     for learner in lines.learners:
         learner.now["w"] += 50.0  # it has trained on: what lies there is of another decision
     with Served(tmp_path) as served:
@@ -186,7 +185,7 @@ def test_a_decision_that_never_came_to_be_is_made_anew(tmp_path, lines, monkeypa
 def test_what_comes_twice_is_taken_once(lines):
     line, learner = lines.lines[0], lines.learners[0]
     for _ in range(2):
-        line._hear(Message("become", {"assigned": 1}, {"w": np.zeros((4, 3), np.float32), "b": np.float32(0)}))
+        line._handle(Message("become", {"assigned": 1}, {"w": np.zeros((4, 3), np.float32), "b": np.float32(0)}))
     assert learner.taken == ["drawn"] and line.assigned == 1
 
 
@@ -221,7 +220,7 @@ class Diverging:
         self.progress, self.remote = SimpleNamespace(steps=700), SimpleNamespace(pump=time.sleep)
         evaluator = SimpleNamespace(latest=None, scores=SimpleNamespace(returns=[1.0]))
         self.evaluator, self.taken_back = evaluator, 0
-        self.whole = Evolving(self, line, lambda: evaluator)
+        self.whole = EvolvingSource(self, line, evaluator)
 
     def advance(self) -> bool:
         if len(self.learner.taken) < self.times:
@@ -246,7 +245,9 @@ def test_a_learner_that_diverges_is_made_anew_by_the_evolver(tmp_path, lines):
     one.turn()
     one.evaluator.latest = 700, 9.0
     one.turn()
-    assert line._lost == 700 and not line._untold, "what is not finite must not be hidden by an evaluation"
+    assert line._diverged_at_step == 700 and not line._unconfirmed, (
+        "what is not finite must not be hidden by an evaluation"
+    )
     with Served(tmp_path) as served:
         wait_for(lambda: one.published == 2, meanwhile=lambda: (lines.turn(), one.turn()))
         assert lines.learners[3].taken == ["fresh", "fresh"] and one.taken_back == 0
@@ -263,8 +264,8 @@ def test_a_learner_that_diverges_is_made_anew_by_the_evolver(tmp_path, lines):
 
 def test_a_learner_that_diverges_while_nobody_answers_helps_itself(tmp_path, lines, monkeypatch, caplog):
     """It waits quietly, goes back to its checkpoint, and is told what it shall be when the evolver is there again."""
-    monkeypatch.setattr(member, "PATIENCE", 0.3)
-    monkeypatch.setattr(member, "PAUSE", 0.01)
+    monkeypatch.setattr(member, "EVOLVER_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(member, "PUMP_SECONDS", 0.01)
     with Served(tmp_path) as served:
         generations(lines, served, 1)
     shall = [x.assigned for x in lines.lines].index(1)
@@ -286,16 +287,18 @@ def test_who_diverges_while_it_is_asked_for_its_networks_is_no_parent(tmp_path, 
         wait_for(lambda: len(served.evolution.members) == 4, meanwhile=lines.turn)
         for _ in range(2):
             lines.evaluate()
-            wait_for(lambda: not any(line._untold for line in lines.lines), meanwhile=lambda: turn_three(lines, served))
+            wait_for(
+                lambda: not any(line._unconfirmed for line in lines.lines), meanwhile=lambda: turn_three(lines, served)
+            )
         wait_for(lambda: served.service._elites, meanwhile=lambda: turn_three(lines, served))
-        best.lost(800)
+        best.diverged(800)
         wait_for(lambda: any(line.what == "drawn" for line in served.evolution.lineage), meanwhile=lines.turn)
         assert {line.parents for line in served.evolution.lineage if line.what == "drawn"} == {"learner-3"}
 
 
 def test_a_disk_that_refuses_is_waited_for(tmp_path, lines, monkeypatch):
     """Nobody is told what is not saved; when there is room again everything goes on."""
-    monkeypatch.setattr(role, "LOOKS", 0.05)
+    monkeypatch.setattr(store, "RETRY_SECONDS", 0.05)
     with Served(tmp_path) as served:
         generations(lines, served, 1)
         before = [line.assigned for line in lines.lines]
@@ -313,19 +316,21 @@ def test_a_disk_that_refuses_is_waited_for(tmp_path, lines, monkeypatch):
 
 def test_a_disk_that_refuses_to_the_end_is_told_in_words(tmp_path):
     folder = PopulationStore(tmp_path)
-    folder.given_up = lambda: True
+    folder.give_up = lambda: True
     with small_files(10), pytest.raises(UserError, match="the population cannot be saved"):
         folder.save(Evolution(RULES, 3), {})
 
 
 def test_an_elite_that_is_gone_is_not_waited_for_for_ever(tmp_path, lines, monkeypatch):
-    monkeypatch.setattr(server, "PATIENCE", 0.5)
+    monkeypatch.setattr(server, "NETWORKS_TIMEOUT_SECONDS", 0.5)
     with Served(tmp_path) as served:
         lines.lines[3]._learner = None  # it would raise if it were asked
         wait_for(lambda: len(served.evolution.members) == 4, meanwhile=lines.turn)
         for _ in range(2):
             lines.evaluate()
-            wait_for(lambda: not any(line._untold for line in lines.lines), meanwhile=lambda: turn_three(lines, served))
+            wait_for(
+                lambda: not any(line._unconfirmed for line in lines.lines), meanwhile=lambda: turn_three(lines, served)
+            )
         wait_for(lambda: served.evolution.generation == 1, meanwhile=lambda: [x.turn() for x in lines.lines[:3]])
         assert {d.learner: d.what for d in served.evolution.lineage} == {
             "learner-1": "drawn", "learner-2": "drawn", "learner-3": "kept"
@@ -337,7 +342,7 @@ def turn_three(lines: Lines, served: Served) -> None:
     for line in lines.lines[: 3 if served.service._elites else 4]:
         line.turn()
     if served.service._elites:
-        lines.lines[3]._untold.clear()
+        lines.lines[3]._unconfirmed.clear()
 
 
 def test_learners_of_a_population_that_was_removed_begin_another(tmp_path, lines):
@@ -378,7 +383,7 @@ def test_networks_of_what_a_learner_is_no_more_make_no_generation(tmp_path, line
         wait_for(lambda: len(served.evolution.members) == 4, meanwhile=lines.turn)
         for _ in range(2):
             lines.evaluate()
-            wait_for(lambda: not any(line._untold for line in lines.lines), meanwhile=lines.turn)
+            wait_for(lambda: not any(line._unconfirmed for line in lines.lines), meanwhile=lines.turn)
         wait_for(lambda: "learner-4" in served.service._elites, meanwhile=best.pump)  # asked, and not answered
         for told in ({"generation": 1, "assigned": 5}, {"generation": 2, "assigned": 0}):
             best.send(best.codec.encode("networks", told, Learner(9.0).networks()))

@@ -21,14 +21,14 @@ from short_runs import PENDULUM, Runner  # noqa: E402
 from sac.errors import UserError  # noqa: E402
 from sac.runs import lock as module  # noqa: E402
 from sac.runs.folder import RunFolder  # noqa: E402
-from sac.runs.lock import only_one  # noqa: E402
+from sac.runs.lock import hold_run_lock  # noqa: E402
 
 AGAIN = ("env=gym/pendulum", "base.models=m", "base.name=a")
 HOLD = """
 import sys, time
-from sac.runs.lock import only_one
+from sac.runs.lock import hold_run_lock
 from sac.runs.folder import RunFolder
-with only_one(RunFolder(sys.argv[1]), sys.argv[2]):
+with hold_run_lock(RunFolder(sys.argv[1]), sys.argv[2]):
     print("held", flush=True)
     time.sleep(100)
 """
@@ -86,13 +86,13 @@ def test_each_role_of_a_cell_has_a_lock_of_its_own(held, tmp_path, monkeypatch, 
     for who in ("replay", "learner", "actor-1"):
         other = held(folder.path, who)
         words = rf"process {other.pid} on \S+ is {who} of the run \S+run already: .*base.name \(actors differ"
-        with pytest.raises(UserError, match=words), only_one(folder, who):
+        with pytest.raises(UserError, match=words), hold_run_lock(folder, who):
             pass
-    with only_one(folder, "actor-2"):
+    with hold_run_lock(folder, "actor-2"):
         pass
     other.kill()
     other.wait()
-    with only_one(folder, "actor-1"):
+    with hold_run_lock(folder, "actor-1"):
         assert folder.lock("actor-1").with_suffix(".pid").read_text().startswith(f"process {os.getpid()} on ")
     left = {path.name for path in folder.lock("actor-1").parent.iterdir()}
     assert not {"actor-1.lock", "actor-1.pid", "actor-2.lock"} & left, "who ends in order leaves nothing"
@@ -101,11 +101,11 @@ def test_each_role_of_a_cell_has_a_lock_of_its_own(held, tmp_path, monkeypatch, 
 def test_one_process_runs_many_jobs_in_turn_and_waits_for_one_that_ends(held, tmp_path, capsys):
     folder = RunFolder(tmp_path / "run")
     for _ in range(2):
-        with only_one(folder, "train"):
+        with hold_run_lock(folder, "train"):
             pass
     process = held(folder.path, "train")
     subprocess.Popen([sys.executable, "-c", f"import os, time; time.sleep(0.5); os.kill({process.pid}, 9)"])
-    with only_one(folder, "train"):
+    with hold_run_lock(folder, "train"):
         pass
     assert f"in use by process {process.pid} on" in capsys.readouterr().err
 
@@ -115,11 +115,11 @@ def test_never_two_at_once_where_many_come_and_go(tmp_path):
     code = """
 import sys
 from pathlib import Path
-from sac.runs.lock import only_one
+from sac.runs.lock import hold_run_lock
 from sac.runs.folder import RunFolder
 folder = RunFolder(sys.argv[1])
 for _ in range(20):
-    with only_one(folder, "train"):
+    with hold_run_lock(folder, "train"):
         (folder.path / "alone").touch(exist_ok=False)
         (folder.path / "alone").unlink()
 """
@@ -135,7 +135,7 @@ def test_a_drive_without_locks_gets_a_warning(tmp_path, monkeypatch, caplog):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with only_one(RunFolder(tmp_path / "run"), "train"):
+    with hold_run_lock(RunFolder(tmp_path / "run"), "train"):
         pass
     assert "cannot be locked" in caplog.text and "no second process" in caplog.text
 
@@ -144,10 +144,13 @@ def test_a_folder_that_cannot_be_written_is_refused_in_words(tmp_path):
     (tmp_path / "file").touch()
     with (
         pytest.raises(UserError, match=r"cannot write the run folder .*file/run"),
-        only_one(RunFolder(tmp_path / "file" / "run"), "train"),
+        hold_run_lock(RunFolder(tmp_path / "file" / "run"), "train"),
     ):
         pass
     folder = RunFolder(tmp_path / "run")
     folder.lock("train").mkdir(parents=True)  # root may write everywhere, but no lock into a folder
-    with pytest.raises(UserError, match=r"cannot be locked: .*choose another base.models"), only_one(folder, "train"):
+    with (
+        pytest.raises(UserError, match=r"cannot be locked: .*choose another base.models"),
+        hold_run_lock(folder, "train"),
+    ):
         pass

@@ -10,7 +10,9 @@ import pytest
 import yaml
 from short_runs import PENDULUM, Runner
 
-from sac.runs.folder import RunFolder, resolved_name, write_atomically
+from sac.config.run_names import resolved_name
+from sac.files import write_atomically
+from sac.runs.folder import RunFolder
 
 BASIC = "hydra/launcher=basic"  # jobs one after the other in this process
 

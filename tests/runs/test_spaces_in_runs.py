@@ -8,7 +8,7 @@ import pytest
 import yaml
 from short_runs import TINY, Runner
 
-from sac.runs.folder import AS_BEFORE
+from sac.runs.resume import VALUES_OF_OLDER_RUNS
 from tests.envs.space_toys import Board, Legal, Objectives, Told
 
 for name, toy in [("RunBoard", Board), ("RunLegal", Legal), ("RunObjectives", Objectives), ("RunTold", Told)]:
@@ -72,7 +72,9 @@ def older(path, *keys):
 @pytest.mark.parametrize("flat", [False, True], ids=["pictures", "vectors"])
 def test_runs_of_older_versions_go_on_with_their_scale_and_statistics(go, flat):
     typed = ("base.build_path=RunBoard-v0", f"base.env_kwargs={{flat: {flat}}}", "sac.use_normalization=true")
-    as_before = [f"{key}={value}" for key, value in AS_BEFORE.items() if key in ("base.scale_by", "base.channels")]
+    as_before = [
+        f"{key}={value}" for key, value in VALUES_OF_OLDER_RUNS.items() if key in ("base.scale_by", "base.channels")
+    ]
     assert len(as_before) == 2
     go.ok(*START, *typed, *as_before, "base.max_step=20")
     before = go.run("s/a").arrays()

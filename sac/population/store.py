@@ -1,0 +1,251 @@
+"""The population on disk: <run>/evolver with its state and networks, and <run>/lineage.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from itertools import count
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from sac.errors import UserError
+from sac.files import make_folder, replacing, write_atomically
+from sac.population.cem import Descent, Evolution, Networks
+from sac.wire.codec import Columns
+from sac.wire.handshake import Description
+
+log = logging.getLogger(__name__)
+RETRY_SECONDS = 0.5  # between two attempts to write to a disk that refuses
+ATTEMPTS_PER_WARNING = 20  # of such attempts
+MEAN, STD = "mean/", "std/"  # prefixes of array names
+FORMAT = 1  # of the files
+
+
+class PopulationStore:
+    """Saves and loads a population.
+
+    state.json counts; each file of networks has the number of its change in its name, and the state says which numbers
+    are valid. So the state is written last, and a crash before it leaves the former population.
+    """
+
+    def __init__(self, run: Path):
+        self._path, self.lineage_csv = run / "evolver", run / "lineage.csv"
+        self._state, self._description = self._path / "state.json", self._path / "description.json"
+        make_folder(self._path)
+        self._saved_generation = 0
+        self.give_up: Callable[[], bool] = lambda: False  # whether to stop waiting for a disk that refuses
+
+    def load(self, evolution: Evolution) -> None:
+        """Restores the population, if one was saved. Raises UserError for files that cannot be read."""
+        if not self._state.exists():
+            return
+        with self._user_errors():
+            state = _parse_or_copy(self._state, json.loads)
+            if state.get("format", FORMAT) > FORMAT:
+                raise UserError(
+                    f"the population in {self._path} was made by a newer version of this program (its format is "
+                    f"{state['format']}, this version reads {FORMAT}): use that version. Nothing was changed"
+                )
+            evolution.restore(state, self._distribution(state["generation"]), read_lineage(self.lineage_csv))
+        self._saved_generation = evolution.generation
+        log.info("goes on with generation %d of %d learners", evolution.generation, len(evolution.members))
+
+    def description(self) -> tuple[Description, Columns] | None:
+        """The saved description of the learners, and the arrays of their networks; None before the first learner.
+
+        Raises UserError for a file that cannot be read.
+        """
+        if not self._description.exists():
+            return None
+        with self._user_errors(f"remove {self._description}, as learners tell it anew, or "):
+            description = _parse_or_copy(self._description, Description.of)
+            return description, columns_of(description)
+
+    def describe(self, description: Description) -> None:
+        """Saves the description of the learners. Raises UserError as `save` does."""
+        self._retry(lambda: _write_twice(self._description, description.text()))
+
+    def save(self, evolution: Evolution, become: Mapping[str, Networks | None]) -> None:
+        """Saves the population with the new networks of learners (None: a fresh beginning); all of it or nothing.
+
+        Waits for a disk that refuses. Raises UserError when `give_up()` is true meanwhile.
+        """
+        self._retry(lambda: self._save(evolution, become))
+
+    def networks(self, learner: str, assigned: int) -> Networks | None:
+        """The networks of a learner's change with this number; None for a damaged file."""
+        return _read_arrays(self._networks_file(learner, assigned))
+
+    def summary(self, evolution: Evolution) -> str:
+        """The best return with mean and median of all, since the best of many alone would look like progress."""
+        returns = evolution.returns()
+        if not returns:
+            return f"{evolution.generation} generations; no learner was evaluated"
+        best, values = next(iter(returns)), list(returns.values())
+        return (
+            f"{evolution.generation} generations; the best of {len(values)} is {best} with a mean return of "
+            f"{values[0]:.4g}; their mean is {np.mean(values):.4g}, their median {np.median(values):.4g} (the best of "
+            f"several is above these by chance alone)\nlineage: {self.lineage_csv}, lineage.png"
+        )
+
+    def write_lineage(self, evolution: Evolution) -> None:
+        """Writes lineage.csv. Raises OSError."""
+        write_atomically(self.lineage_csv, _as_csv(evolution.lineage))
+
+    def _retry(self, write: Callable[[], None]) -> None:
+        """Writes, as often as the disk refuses. Learners train on meanwhile, and hear of nothing that is not saved."""
+        for attempt in count():
+            try:
+                write()
+                if attempt:
+                    log.warning("the population is saved again")
+                return
+            except OSError as error:
+                words = f"the population cannot be saved in {self._path}: {error}"
+                if self.give_up():
+                    raise UserError(f"{words}; what was decided last is not there") from error
+                if attempt % ATTEMPTS_PER_WARNING == 0:
+                    log.warning("%s; nothing is decided until it can", words)
+                time.sleep(RETRY_SECONDS)
+
+    @contextmanager
+    def _user_errors(self, hint: str = "") -> Iterator[None]:
+        """Turns the errors of reading damaged files into UserError."""
+        try:
+            yield
+        except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"the population in {self._path} cannot be read ({error}): {hint}remove that folder to begin with a "
+                "new one"
+            ) from error
+
+    def _save(self, evolution: Evolution, become: Mapping[str, Networks | None]) -> None:
+        for learner, networks in become.items():
+            if networks is not None:
+                _write_arrays(self._networks_file(learner, evolution.members[learner].assigned), networks)
+        generation = evolution.generation
+        changed = bool(become) or generation != self._saved_generation
+        if generation != self._saved_generation:  # overwrites the file of a generation that was never saved completely
+            assert evolution.distribution is not None
+            mean, std = evolution.distribution
+            both = {MEAN + name: x for name, x in mean.items()} | {STD + name: x for name, x in std.items()}
+            _write_arrays(self._generation_file(generation), both)
+        if changed:
+            self.write_lineage(evolution)
+        _write_twice(self._state, json.dumps({"format": FORMAT, **evolution.state()}) + "\n")
+        self._saved_generation = generation
+        if changed:
+            self._remove_old_networks(evolution)
+
+    def _distribution(self, generation: int) -> tuple[Networks, Networks] | None:
+        if not generation:
+            return None
+        path = self._generation_file(generation)
+        if not path.exists():
+            raise ValueError(f"{path.name} is missing")
+        arrays = _read_arrays(path)
+        if arrays is None:  # the next generation will make another
+            return None
+        return _with_prefix(arrays, MEAN), _with_prefix(arrays, STD)
+
+    def _networks_file(self, learner: str, assigned: int) -> Path:
+        return self._path / f"{learner}.{assigned}.npz"
+
+    def _generation_file(self, generation: int) -> Path:
+        return self._path / f"generation.{generation}.npz"
+
+    def _remove_old_networks(self, evolution: Evolution) -> None:
+        """Removes the files that the state no longer names."""
+        kept = {self._generation_file(evolution.generation)}
+        kept |= {self._networks_file(name, member.assigned) for name, member in evolution.members.items()}
+        for path in self._path.glob("*.npz"):
+            if path not in kept:
+                path.unlink()
+
+
+def columns_of(description: Description) -> Columns:
+    """The arrays of the networks that a learner describes.
+
+    Raises ValueError, KeyError, TypeError or AttributeError when the description holds none.
+    """
+    networks = description.shared["networks"].items()
+    columns = {str(name): (tuple(map(int, shape)), str(np.dtype(dtype))) for name, (shape, dtype) in networks}
+    if not columns:
+        raise ValueError("no networks")
+    return columns
+
+
+def read_lineage(path: Path) -> list[Descent]:
+    """The undamaged lines of a lineage.csv. It is a record only: the evolution does without the lost lines."""
+    text = path.read_bytes().decode(errors="replace").replace("\0", "") if path.exists() else ""
+    kinds: dict[str, Callable[[str], Any]] = {
+        field.name: {"int": int, "float": float, "str": str}[str(field.type)] for field in fields(Descent)
+    }
+    intact, damaged = [], 0
+    for row in csv.DictReader(io.StringIO(text)):
+        try:
+            intact.append(Descent(**{name: kinds[name](value) for name, value in row.items()}))
+        except (ValueError, KeyError, TypeError):
+            damaged += 1
+    if damaged or (path.exists() and not text):
+        log.warning("%s is damaged: %d lines of it are lost", path, damaged)
+    return intact
+
+
+def _as_csv(lineage: list[Descent]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(Descent)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(line) for line in lineage)
+    return text.getvalue()
+
+
+def _copy_of(path: Path) -> Path:
+    return path.with_name(f"copy_of_{path.name}")
+
+
+def _write_twice(path: Path, text: str) -> None:
+    """Writes the file, and a copy that is read where a disk has damaged the file."""
+    write_atomically(path, text)
+    write_atomically(_copy_of(path), text)
+
+
+def _parse_or_copy(path: Path, parse: Callable[[str], Any]) -> Any:
+    """The parsed file, or else its parsed copy. Raises the errors of `parse` when both are damaged."""
+    try:
+        return parse(path.read_text(encoding="utf8"))
+    except ValueError as error:
+        if not _copy_of(path).exists():
+            raise
+        log.warning("%s is damaged (%s): its copy is used", path, error)
+        return parse(_copy_of(path).read_text(encoding="utf8"))
+
+
+def _write_arrays(path: Path, arrays: Networks) -> None:
+    named: dict[str, Any] = dict(arrays)
+    with replacing(path) as new, new.open("wb") as file:
+        np.savez(file, **named)
+
+
+def _read_arrays(path: Path) -> Networks | None:
+    """None for a damaged file."""
+    try:
+        with np.load(path) as arrays:
+            return dict(arrays)
+    except Exception as error:  # NumPy and zipfile raise many kinds of errors for a damaged file
+        log.warning("%s is damaged (%s)", path, error)
+        return None
+
+
+def _with_prefix(arrays: Networks, prefix: str) -> Networks:
+    """The arrays whose names begin with the prefix, named without it."""
+    return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
