@@ -131,7 +131,7 @@ def serve_replay(folder: Path, which: str) -> None:
     limiter = UnlimitedRate(1.0, 1, int(per_call))
     limiter.steps = 1
     service = ReplayServer(server, replay, limiter, RunningStats(), BATCH)
-    server._arrived, server._left = service.arrived, service.left
+    server.arrived, server.left = service.arrived, service.left
     print("ready", flush=True)
     while os.getppid() != 1:
         service.turn(0.1)

@@ -8,26 +8,26 @@ import secrets
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sac.files import write_atomically
 
 
 class Directory(Protocol):
     def find(self, role: str, near: bool = True) -> str | None:
-        """The address of a server, None while it is not known; with `near` the one for neighbours, if that is for us.
+        """The address of a server, None while it is unknown; with `near` the one for neighbours, if this is one.
 
-        Cheap: it is asked again and again.
+        A call takes little time: clients ask again and again.
         """
 
     def port(self, role: str) -> int:
-        """Where the role's server shall listen; 0 = anywhere."""
+        """The port at which the role's server listens; 0: any free port."""
 
     def near_name(self, role: str) -> str | None:
-        """A second address where the role's server shall listen, for neighbours; None = no such thing."""
+        """A second address at which the role's server listens for neighbours; None: there is none."""
 
     def announce(self, role: str, port: int, near: str | None = None) -> None:
-        """This process serves as `role` at its interface's `port`, and for neighbours at the address `near`."""
+        """Makes known that this process serves as `role` at `port`, and for neighbours at the address `near`."""
 
 
 class Fixed:
@@ -51,10 +51,11 @@ class Fixed:
 
 
 class Records:
-    """A small file for each server, written by rename: a server that moved is found at its new place.
+    """A small JSON file for each server, replaced by a rename: a server that moved is found at its new address.
 
-    A neighbour, who has the same machine and network, is sent to a Unix socket, which moves large messages for less
-    than tcp does. Its name is abstract (Linux only): there is no file to be left behind.
+    A neighbour is a process on the same machine and in the same network namespace. It gets the address of a Unix
+    socket, which moves large messages faster than TCP. The socket's name is abstract (Linux only), so that no file is
+    left behind.
     """
 
     def __init__(self, folder: Path, host: str):
@@ -74,22 +75,24 @@ class Records:
     def announce(self, role: str, port: int, near: str | None = None) -> None:
         self.write(role, {"address": f"tcp://{self._host}:{port}", "near": near, "network": _network()})
 
-    def record(self, role: str) -> dict | None:
-        """What was announced of a server."""
+    def record(self, role: str) -> dict[str, Any] | None:
+        """The record of a server; None where there is none, or it cannot be read."""
         try:
             return dict(json.loads((self.folder / f"{role}.json").read_text(encoding="utf8")))
         except (OSError, ValueError, TypeError):
             return None
 
-    def write(self, role: str, record: Mapping) -> None:
-        """What a server has announced, this process or another one."""
+    def write(self, role: str, record: Mapping[str, Any]) -> None:
+        """Writes the record of a server, which may be another process."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / f"{role}.json", json.dumps(record) + "\n", flush=False)  # a start tells it anew
+        write_atomically(
+            self.folder / f"{role}.json", json.dumps(record) + "\n", flush=False
+        )  # may be lost: each start writes it anew
 
 
 @cache
 def _network() -> str | None:
-    """What all processes share that can reach one another's abstract sockets: the boot and the network namespace."""
+    """Names the boot and the network namespace: processes that share both reach one another's abstract sockets."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/net').stat().st_ino}"

@@ -1,4 +1,4 @@
-"""What both ends of a connection must agree on, and in what words they differ."""
+"""What both ends of a connection must agree on, and how they differ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sac.types import Sensor, Spec
 
 @dataclass(frozen=True)
 class Description:
-    """`shared` holds names with values that must be the same at both ends, `told` what one end tells the other."""
+    """`shared` holds values by name that must be the same at both ends, `told` values that one end tells the other."""
 
     shared: Mapping[str, Any]
     told: Mapping[str, Any]
@@ -27,7 +27,7 @@ class Description:
 
     @classmethod
     def of(cls, text: str) -> Description:
-        """Raises ValueError for what is no description."""
+        """The description that `text()` returned. Raises ValueError for other text."""
         try:
             found = json.loads(text)
         except RecursionError:
@@ -37,7 +37,7 @@ class Description:
         return cls(found["shared"], found["told"])
 
     def differences(self, other: Description) -> list[str]:
-        """`name: mine | the other's` of everything that is not the same."""
+        """`name: our value | the other's value` for each name whose values differ."""
         names = sorted(self.shared.keys() | other.shared.keys())
         mine, others = (json.loads(json.dumps(d.shared)) for d in (self, other))
         nothing = "nothing"
@@ -49,7 +49,7 @@ class Description:
 
 
 def described_spec(spec: Spec) -> dict[str, Any]:
-    """A Spec as names and plain values; bounds only where they are not those of every sensor of this dtype."""
+    """A Spec as plain values by name; a sensor's bounds are included where they differ from its dtype's default."""
     usual = {s.name: Sensor(s.name, s.shape, s.dtype).bounds for s in spec.sensors}
     sensors = {
         f"observation {s.name}": [list(s.shape), s.dtype, *([s.bounds] if s.bounds != usual[s.name] else [])]
@@ -60,12 +60,12 @@ def described_spec(spec: Spec) -> dict[str, Any]:
 
 
 def spec_of(shared: Mapping[str, Any]) -> Spec:
-    """The Spec that was described. Raises ValueError, KeyError or TypeError for what is none."""
+    """The Spec that `described_spec` described. Raises ValueError, KeyError or TypeError for other values."""
     sensors = tuple(_sensor_of(name, *shared[f"observation {name}"]) for name in shared["observations"])
     return Spec(sensors, int(shared["continuous actions"]), tuple(map(int, shared["discrete branches"])))
 
 
-def _sensor_of(name: str, shape: Sequence[int], dtype: str, bounds: Sequence | None = None) -> Sensor:
+def _sensor_of(name: str, shape: Sequence[int], dtype: str, bounds: Sequence[Any] | None = None) -> Sensor:
     low_and_high = None
     if bounds is not None:
         low, high = (tuple(map(float, b)) if isinstance(b, Sequence) else float(b) for b in bounds)

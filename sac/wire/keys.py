@@ -1,4 +1,4 @@
-"""CURVE keys: who has none of ours cannot even say hello. `python -m sac.wire.keys <folder>` makes them."""
+"""CURVE keys of a cell: without them a process cannot connect. `python -m sac.wire.keys <folder>` makes them."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from zmq.auth.thread import ThreadAuthenticator
 from sac.errors import UserError
 
 SERVER, CLIENT = "server", "client"
-GROUP_OR_OTHERS, OTHERS = 0o077, 0o007  # mode bits of those who must not read or change what is ours
-CHANGE = 0o022  # ... of those who must not change it
+GROUP_OR_OTHERS, OTHERS = 0o077, 0o007  # mode bits of users who must neither read nor change a secret
+CHANGE = 0o022  # mode bits of users who must not change a public key
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The pairs of one cell: servers (replay, learner, evolver) share one, clients the other."""
+    """The two key pairs of one cell: its servers (replay, learner, evolver) share one, its clients the other."""
 
     folder: Path
 
     @classmethod
     def make(cls, folder: Path) -> Keys:
-        """Nobody else can read them. Raises UserError where some lie already, or where others can look in."""
+        """Makes keys that other users cannot read. Raises UserError where keys exist, or others can read the folder."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _check_private(folder, GROUP_OR_OTHERS)
         for name in (SERVER, CLIENT):
             if (folder / f"{name}.key_secret").exists():
                 raise UserError(f"{folder} holds keys already")
-        with _only_for_us():
+        with _private_files():
             for name in (SERVER, CLIENT):
                 zmq.auth.create_certificates(str(folder), name)
         return cls(folder)
 
     def check_private(self) -> None:
-        """Raises UserError where others can read the folder or a secret; what is missing passes.
+        """Raises UserError where other users can read the folder or a secret; missing files pass.
 
-        A public key may be read by everybody, but not changed: whoever changes one lets himself in.
+        Everybody may read a public key, but a user who can change it can let himself in.
         """
         _check_private(self.folder, GROUP_OR_OTHERS)
         for name in (SERVER, CLIENT):
@@ -63,23 +63,24 @@ class Keys:
                 f"make keys with: python -m sac.wire.keys {self.folder}"
             ) from error
 
-    def protect_server(self, socket: zmq.Socket) -> ThreadAuthenticator:
-        """Only clients with the cell's key come through. The caller stops what is returned."""
+    def protect_server(self, socket: zmq.Socket[bytes]) -> ThreadAuthenticator:
+        """Lets only clients with the cell's key connect. The caller has to stop the authenticator."""
         socket.curve_publickey, socket.curve_secretkey = self._pair(SERVER, secret=True)
         socket.curve_server = True
         allowed, _ = self._pair(CLIENT, secret=False)
         authenticator = ThreadAuthenticator(socket.context)
         authenticator.start()
-        authenticator.configure_curve_callback(credentials_provider=_Only(allowed))
+        authenticator.configure_curve_callback(credentials_provider=_OneKey(allowed))
         return authenticator
 
-    def protect_client(self, socket: zmq.Socket) -> None:
+    def protect_client(self, socket: zmq.Socket[bytes]) -> None:
+        """Gives a socket the client's key pair, and the public key that its server must have."""
         socket.curve_publickey, socket.curve_secretkey = self._pair(CLIENT, secret=True)
         socket.curve_serverkey, _ = self._pair(SERVER, secret=False)
 
 
-class _Only:
-    """Lets one key in."""
+class _OneKey:
+    """Accepts one public key."""
 
     def __init__(self, allowed: bytes):
         self._allowed = allowed
@@ -89,8 +90,8 @@ class _Only:
 
 
 @contextmanager
-def _only_for_us() -> Iterator[None]:
-    """Files that are made meanwhile have the mode 0600 from their first moment (Windows has no such modes)."""
+def _private_files() -> Iterator[None]:
+    """Files that are made meanwhile have the mode 0600 from the start (Windows has no such modes)."""
     before = os.umask(0o077)
     try:
         yield
@@ -99,16 +100,16 @@ def _only_for_us() -> Iterator[None]:
 
 
 def _check_private(path: Path, forbidden: int) -> None:
-    """Raises UserError where others than the owner have one of the `forbidden` mode bits.
+    """Raises UserError where users other than the owner have one of the `forbidden` mode bits.
 
-    A file system that is mounted read-only, as a Secret of Kubernetes is, belongs to whoever mounted it: its folder may
-    have any mode, and a group may read its files. Windows has no such modes.
+    On a read-only file system, such as a mounted Secret of Kubernetes, a folder may have any mode and a group may read
+    the files: whoever mounted it has decided that. Windows has no such modes.
     """
     if os.name != "posix":
         return
     try:
         status, mounted = path.stat(), os.statvfs(path)
-    except OSError:  # not there, or not ours to look at: whoever reads it will hear
+    except OSError:  # missing, or not accessible: reading it will fail
         return
     mode, is_folder = stat.S_IMODE(status.st_mode), stat.S_ISDIR(status.st_mode)
     if mounted.f_flag & os.ST_RDONLY:
@@ -123,7 +124,7 @@ def _check_private(path: Path, forbidden: int) -> None:
 
 
 def check_bind(host: str, keys: Keys | None) -> None:
-    """Raises UserError for an interface that others can reach while nothing protects it."""
+    """Raises UserError for an interface that other machines can reach, unless there are keys."""
     if keys is None and not _is_loopback(host):
         raise UserError(
             f"net.bind={host} can be reached from other machines, so it needs keys: make them with "
@@ -135,7 +136,7 @@ def check_bind(host: str, keys: Keys | None) -> None:
 def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
-    except ValueError:  # a name, or an interface's
+    except ValueError:  # a host name, or the name of an interface
         return host == "localhost"
 
 

@@ -1,4 +1,4 @@
-"""Who is at the other end."""
+"""Clients as they introduce themselves, and as their server knows them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import time
 from dataclasses import dataclass, field
 from itertools import islice
 
-PING_SECONDS = 1.0  # seconds between two signs of life
-SERVER_LOST_SECONDS = 3.5  # seconds of silence after which a client looks for its server anew
-CLIENT_GONE_SECONDS = 60.0  # seconds of silence after which a server forgets a client
-MAX_COUNTERS = 256  # numbers that a ping or pong tells, at most
-MAX_NAME_CHARACTERS = 128  # characters of their names, at most
+PING_SECONDS = 1.0  # between two pings
+SERVER_LOST_SECONDS = 3.5  # of silence, after which a client connects to its server anew
+CLIENT_GONE_SECONDS = 60.0  # of silence, after which a server forgets a client
+MAX_COUNTERS = 256  # that are read of one ping or pong
+MAX_NAME_CHARACTERS = 128  # of a counter's name
 
 
 def new_incarnation() -> int:
-    """A number that no other process has: whoever starts again has another."""
+    """A random number that tells one start of a process apart from all others."""
     return secrets.randbits(62)
 
 
 @dataclass(frozen=True)
 class ClientId:
-    """How a client introduces itself: its role, its number among those of this role, and which life this is."""
+    """How a client introduces itself: its role, its number among clients of this role, and the start of its process."""
 
     role: str
     number: int = 1
@@ -43,18 +43,18 @@ class Peer:
     uid: str
     incarnation: int
     number: int
-    session: int  # which line of this life it is welcome on
-    heard: float = field(default_factory=time.monotonic)
-    counters: dict[str, float] = field(default_factory=dict)  # as in its latest ping
+    session: int  # which connection of this incarnation was welcomed
+    heard: float = field(default_factory=time.monotonic)  # when its last message came
+    counters: dict[str, float] = field(default_factory=dict)  # of its latest ping
 
     @property
     def silent(self) -> float:
-        """Seconds since it was last heard."""
+        """Seconds since its last message."""
         return time.monotonic() - self.heard
 
 
 def counters_of(text: str) -> dict[str, float]:
-    """The finite numbers by name that a ping or pong tells, so many of them; what else it says is left out."""
+    """The finite numbers by name of a ping or pong, at most MAX_COUNTERS; everything else is left out."""
     try:
         found = json.loads(text or "{}", parse_int=float)
     except (ValueError, RecursionError):

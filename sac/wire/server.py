@@ -1,4 +1,4 @@
-"""One end of the wire: a socket that many clients talk to. It knows who they are; what they want is for its owner."""
+"""The server's end of the wire: one socket to which many clients talk. It welcomes them and notices who has left."""
 
 from __future__ import annotations
 
@@ -6,38 +6,42 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import zmq
 
 from sac.errors import UserError
 from sac.wire.codec import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, VERSION, BadMessage, Codec, Message
 from sac.wire.discovery import Directory
-from sac.wire.frames import receive_frames, send_frames
+from sac.wire.frames import Frames, receive_frames, send_frames
 from sac.wire.handshake import Description
 from sac.wire.keys import Keys, check_bind
 from sac.wire.peer import CLIENT_GONE_SECONDS, Peer, counters_of, new_incarnation
 
 log = logging.getLogger(__name__)
-MAX_MESSAGES_PER_TURN = 256  # messages handled before the owner gets a turn
-MAX_LOGGED_BAD_MESSAGES = 5  # bad messages that are logged one by one
-MAX_LOGGED_CHARACTERS = 1000  # characters of a message's fault that are logged, at most
-# Whoever comes through may say what it likes as often as it likes; what is kept of it is bounded.
-MAX_PEERS = 4096  # clients that may be there at once
+Key, Value = TypeVar("Key"), TypeVar("Value")
+MAX_MESSAGES_PER_TURN = 256  # that `receive` returns
+SILENCE_CHECK_SECONDS = 1.0  # between two looks for clients that are silent
+GOODBYE_MILLISECONDS = 500  # that the last messages have to leave a socket that is closed
+MAX_LOGGED_BAD_MESSAGES, LOG_EVERY_BAD_MESSAGES = 5, 1000  # the first few are logged, then one of so many
+MAX_LOGGED_CHARACTERS = 1000  # of the words about a bad message
+# Any client may say anything at any rate; what the server keeps of it is bounded.
+MAX_PEERS = 4096  # clients that may be connected at once
 MAX_PENDING_DESCRIPTIONS = (
-    1024  # hellos of clients that are asked to describe themselves: the newest are kept, others say hello again
+    1024  # hellos that await a description: the newest are kept, the other clients say hello again
 )
-MAX_REPLACED_INCARNATIONS = 4096  # lives that are refused because another came in their place: the newest are kept
+MAX_REPLACED_INCARNATIONS = 4096  # clients that another has replaced: the newest are kept
 MAX_CLIENT_NUMBER = 10_000  # the largest number that tells clients of one role apart
 
 
 class Server:
-    """Binds, welcomes clients that agree with `description`, answers pings with `counters`, notices who has left.
+    """Welcomes clients that agree with `description`, and hands on what they ask for.
 
-    `arrived(peer)` is called at each welcome, `left(peer)` when one said goodbye, fell silent or lives anew. Without a
-    description the server waits for a learner to give one (`described(description)` is then called). To be used from
-    one thread. `places` bounds how many of a role may be there; who finds none asks again. Raises UserError when it
-    cannot listen.
+    `arrived(peer)` is called at each welcome, `left(peer)` when a client said goodbye, was silent for
+    CLIENT_GONE_SECONDS or was replaced by another with the same name. A server without a description waits for a
+    learner to send one, and calls `described(description)`. `places` bounds the number of clients of a role; others are
+    told to come later. Pings are answered with `counters`. To be used from one thread. Raises UserError when it cannot
+    listen.
     """
 
     def __init__(
@@ -49,18 +53,18 @@ class Server:
     ):  # fmt: skip
         check_bind(host, keys)
         self.role, self.codec, self.description, self.incarnation = role, codec, description, new_incarnation()
-        self.peers: dict[bytes, Peer] = {}
-        self.counters: Mapping[str, Any] = {}  # what a pong says
-        self.bad = 0  # messages that nothing was done about
-        self._arrived, self._left, self._described = arrived, left, described
+        self.peers: dict[bytes, Peer] = {}  # the welcome clients by the identity of their socket
+        self.counters: Mapping[str, Any] = {}  # what each pong tells
+        self.bad = 0  # messages that were dropped or refused
+        self.arrived, self.left, self._described = arrived, left, described
         self._places = places or {}
-        self._asked: dict[bytes, Message] = {}  # hellos of those who shall describe themselves
-        self._replaced: dict[int, None] = {}  # lives whose place another took: two that live would take turns for ever
-        self._looked = time.monotonic()
-        self._context = zmq.Context()
+        self._pending: dict[bytes, Message] = {}  # hellos of clients that were asked for their description
+        self._replaced: dict[int, None] = {}  # incarnations that were replaced; let in, both would replace each other
+        self._checked_silence_at = time.monotonic()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.LINGER, 500)
-        self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # who comes back by another line is the same
+        self._socket.setsockopt(zmq.LINGER, GOODBYE_MILLISECONDS)
+        self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a client that connects anew keeps its identity
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
         self._authenticator = None
         port = directory.port(role)
@@ -68,7 +72,7 @@ class Server:
             if keys is not None:
                 self._authenticator = keys.protect_server(self._socket)
             self._socket.bind(f"tcp://{host}:{port or '*'}")
-        except UserError:  # of the keys
+        except UserError:  # the keys cannot be read
             self.close()
             raise
         except zmq.ZMQError as error:
@@ -76,37 +80,36 @@ class Server:
             raise UserError(
                 f"the {role} cannot listen at {host}:{port}: {error}; choose another net.{role}_port or net.bind"
             ) from error
-        self.port = int(self._socket.getsockopt(zmq.LAST_ENDPOINT).rsplit(b":", 1)[1])
+        endpoint: Any = self._socket.getsockopt(zmq.LAST_ENDPOINT)
+        self.port = int(endpoint.rsplit(b":", 1)[1])
         directory.announce(role, self.port, self._listen_near(directory.near_name(role)))
 
     def receive(self, timeout: float) -> list[tuple[Peer, Message]]:
-        """What clients ask for, after at most `timeout` seconds of waiting; empty when nobody did."""
+        """The clients' requests, after at most `timeout` seconds of waiting; messages of the connection are handled."""
         requests: list[tuple[Peer, Message]] = []
         for _ in range(MAX_MESSAGES_PER_TURN):
-            # small frames: a copy is cheaper
+            # Frames are copied: most are small, and for these a copy costs less than a view.
             frames = receive_frames(self._socket, timeout, True, self.codec.max_frames, MAX_MESSAGE_BYTES, envelope=1)
             if frames is None:
                 break
-            timeout, request = 0.0, self._take(frames[0], frames[1:])
+            timeout, request = 0.0, self._take(bytes(frames[0]), frames[1:])
             if request is not None:
                 requests.append(request)
         self._forget_silent()
         return requests
 
-    def send(self, peer: Peer, frames: list) -> None:
-        """To a client; one that is not there any more gets nothing, one that does not read holds nobody up."""
-        try:
-            send_frames(self._socket, [peer.identity, *frames])
-        except zmq.ZMQError:
-            log.debug("%s could not be answered", peer.uid)
+    def send(self, peer: Peer, frames: Frames) -> None:
+        """Sends to a client without waiting; the message is lost when the client has gone or does not read."""
+        self._send(peer.identity, frames)
 
     def say(self, peer: Peer, kind: str, **values: Any) -> None:
+        """Sends a message without columns."""
         self.send(peer, self.codec.encode(kind, values))
 
     def complain(self, what: str) -> None:
-        """Counts a message that nothing was done about; neither many nor long ones fill the log."""
+        """Counts a message that was dropped or refused, and logs some of them."""
         self.bad += 1
-        if self.bad <= MAX_LOGGED_BAD_MESSAGES or self.bad % 1000 == 0:
+        if self.bad <= MAX_LOGGED_BAD_MESSAGES or self.bad % LOG_EVERY_BAD_MESSAGES == 0:
             log.warning("bad message %d: %s", self.bad, what[:MAX_LOGGED_CHARACTERS])
 
     def end(self) -> None:
@@ -121,7 +124,7 @@ class Server:
         self._context.term()
 
     def _listen_near(self, address: str | None) -> str | None:
-        """Listens there too; returns the address, None where that cannot be: tcp is enough."""
+        """Listens at a second address, for neighbours; returns it, or None where that fails: TCP is enough."""
         try:
             if address is not None:
                 self._socket.bind(address)
@@ -130,36 +133,37 @@ class Server:
             log.info("the %s does not listen at %s: %s", self.role, address, error)
             return None
 
-    def _take(self, identity: bytes, frames: list) -> tuple[Peer, Message] | None:
-        """A request, where it is one and not for us."""
+    # --- messages of the connection
+
+    def _take(self, identity: bytes, frames: Frames) -> tuple[Peer, Message] | None:
+        """A welcome client's request; None for a message that concerns the connection or is not understood."""
+        peer = self.peers.get(identity)
         try:
             message = self.codec.decode(frames)
         except BadMessage as error:
             self.complain(str(error))
-            if identity in self.peers:
-                self.peers[identity].heard = time.monotonic()
+            if peer is not None:
+                peer.heard = time.monotonic()
             return None
         if message.kind == "hello":
             self._hello(identity, message)
-            return None
-        if message.kind == "describe":
+        elif message.kind == "describe":
             self._description(identity, message)
-            return None
-        peer = self.peers.get(identity)
-        if peer is None:
+        elif peer is None:
             self._reply(identity, "say_hello")
-            return None
-        peer.heard = time.monotonic()
-        if message.kind == "ping":
-            peer.counters = counters_of(message.text)
-            self._reply(identity, "pong", json.dumps(self.counters))
-        elif message.kind == "bye":
-            self._forget(peer)
         else:
-            return peer, message
+            peer.heard = time.monotonic()
+            if message.kind == "ping":
+                peer.counters = counters_of(message.text)
+                self._reply(identity, "pong", json.dumps(self.counters))
+            elif message.kind == "bye":
+                self._forget(peer)
+            else:
+                return peer, message
         return None
 
     def _hello(self, identity: bytes, hello: Message) -> None:
+        """Refuses the client, puts it off, asks for its description, or welcomes it."""
         if hello["life"] <= 0:
             self._refuse(identity, f"{hello['life']} is no life")
         elif not 0 <= hello["number"] <= MAX_CLIENT_NUMBER:
@@ -175,19 +179,21 @@ class Server:
         elif (self.description is None and hello["role"] != "learner") or self._full(identity, hello):
             self._reply(identity, "later")
         elif self.description is None or hello["hash"] != self.description.hash:
-            _keep(self._asked, identity, hello, MAX_PENDING_DESCRIPTIONS)
+            _keep_newest(self._pending, identity, hello, MAX_PENDING_DESCRIPTIONS)
             self._reply(identity, "describe_yourself")
         else:
             self._welcome(identity, hello)
 
     def _full(self, identity: bytes, hello: Message) -> bool:
+        """Whether there is no place for this client at present."""
         if len(self.peers) >= MAX_PEERS and identity not in self.peers:
             return True
         others = [p for p in self.peers.values() if p.role == hello["role"] and p.uid != hello["uid"]]
         return len(others) >= self._places.get(hello["role"], len(others) + 1)
 
     def _description(self, identity: bytes, message: Message) -> None:
-        hello = self._asked.pop(identity, None)
+        """Welcomes a client whose description agrees with ours, or becomes ours; refuses others."""
+        hello = self._pending.pop(identity, None)
         if hello is None:
             return
         try:
@@ -209,25 +215,29 @@ class Server:
             self._welcome(identity, hello)
 
     def _welcome(self, identity: bytes, hello: Message) -> None:
+        """Lets a client in. One with the same name that came before is replaced: its process may have been killed."""
+        assert self.description is not None
         peer = Peer(identity, *(hello[key] for key in ("role", "uid", "life", "number", "session")))
         for other in list(self.peers.values()):
             if other.incarnation != peer.incarnation and (other.uid == peer.uid or other.identity == identity):
-                _keep(self._replaced, other.incarnation, None, MAX_REPLACED_INCARNATIONS)
+                _keep_newest(self._replaced, other.incarnation, None, MAX_REPLACED_INCARNATIONS)
                 self._forget(other)
         known = self.peers.get(identity)
         self._reply(identity, "welcome", self.description.text(), life=self.incarnation)
         if known is not None and known.session == peer.session:
-            return  # it said hello once more before it had heard of its welcome
+            return  # this hello was sent before the client had read its welcome
         log.info("%s has come", peer.uid)
         self.peers[identity] = peer
-        self._arrived(peer)
+        self.arrived(peer)
 
     def _refuse(self, identity: bytes, why: str) -> None:
         self.complain(f"refused: {why}")
         self._reply(identity, "refused", why)
 
     def _reply(self, identity: bytes, kind: str, text: str | None = None, **values: Any) -> None:
-        frames = self.codec.encode(kind, values) if text is None else self.codec.say(kind, text, **values)
+        self._send(identity, self.codec.encode(kind, values) if text is None else self.codec.say(kind, text, **values))
+
+    def _send(self, identity: bytes, frames: Frames) -> None:
         try:
             send_frames(self._socket, [identity, *frames])
         except zmq.ZMQError:
@@ -235,19 +245,19 @@ class Server:
 
     def _forget_silent(self) -> None:
         now = time.monotonic()
-        if now - self._looked > 1.0:
-            self._looked = now
+        if now - self._checked_silence_at > SILENCE_CHECK_SECONDS:
+            self._checked_silence_at = now
             for peer in [p for p in self.peers.values() if p.silent > CLIENT_GONE_SECONDS]:
                 log.warning("%s has not been heard for %.0f s", peer.uid, peer.silent)
                 self._forget(peer)
 
     def _forget(self, peer: Peer) -> None:
         self.peers.pop(peer.identity, None)
-        self._left(peer)
+        self.left(peer)
 
 
-def _keep(kept: dict, key: Any, value: Any, most: int) -> None:
-    """The newest `most` entries stay."""
+def _keep_newest(kept: dict[Key, Value], key: Key, value: Value, most: int) -> None:
+    """Adds an entry; of more than `most` the oldest are deleted."""
     kept.pop(key, None)
     kept[key] = value
     while len(kept) > most:

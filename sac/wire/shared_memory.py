@@ -1,7 +1,7 @@
-"""Arrays that never travel: one process writes them where the other reads them, when both are on one machine.
+"""Arrays in memory that two processes on one machine share: one writes them, the other reads them.
 
-The memory has no name: it is reached through the open file of the process that made it (Linux only), and it is gone
-with the last process that has it. Where it cannot be reached arrays are sent as frames.
+The memory has no name. The other process opens it through /proc and the file handle of the process that made it (Linux
+only), and it is freed with the last process that has it open. Where it cannot be opened arrays are sent as frames.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ import numpy as np
 from sac.wire.codec import Message, MessageKind
 
 ALIGNMENT_BYTES = 64
-HEAD_BYTES = 4096  # bytes before the first slot: the token, by which the other end knows that it is this very memory
+HEAD_BYTES = 4096  # before the first slot: they hold the token, by which the other process recognises the memory
+MAX_SLOTS = 64
 
 
 class SharedArrays:
-    """`slots` places for the columns of a kind with the leading axes `lead`."""
+    """`slots`: arrays by name, each slot with all columns of a kind of message with the leading axes `lead`."""
 
     def __init__(self, memory: mmap.mmap, kind: MessageKind, lead: tuple[int, ...], slots: int):
         self._memory = memory
-        start, self.slots = HEAD_BYTES, []
+        start = HEAD_BYTES
+        self.slots: list[dict[str, np.ndarray]] = []
         for _ in range(slots):
             arrays = {}
             for name, (shape, dtype) in kind.columns.items():
@@ -41,7 +43,7 @@ PLACE = {"process": int, "handle": int, "slots": int, "token": int}
 
 @dataclass(frozen=True)
 class Place:
-    """Where the memory is, as the other end is told."""
+    """Where the memory is: a process, its file handle, the number of slots and the token in the head."""
 
     process: int
     handle: int
@@ -50,6 +52,7 @@ class Place:
 
     @classmethod
     def of(cls, message: Message) -> Place:
+        """The place that a message names."""
         return cls(*(message[name] for name in PLACE))
 
 
@@ -64,9 +67,9 @@ def _size(kind: MessageKind, lead: tuple[int, ...], slots: int) -> int:
 
 
 def make(kind: MessageKind, lead: tuple[int, ...], slots: int) -> tuple[SharedArrays, Place] | None:
-    """New memory, to be reached as long as its maker has it, and where it is; None where there is no such thing."""
+    """New memory and its place; None where the system offers none. It can be reached while the result is kept."""
     try:
-        handle = os.memfd_create("arrays")  # stays open: that is its address
+        handle = os.memfd_create("arrays")  # stays open: others reach the memory through it
     except (AttributeError, OSError):  # not on this system, or forbidden
         return None
     try:
@@ -82,8 +85,8 @@ def make(kind: MessageKind, lead: tuple[int, ...], slots: int) -> tuple[SharedAr
 
 
 def reach(place: Place, kind: MessageKind, lead: tuple[int, ...]) -> SharedArrays | None:
-    """The memory of another process; None when it is not on this machine, not ours to open, or another."""
-    if not 0 < place.slots <= 64:
+    """The memory of another process; None when it is on another machine, may not be opened, or is not the same."""
+    if not 0 < place.slots <= MAX_SLOTS:
         return None
     try:
         handle = os.open(f"/proc/{place.process}/fd/{place.handle}", os.O_RDWR)

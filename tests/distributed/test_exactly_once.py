@@ -466,11 +466,11 @@ def test_an_actor_that_leaves_or_lives_anew_leaves_no_open_episode(tmp_path):
 def test_a_welcome_that_is_lost_with_its_line_is_said_again(tmp_path):
     """The first ack, which allows rows to be sent, is lost with it."""
     with Served(WORLD, tmp_path) as served, Line(lambda: over_tcp(served.directory)) as line:
-        served.server._arrived = lambda peer: (setattr(line, "deaf", True), served.service.arrived(peer))
+        served.server.arrived = lambda peer: (setattr(line, "deaf", True), served.service.arrived(peer))
         reply, served.server._reply = served.server._reply, lambda *_, **__: None
         with inserting(line.directory) as inserter:
             wait_for(lambda: line.deaf, meanwhile=inserter.pump)
-            served.server._arrived, served.server._reply = served.service.arrived, reply
+            served.server.arrived, served.server._reply = served.service.arrived, reply
             line.cut()
             line.deaf = False
             insert(inserter, 5)

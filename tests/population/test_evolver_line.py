@@ -94,7 +94,7 @@ class Served(InThread):
         self.store.load(self.evolution)
         self.server = Server("evolver", evolver_codec(COLUMNS), Records(folder / "net", "127.0.0.1"), SAME)
         self.service = EvolverServer(self.server, self.evolution, self.store)
-        self.server._arrived = self.service.arrived
+        self.server.arrived = self.service.arrived
 
     def turn(self) -> None:
         self.service.answer(self.server.receive(0.01))

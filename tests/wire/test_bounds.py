@@ -150,12 +150,12 @@ def test_hellos_that_wait_for_a_description_are_bounded(tmp_path, monkeypatch):
         for number in range(10):
             assert stranger.say(hello(hash="other", number=number)).hears() == "describe_yourself"
             stranger.anew()
-        assert [asked["number"] for asked in served.server._asked.values()] == [7, 8, 9]
+        assert [asked["number"] for asked in served.server._pending.values()] == [7, 8, 9]
         assert stranger.say(WORLD.codec.say("describe", WORLD.description.text())) and not served.server.peers
         stranger.say(hello(hash="other", number=5))
         assert stranger.hears() == "describe_yourself"
         stranger.say(WORLD.codec.say("describe", WORLD.description.text()))
-        assert stranger.hears() == "welcome" and len(served.server._asked) <= 3
+        assert stranger.hears() == "welcome" and len(served.server._pending) <= 3
 
 
 def test_clients_are_bounded(tmp_path, monkeypatch):
