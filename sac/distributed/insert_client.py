@@ -1,9 +1,10 @@
-"""The actor's side of the memory: rows go out in chunks, and are kept until the replay has said that it has them."""
+"""The actor's connection to the replay: sends rows in chunks, and keeps each until the replay has stored it."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,38 +14,46 @@ from sac.types import Step, joined
 from sac.wire.client import Client
 from sac.wire.messages import NONE
 
-MAX_CHUNK_ROWS = 256  # of a chunk at most
-CHUNK_BYTES = 1 << 20  # ... and about so many
-MAX_ROW_WAIT_SECONDS = 0.02  # seconds that a row may wait for others
-NOTHING = {"id": NONE, "slot": NONE}  # is wanted by an actor
-MAX_CHUNKS_UNDER_WAY = 64  # chunks that are sent and not acknowledged, at most, whatever the replay allows
-RESEND_AFTER_SECONDS = 2.0  # seconds without an ack, on a line that is up, after which chunks are sent again
+MAX_CHUNK_ROWS = 256
+CHUNK_BYTES = 1 << 20  # of observations, from which on a chunk is sent
+MAX_ROW_WAIT_SECONDS = 0.02  # that a row waits for others of its chunk
+MAX_CHUNKS_UNDER_WAY = 64  # that are sent and not acknowledged, whatever the replay allows
+RESEND_AFTER_SECONDS = 2.0  # without an acknowledgement while connected
+PUMP_SECONDS = 0.05  # longest wait for messages at once
+NO_BATCH = {"id": NONE, "slot": NONE}  # an actor asks for no batch
 
 
 @dataclass
 class Chunk:
+    """Rows that are sent together; `seq` = 1, 2, ... counts the chunks of one actor."""
+
     seq: int
     step: Step
 
 
 class InsertClient:
-    """`add` is what a local replay's is, except that it returns before the rows are stored.
+    """`add` takes rows as a local replay's does, but returns before they are stored.
 
-    At most as many chunks are under way as the replay allows; while it allows none, `add` waits and `stop()` can end
-    the waiting. After every new welcome what was not acknowledged is sent again, and the replay drops what it has
-    already. `stored(step, first)`: its rows have the arrival numbers first, first + 1, ... (-1: nobody knows).
+    The replay bounds the number of chunks under way. While it allows none, `add` waits, until `stop()` is true. After
+    each new welcome the chunks that were not acknowledged are sent again; the replay drops those that it has already.
+    `stored(step, first)` is called for acknowledged rows: their arrival numbers are first, first + 1, ... (NONE: they
+    are unknown).
     """
 
-    def __init__(self, client: Client, stop=lambda: False, stored=lambda step, first: None):
+    def __init__(
+        self, client: Client, stop: Callable[[], bool] = lambda: False,
+        stored: Callable[[Step, int], object] = lambda step, first: None,
+    ):  # fmt: skip
         self.client, self._stop, self.stored = client, stop, stored
-        self.waited = 0.0  # seconds in which nothing was allowed
-        self.transitions = 0  # handed in so far
-        self._rows: list[Step] = []
-        self._count = self._bytes = 0
-        self._since = 0.0  # when the oldest of them came
-        self._sent: deque[Chunk] = deque()
-        self._acked, self._upto, self._next = 0, 0, 1  # newest chunk acknowledged and allowed, number of the next one
-        self._session, self._heard = client.session, 0.0
+        self.waited = 0.0  # seconds in which the replay allowed no chunk
+        self.transitions = 0  # given to `add` so far
+        self._rows: list[Step] = []  # of the next chunk
+        self._count = self._bytes = 0  # rows of the next chunk, bytes of their observations
+        self._oldest_at = 0.0  # when the first of them came
+        self._sent: deque[Chunk] = deque()  # not acknowledged yet
+        self._acked, self._allowed, self._next = 0, 0, 1  # chunk numbers: newest acknowledged, newest allowed, next
+        self._session = client.session
+        self._heard_at = 0.0  # when a chunk was last acknowledged or sent again
 
     @property
     def pending(self) -> int:
@@ -52,34 +61,30 @@ class InsertClient:
         return self._count + sum(len(chunk.step.stream) for chunk in self._sent)
 
     def add(self, step: Step) -> int:
-        """Takes rows in and returns how many are transitions. Raises UserError when the replay refuses them."""
+        """Takes rows in and returns how many are transitions. Raises UserError when the replay refuses a chunk."""
         k = len(step.stream)
         if k:
             if not self._rows:
-                self._since = time.monotonic()
+                self._oldest_at = time.monotonic()
             self._rows.append(step)
             self._count += k
             self._bytes += sum(x.nbytes for x in step.obs.values())
         self.pump()
-        if (
-            self._count >= MAX_CHUNK_ROWS
-            or self._bytes >= CHUNK_BYTES
-            or time.monotonic() - self._since > MAX_ROW_WAIT_SECONDS
-        ):
+        if self._chunk_is_due:
             self.flush()
         transitions = k - int(np.count_nonzero(step.last))
         self.transitions += transitions
         return transitions
 
     def flush(self) -> None:
-        """Sends what has gathered, as soon as that is allowed."""
+        """Sends the rows that were gathered, as soon as the replay allows it."""
         if not self._count:
             return
         began = time.monotonic()
-        while self._next > self._upto or not self.client.connected:
+        while self._next > self._allowed or not self.client.connected:
             if self._stop() or self.client.ended:
                 return
-            self.pump(0.05)
+            self.pump(PUMP_SECONDS)
         self.waited += time.monotonic() - began
         chunk = Chunk(self._next, joined(self._rows))
         self._sent.append(chunk)
@@ -87,48 +92,58 @@ class InsertClient:
         self._next += 1
         self._send(chunk)
         if len(self._sent) == 1:
-            self._heard = time.monotonic()
+            self._heard_at = time.monotonic()
 
     def drain(self, seconds: float) -> bool:
-        """Waits until everything is stored; False when that took too long."""
+        """Waits until everything is stored; False when that took longer, or the run is over."""
         until = time.monotonic() + seconds
         while self._count or self._sent:
             if time.monotonic() > until or self.client.ended:
                 return False
-            if self._count and self._next <= self._upto and self.client.connected:
+            if self._count and self._next <= self._allowed and self.client.connected:
                 self.flush()
-            self.pump(0.05)
+            self.pump(PUMP_SECONDS)
         return True
 
     def send_td_errors(self, index: np.ndarray, td_error: np.ndarray) -> None:
-        """|delta| [K, B] of stored rows `index` [K, B]; on a line that is down they are lost."""
-        self.client.send(self.client.codec.encode("update", NOTHING, {"index": index, "td_error": td_error}))
+        """Sends |delta| [K, B] of the stored rows `index` [K, B]; they are lost when the connection is down."""
+        self.client.send(self.client.codec.encode("update", NO_BATCH, {"index": index, "td_error": td_error}))
 
     def pump(self, timeout: float = 0.0) -> None:
-        """Hears the replay, and sends again what may have been lost."""
+        """Reads acknowledgements, and sends chunks again that may be lost. Raises UserError for a refused chunk."""
         for message in self.client.pump(timeout):
             if message.kind == "ack":
                 self._acknowledged(**message.values)
             elif message.kind == "rejected":
                 raise UserError(f"the replay refuses chunk {message['seq']}: {message.text}")
-        now = time.monotonic()
-        anew = self.client.connected and self.client.session != self._session
-        if anew:
-            self._session = self.client.session
-        if anew or (self._sent and self.client.connected and now - self._heard > RESEND_AFTER_SECONDS):
-            self._heard = now
+        if not self.client.connected:
+            return
+        now, new_session = time.monotonic(), self.client.session != self._session
+        self._session = self.client.session
+        if new_session or (self._sent and now - self._heard_at > RESEND_AFTER_SECONDS):
+            self._heard_at = now
             for chunk in self._sent:
                 self._send(chunk)
 
+    @property
+    def _chunk_is_due(self) -> bool:
+        if self._count >= MAX_CHUNK_ROWS or self._bytes >= CHUNK_BYTES:
+            return True
+        return time.monotonic() - self._oldest_at > MAX_ROW_WAIT_SECONDS
+
     def _send(self, chunk: Chunk) -> None:
-        told = {"seq": chunk.seq, "after": self._acked}  # as of now: the replay may have come back without any of it
+        """`after` is the newest acknowledged chunk: a replay that has lost its rows goes on from there."""
+        told = {"seq": chunk.seq, "after": self._acked}
         self.client.send(self.client.codec.encode("insert", told, chunk.step.columns()))
 
     def _acknowledged(self, seq: int, room: int, since: int, first: int) -> None:
-        """A replay that holds none of our rows any more says 0: what it once had it will not get again."""
-        self._heard = time.monotonic()
+        """The chunks up to `seq` are stored; `seq` = 0 comes from a replay that has lost our rows or never had any.
+
+        Rows that a replay has lost are not sent again.
+        """
+        self._heard_at = time.monotonic()
         self._acked = max(self._acked, seq)
-        self._upto = self._acked + min(room, MAX_CHUNKS_UNDER_WAY)
+        self._allowed = self._acked + min(room, MAX_CHUNKS_UNDER_WAY)
         while self._sent and self._sent[0].seq <= seq:
             chunk = self._sent.popleft()
             if chunk.seq < since:

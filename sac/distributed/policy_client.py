@@ -1,4 +1,4 @@
-"""The actor's side of acting: the learner's newest weights, or its actions."""
+"""The actor's connection to the learner: fetches its newest weights, or asks it for actions."""
 
 from __future__ import annotations
 
@@ -13,35 +13,39 @@ from sac.wire.client import Client
 from sac.wire.codec import Message
 from sac.wire.shared_memory import Place
 
-FETCH_SECONDS = 2.0  # seconds that an actor waits for weights before it goes on with those it has
-ASK_AGAIN_SECONDS = 1.0  # seconds after which a request is repeated
+FETCH_SECONDS = 2.0  # that an actor waits for weights before it goes on with those it has
+ASK_AGAIN_SECONDS = 1.0  # after which a request is repeated
+PUMP_SECONDS = 0.02  # longest wait for messages at once
 
 
 class PolicyClient:
-    """`version` of the weights that were fetched last, and `transitions` stored when they were published."""
+    """`version` counts the learner's publications: that of the newest weights or actions that came here.
+
+    `transitions` were stored in the replay when that version was published. Waiting ends when `stop()` is true.
+    """
 
     def __init__(self, client: Client, stop: Callable[[], bool] = lambda: False):
         self.client, self.version, self.transitions = client, 0, 0
         self._stop = stop
-        self._id = 0
-        self._far = 0  # the learner whose memory we do not reach, by its life
-        self._life = 0  # whose version it is: another learner's count begins anew
+        self._id = 0  # of the latest question for actions
+        self._far = 0  # incarnation of a learner whose shared memory cannot be reached from here
+        self._version_of = 0  # incarnation of the learner that counts `version`: another one counts from 1 again
 
-    def fetch(self, patience: float = FETCH_SECONDS) -> dict[str, np.ndarray] | None:
-        """Newer weights; None when there are none, or the learner is silent."""
-        until = time.monotonic() + patience
+    def fetch(self, seconds: float = FETCH_SECONDS) -> dict[str, np.ndarray] | None:
+        """Newer weights by name; None when there are none, or the learner does not answer in time."""
+        until = time.monotonic() + seconds
         kinds = ("weights", "weights_near", "no_news")
         while (reply := self._ask(self._ask_for_weights, kinds, until)) is not None:
             arrays = self._arrays(reply)
             if arrays is not None or reply.kind == "no_news":
                 self.version, self.transitions = reply["version"], reply["transitions"]
-                self._life = self.client.server_incarnation
+                self._version_of = self.client.server_incarnation
                 return arrays
-            self._far = self.client.server_incarnation  # what we were told of is another machine's, or gone: send them
+            self._far = self.client.server_incarnation  # ask again for the weights themselves
         return None
 
     def choose(self, arrays: Mapping[str, np.ndarray]) -> Choice | None:
-        """The learner's actions for these rows; None only when the run is over."""
+        """The learner's actions for these rows [r, ...]; None only when the run is over or `stop()` is true."""
         self._id += 1
         frames = self.client.codec.encode("act", {"id": self._id}, arrays)
         reply = self._ask(lambda: self.client.send(frames), ("chosen",), float("inf"), self._id)
@@ -51,34 +55,37 @@ class PolicyClient:
         return Choice(**{name: reply.arrays[name] for name in Choice._fields})
 
     def report(self, episodes: list[tuple[float, int]]) -> None:
-        """Returns and lengths of finished episodes; on a line that is down they are lost."""
+        """Sends return and length of finished episodes; they are lost when the connection is down."""
         if episodes:
             returns, lengths = zip(*episodes)
             arrays = {"return": np.array(returns, np.float64), "length": np.array(lengths, np.int64)}
             self.client.send(self.client.codec.encode("episodes", None, arrays))
 
     def _ask_for_weights(self) -> bool:
-        life = self.client.server_incarnation
-        return self.client.say("weights?", have=self.version if life == self._life else 0, near=life != self._far)
+        learner = self.client.server_incarnation
+        have = self.version if learner == self._version_of else 0
+        return self.client.say("weights?", have=have, near=learner != self._far)
 
     def _arrays(self, reply: Message) -> dict[str, np.ndarray] | None:
-        """The weights that came, or that lie where the reply says; None when they do not."""
+        """The weights of a reply, or those in the shared memory that it names; None when there are none."""
         if reply.kind == "weights_near":
             found = shared_memory.reach(Place.of(reply), self.client.codec.kinds["weights"], ())
-            return found and found.slots[0]
+            return None if found is None else found.slots[0]
         return reply.arrays if reply.kind == "weights" else None
 
     def _ask(self, send: Callable[[], bool], kinds: tuple[str, ...], until: float, number: int = -1) -> Message | None:
-        """The reply of one of `kinds`; the question is repeated when it may have been lost."""
-        asked, session = float("-inf"), -1
-        self.client.pump()  # late answers to what was asked before
+        """The reply, of one of `kinds` and with the id `number`; None when none came until `until`.
+
+        The question is repeated after ASK_AGAIN_SECONDS, and in each new session, since it may have been lost.
+        """
+        asked_at, session = float("-inf"), -1
+        self.client.pump()  # drops late answers to earlier questions
         while time.monotonic() < until and not self._stop() and not self.client.ended:
-            if self.client.connected and (
-                self.client.session != session or time.monotonic() - asked > ASK_AGAIN_SECONDS
-            ):
-                asked, session = time.monotonic(), self.client.session
+            overdue = self.client.session != session or time.monotonic() - asked_at > ASK_AGAIN_SECONDS
+            if self.client.connected and overdue:
+                asked_at, session = time.monotonic(), self.client.session
                 send()
-            for message in self.client.pump(0.02):
+            for message in self.client.pump(PUMP_SECONDS):
                 if message.kind in kinds and message.values.get("id", number) == number:
                     return message
         return None

@@ -1,4 +1,4 @@
-"""The learner's side of acting: its newest weights for who wants them, actions for who does not act by itself."""
+"""The learner's service for actors: its newest weights, or actions that it chooses for them."""
 
 from __future__ import annotations
 
@@ -14,66 +14,71 @@ import numpy as np
 from sac.types import Choice
 from sac.wire import shared_memory
 from sac.wire.codec import Codec, Message
+from sac.wire.frames import Frames
 from sac.wire.peer import Peer
 from sac.wire.server import Server
 
 log = logging.getLogger(__name__)
-MAX_WAITING_EPISODES = 1 << 16  # that wait for the learner at most: while so many do, what actors report is lost
+MAX_WAITING_EPISODES = 1 << 16  # that wait for the learner; what actors report beyond that is lost
+RECEIVE_SECONDS = 0.05  # longest wait for messages at once
+JOIN_SECONDS = 5.0  # that the thread has to end
 
 
 class Published:
-    """A version of the weights; made ready for each way of sending at most once, when the first one asks."""
+    """One version of the weights; frames and shared memory are made when an actor first asks, and then kept."""
 
     def __init__(self, version: int, transitions: int, weights: Mapping[str, np.ndarray], codec: Codec):
         self.told = {"version": version, "transitions": transitions}
         self._weights, self._codec = weights, codec
 
     @cached_property
-    def frames(self) -> list:
+    def frames(self) -> Frames:
+        """The message that holds the weights."""
         return self._codec.encode("weights", self.told, self._weights)
 
     @cached_property
-    def near(self) -> list | None:
-        """Frames that say where on this machine they are; None where memory cannot be shared."""
+    def near(self) -> Frames | None:
+        """The message that names the shared memory with the weights; None where memory cannot be shared."""
         made = shared_memory.make(self._codec.kinds["weights"], (), 1)
         if made is None:
             return None
-        self._memory, place = made  # there as long as this version is
+        self._memory, place = made  # kept as long as this version
         for name, array in self._memory.slots[0].items():
             np.copyto(array, self._weights[name])
         return self._codec.encode("weights_near", self.told | asdict(place))
 
 
 class PolicyServer:
-    """Serves from a thread of its own, whatever the learner is doing meanwhile.
+    """Serves from a thread of its own, while the learner trains.
 
-    `publish` hands over a new version; `act(arrays)` chooses for the rows of all requests that wait at one moment.
-    `episodes` fills with (return, length) of what the actors have finished.
+    `publish` hands over a new version of the weights. `act(arrays)` chooses actions for the rows of all requests that
+    wait at one moment. `episodes` fills with (return, length) of the actors' finished episodes.
     """
 
     def __init__(self, server: Server, act: Callable[[Mapping[str, np.ndarray]], Choice]):
         self.server, self.version = server, 0
         self.episodes: queue.SimpleQueue[tuple[float, int]] = queue.SimpleQueue()
-        self.failure: BaseException | None = None  # what ended the thread before its time
+        self.failure: BaseException | None = None  # the exception that ended the thread
         self._act = act
-        self._published: tuple[Published, ...] = ()  # the newest, and the one that somebody may be about to read
-        self._over, self._ending = threading.Event(), threading.Event()
+        self._published: tuple[Published, ...] = ()  # newest first; an actor may still read the other
+        self._closing, self._run_over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._serve, name="policy service", daemon=True)
 
     def publish(self, weights: Mapping[str, np.ndarray], transitions: int) -> None:
-        """From now on these are what is served."""
+        """Serves these weights from now on; `transitions` are stored in the replay at present."""
         new = Published(self.version + 1, transitions, weights, self.server.codec)
         self._published, self.version = (new, *self._published[:1]), self.version + 1
 
     def begin(self) -> None:
+        """Starts the thread."""
         self._thread.start()
 
     def actors(self) -> list[Peer]:
-        """Those that are there."""
+        """The actors that are connected."""
         return [peer for peer in list(self.server.peers.values()) if peer.role == "actor"]
 
     def metrics(self) -> dict[str, float]:
-        """What the actors say of themselves: sums of rates, and how many versions behind they act."""
+        """Of the actors' counters: the sum of rates, means of waiting and of how many versions their policies are old."""
         told = [peer.counters for peer in self.actors()]
         lags = [self.version - c["version"] for c in told if c.get("version")]
         waits = [c["waiting"] for c in told if "waiting" in c]
@@ -87,23 +92,24 @@ class PolicyServer:
         }
 
     def end(self) -> None:
-        """Tells everybody that the run is over, then stops."""
-        self._ending.set()
+        """Tells all actors that the run is over, then stops."""
+        self._run_over.set()
         self.close()
 
     def close(self) -> None:
-        self._over.set()
+        """Stops the thread and closes the server."""
+        self._closing.set()
         if self._thread.is_alive():
-            self._thread.join(5.0)
+            self._thread.join(JOIN_SECONDS)
         self.server.close()
 
     def _serve(self) -> None:
         try:
-            while not self._over.is_set():
-                self._answer(self.server.receive(0.05))
-            if self._ending.is_set():
+            while not self._closing.is_set():
+                self._answer(self.server.receive(RECEIVE_SECONDS))
+            if self._run_over.is_set():
                 self.server.end()
-        except BaseException as error:
+        except BaseException as error:  # the learner's thread raises it
             self.failure = error
 
     def _answer(self, requests: list[tuple[Peer, Message]]) -> None:
@@ -125,7 +131,7 @@ class PolicyServer:
 
     def _send_weights(self, peer: Peer, have: int, near: bool) -> None:
         if not self._published:
-            return  # nothing yet: it asks again
+            return  # nothing is published yet: the actor asks again
         newest = self._published[0]
         if have == newest.told["version"]:
             self.server.say(peer, "no_news", **newest.told)
@@ -133,7 +139,7 @@ class PolicyServer:
             self.server.send(peer, (near and newest.near) or newest.frames)
 
     def _choose(self, asked: list[tuple[Peer, Message]]) -> None:
-        """One call of the policy for all who wait."""
+        """Chooses the actions of all requests with one call of the policy, and answers each."""
         if not self._published:
             return
         names = asked[0][1].arrays

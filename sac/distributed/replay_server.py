@@ -1,14 +1,15 @@
-"""The replay's side of the wire: chunks in, batches out as the limiter grants them, errors back."""
+"""The replay's service: stores the actors' chunks, and sends batches to the learner as the rate limiter allows."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 
+from sac.distributed.chunks import check_finite, gathered
 from sac.distributed.insert_client import MAX_CHUNK_ROWS
 from sac.replay import RateLimiter
 from sac.replay.running_stats import RunningStats
@@ -21,86 +22,90 @@ from sac.wire.server import Server
 from sac.wire.shared_memory import Place, SharedArrays
 
 log = logging.getLogger(__name__)
-ACTOR_WINDOW_CHUNKS = 8  # chunks of an actor that may be under way
-MAX_WAITING_SAMPLES = 256  # batches that are asked for and not granted yet, at most; a learner asks for a few at once
+ACTOR_WINDOW_CHUNKS = 8  # of one actor that may be under way
+MAX_WAITING_SAMPLES = 256  # questions for a batch that wait for credit; a learner asks for a few at once
 
 
-class Stored(Protocol):
-    """What this needs of a replay that survives."""
+class StoredReplay(Protocol):
+    """What the service needs of a DurableReplay."""
 
-    ready: bool
-    transitions: int
-
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def transitions(self) -> int: ...
+    def metrics(self) -> dict[str, float]: ...
     def add_from(self, source: int, seq: int, step: Step) -> int | None: ...
     def acked(self, source: int) -> int: ...
     def close_source(self, source: int) -> int: ...
     def draw(self, batch_size: int, batches: int) -> tuple[np.ndarray, np.ndarray]: ...
-    def windows(self, index: np.ndarray, weight: np.ndarray, out: Mapping | None = None) -> Batch: ...
+    def windows(self, index: np.ndarray, weight: np.ndarray, out: Mapping[str, np.ndarray] | None = None) -> Batch: ...
     def update(self, index: np.ndarray, td_error: np.ndarray) -> None: ...
     def refresh(self, index: np.ndarray, state: np.ndarray) -> None: ...
 
 
 class ReplayServer:
-    """Answers what clients ask of the replay.
+    """Answers the messages of actors and of the learner; `_answers` names the method for each.
 
-    After `max_step` transitions actors wait: what these have earned is still learnt from. With `max_lead` they wait too
-    whenever updates are owed for more than so many transitions.
+    After `max_step` transitions actors have to wait, while the learner spends the remaining credit. With `max_lead`
+    they also wait while there is unspent credit for the updates of more than so many transitions.
     """
 
     def __init__(
-        self, server: Server, replay: Stored, limiter: RateLimiter, moments: RunningStats, batch_size: int, *,
+        self, server: Server, replay: StoredReplay, limiter: RateLimiter, moments: RunningStats, batch_size: int, *,
         max_step: int = -1, max_lead: int | None = None,
     ):  # fmt: skip
         self.server, self.replay, self.limiter, self.moments = server, replay, limiter, moments
         self.batch_size, self.max_step, self.max_lead = batch_size, max_step, max_lead
-        self.ended = False
-        self.blocked: dict[bytes, Peer] = {}  # actors that wait
-        self._asked: deque[tuple[Peer, Message]] = deque()  # samples that are not granted yet
-        self._memory: dict[bytes, SharedArrays] = {}
-        self._few = min(
-            MAX_CHUNK_ROWS, MAX_SHARED_FRAME_BYTES // server.codec.kinds["insert"].bytes(1)
-        )  # rows that are worth a copy
-        self._answers = {
+        self.ended = False  # whether the learner has said that the run is over
+        self.blocked: dict[bytes, Peer] = {}  # actors that have to wait
+        self._asked: deque[tuple[Peer, Message]] = deque()  # questions for a batch that wait for credit
+        self._memory: dict[bytes, SharedArrays] = {}  # of learners, into which batches are written
+        # Chunks up to so many rows are joined: larger ones cost more to copy than to store one by one.
+        self._max_joined_rows = min(MAX_CHUNK_ROWS, MAX_SHARED_FRAME_BYTES // server.codec.kinds["insert"].bytes(1))
+        self._answers: dict[str, Callable[[Peer, Message], None]] = {
             "sample": self._sample, "update": self._update, "refresh": self._refresh, "memory": self._take_memory,
             "moments?": self._tell_moments, "end": self._end,
         }  # fmt: skip
 
     def turn(self, timeout: float) -> None:
-        """Hears what is asked for at most `timeout` seconds, and answers."""
+        """Waits for messages for at most `timeout` seconds, and answers them."""
         self.answer(self.server.receive(timeout))
 
     def answer(self, requests: list[tuple[Peer, Message]]) -> None:
-        """Does what was asked for, and what had to wait until now."""
-        for peer, messages in _gathered(requests, self._few):
-            answer = self._answers.get(messages[0].kind)
-            if messages[0].kind == "insert":
+        """Handles requests; then grants batches, and lets actors go on, where that has become possible."""
+        for peer, messages in gathered(requests, self._max_joined_rows):
+            first = messages[0]
+            if first.kind == "insert":
                 self._insert(peer, messages)
-            elif answer is not None:
-                answer(peer, messages[0])
+            elif first.kind in self._answers:
+                self._answers[first.kind](peer, first)
         self._grant()
-        if self.blocked and not self._ahead:
+        if self.blocked and not self._actors_must_wait:
             waiting, self.blocked = self.blocked, {}
             for peer in waiting.values():
                 self._acknowledge(peer, self.replay.acked(peer.incarnation))
+        if self.ended:
+            self.server.end()  # at each call: clients that come back hear of it too
 
     def arrived(self, peer: Peer) -> None:
-        """A client is welcome (again): what it had asked for before it will ask for anew."""
+        """A client was welcomed (again). Its earlier questions are dropped, since it asks anew."""
         self._drop(peer)
         if peer.role == "actor":
             self._acknowledge(peer, self.replay.acked(peer.incarnation))
 
     def left(self, peer: Peer) -> None:
+        """A client has gone; open episodes of an actor are closed as truncations."""
         self._drop(peer)
         if peer.role == "actor":
             closed = self.replay.close_source(peer.incarnation)
             log.info("%s has left; %d of its episodes were closed as truncations", peer.uid, closed)
 
     def catch_up(self) -> None:
-        """Transitions that the limiter has not heard of (the process was killed before it could save) earn now."""
+        """Gives credit for transitions that the saved limiter did not count, since its process was killed."""
         self._earn(max(0, self.replay.transitions - self.limiter.steps))
 
     def metrics(self) -> dict[str, float]:
-        """What others may know."""
+        """Counters of replay and limiter, which pings tell the clients."""
         limiter, replay = self.limiter, self.replay
         return replay.metrics() | {
             "transitions": replay.transitions,
@@ -116,32 +121,37 @@ class ReplayServer:
     # --- answers
 
     def _insert(self, peer: Peer, chunks: list[Message]) -> None:
-        """Chunks that came together are stored together, and acknowledged by one message."""
-        acked, fresh = self.replay.acked(peer.incarnation), []
+        """Stores an actor's chunks that came one behind the other, and acknowledges them with one message.
+
+        A chunk counts only when the one before it is stored: others were lost with a connection, or are stored already,
+        and the actor sends again what is missing.
+        """
+        acked = self.replay.acked(peer.incarnation)
+        fresh: list[Message] = []
         for i, chunk in enumerate(chunks):
-            if fresh and chunk["after"] > acked:  # it knows of more than is here: not one behind the other
+            if fresh and chunk["after"] > acked:  # the replay has lost rows before this chunk: handle it alone
                 self._insert(peer, chunks[:i])
                 self._insert(peer, chunks[i:])
                 return
             acked = max(acked, min(chunk["after"], chunk["seq"] - 1))
-            if chunk["seq"] == acked + 1:  # else it is here, or one before it was lost with a line: they come again
+            if chunk["seq"] == acked + 1:
                 acked = chunk["seq"]
                 fresh.append(chunk)
-        first = NONE
+        first: int | None = NONE
         if fresh:
             step = joined([Step.of(chunk.arrays) for chunk in fresh])
             try:
-                _check_finite(step)
+                check_finite(step)
                 first = self.replay.add_from(peer.incarnation, acked, step)
             except ValueError as error:
                 self._refuse(peer, chunks, error)
                 return
             self.moments.add(step)
             self._earn(len(step.stream) - int(np.count_nonzero(step.last)))
-        self._acknowledge(peer, acked, fresh[0]["seq"] if fresh else None, first)
+        self._acknowledge(peer, acked, fresh[0]["seq"] if fresh else None, NONE if first is None else first)
 
     def _refuse(self, peer: Peer, chunks: list[Message], error: ValueError) -> None:
-        """Of several chunks those before the one that is refused are stored."""
+        """Refuses a chunk; of several that were joined each is tried alone, to find the one that is at fault."""
         if len(chunks) > 1:
             for chunk in chunks:
                 self._insert(peer, [chunk])
@@ -151,14 +161,15 @@ class ReplayServer:
         self.server.send(peer, self.server.codec.say("rejected", str(error), seq=seq))
 
     def _earn(self, transitions: int) -> None:
-        if self.max_step > 0:  # what was under way when the last one came
+        """Gives credit for new transitions, but for none that were under way when there were `max_step`."""
+        if self.max_step > 0:
             transitions = min(transitions, max(0, self.max_step - self.limiter.steps))
         if transitions:
             self.limiter.add_steps(transitions, self.replay.ready)
 
     @property
-    def _ahead(self) -> bool:
-        """Actors have collected all that was asked for, or more than updates can follow."""
+    def _actors_must_wait(self) -> bool:
+        """Whether all `max_step` transitions are here, or more than the learner can follow."""
         limiter = self.limiter
         if 0 < self.max_step <= self.replay.transitions:
             return True
@@ -167,17 +178,18 @@ class ReplayServer:
         )
 
     def _acknowledge(self, peer: Peer, seq: int, since: int | None = None, first: int = NONE) -> None:
-        """After the rows are stored: what is acknowledged survives a kill.
+        """Tells an actor that its chunks up to `seq` are stored, which survives a kill, and how many more it may send.
 
-        The chunks from `since` on, which is none as long as it is not given, lie from the arrival number `first` on.
+        The rows of chunks from `since` on have the arrival numbers first, first + 1, ... (None: no such chunks).
         """
-        ahead = self._ahead
-        if ahead:
+        wait = self._actors_must_wait
+        if wait:
             self.blocked[peer.identity] = peer
         told = {"seq": seq, "since": seq + 1 if since is None else since, "first": first}
-        self.server.say(peer, "ack", room=0 if ahead else ACTOR_WINDOW_CHUNKS, **told)
+        self.server.say(peer, "ack", room=0 if wait else ACTOR_WINDOW_CHUNKS, **told)
 
     def _sample(self, peer: Peer, message: Message) -> None:
+        """Notes a learner's question for a batch."""
         if peer.role != "learner":
             return
         if len(self._asked) < MAX_WAITING_SAMPLES:
@@ -186,7 +198,7 @@ class ReplayServer:
             self.server.complain(f"{peer.uid} asks for more than {MAX_WAITING_SAMPLES} batches at once")
 
     def _grant(self) -> None:
-        """Batches, as long as there is credit for them; all that are granted now are drawn at once."""
+        """Sends batches as long as there is credit; those that are granted now are drawn at once."""
         over = self.limiter.unlimited and 0 < self.max_step <= self.replay.transitions
         granted = []
         while self._asked and not over and self.replay.ready and self.limiter.try_spend():
@@ -206,6 +218,7 @@ class ReplayServer:
                 self.server.send(peer, self.server.codec.encode("batch", told, self.replay.windows(*drawn).columns()))
 
     def _update(self, peer: Peer, message: Message) -> None:
+        """Takes TD errors in, and the question for the next batch that came with them."""
         error = message.arrays["td_error"]
         if np.isfinite(error).all():
             self.replay.update(message.arrays["index"], error)
@@ -218,6 +231,7 @@ class ReplayServer:
             self.replay.refresh(message.arrays["index"], state)
 
     def _take_memory(self, peer: Peer, message: Message) -> None:
+        """Opens a learner's shared memory, and tells whether that was possible."""
         lead = (self.limiter.updates_per_call, self.batch_size)
         found = shared_memory.reach(Place.of(message), self.server.codec.kinds["batch"], lead)
         if found is not None:
@@ -232,32 +246,7 @@ class ReplayServer:
         self.ended = self.ended or peer.role == "learner"
 
     def _drop(self, peer: Peer) -> None:
+        """Forgets what a client has asked for."""
         self._asked = deque(asked for asked in self._asked if asked[0].identity != peer.identity)
         self._memory.pop(peer.identity, None)
         self.blocked.pop(peer.identity, None)
-
-
-def _gathered(requests: list[tuple[Peer, Message]], rows: int) -> list[tuple[Peer, list[Message]]]:
-    """Requests one by one, but neighbouring chunks of an actor together, up to so many rows.
-
-    To store a few rows costs more than what is in them; many would only be copied once more.
-    """
-    gathered: list[tuple[Peer, list[Message]]] = []
-    room = -1
-    for peer, message in requests:
-        joins = message.kind == "insert" and message["r"] > 0
-        needed = message["r"] if joins else room + 1
-        if needed <= room and peer is gathered[-1][0]:
-            gathered[-1][1].append(message)
-            room -= needed
-        else:
-            gathered.append((peer, [message]))
-            room = rows - needed if joins else -1
-    return gathered
-
-
-def _check_finite(step: Step) -> None:
-    """Raises ValueError for numbers that would poison what is learnt."""
-    for name, x in step.columns().items():
-        if x.size and x.dtype.kind == "f" and not np.logical_and.reduce(np.isfinite(x), axis=None):
-            raise ValueError(f"{name} is not finite")

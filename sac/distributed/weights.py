@@ -19,7 +19,7 @@ class ActingWeights:
     """The variables of an agent that acting needs, by name; with TD errors also the variables that these need."""
 
     def __init__(self, agent: Any, with_td_errors: bool):
-        self._variables: Mapping[str, Any] = agent.acting_variables(with_td_errors)
+        self._variables: dict[str, Any] = agent.acting_variables(with_td_errors)
         self.schema: Columns = {name: (tuple(v.shape), str(v.dtype)) for name, v in self._variables.items()}
 
     def copy(self) -> dict[str, np.ndarray]:

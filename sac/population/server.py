@@ -37,7 +37,7 @@ class EvolverServer:
         }  # fmt: skip
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         """Whether all learners have ended, at least one of them since the start of this process."""
         return self._one_ended and all(member.ended for member in self.evolution.members.values())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from rich.console import Console
 
 from sac import assemble
 from sac.config.schema import Config
+from sac.distributed.service_host import ServiceHost
 from sac.population.cem import CemRules, Evolution
 from sac.population.server import EvolverServer
 from sac.population.store import PopulationStore, columns_of
@@ -19,17 +19,11 @@ from sac.runs.lock import hold_run_lock
 from sac.runs.log_file import run_log
 from sac.runs.signals import Interruption
 from sac.track.observer import Observer
-from sac.wire.codec import Columns
-from sac.wire.discovery import Directory
 from sac.wire.handshake import Description
-from sac.wire.messages import control, evolver_codec
-from sac.wire.peer import Peer
+from sac.wire.messages import evolver_codec
 from sac.wire.server import Server
 
 log = logging.getLogger(__name__)
-RECEIVE_SECONDS = 0.1  # longest wait for messages in one turn of the loop
-STATUS_INTERVAL_SECONDS = 0.5  # between two reports to the observer
-FAREWELL_SECONDS = 2.0  # after all learners have ended, in which one may come back
 
 
 def evolver(config: Config, observer: Observer | None = None) -> None:
@@ -49,7 +43,8 @@ def evolver(config: Config, observer: Observer | None = None) -> None:
         stack.enter_context(hold_run_lock(folder, "evolver"))
         host = EvolverHost(config, folder.path)
         stack.callback(host.close)
-        host.serve(interruption, observer, evolver_directory(config, folder))
+        host.store.give_up = lambda: interruption.requested
+        host.serve(evolver_directory(config, folder), lambda: interruption.requested, lambda: host.report(observer))
         draw_lineage(host.store, host.evolution)
         console.print(host.store.summary(host.evolution), soft_wrap=True)
         observer.close(interruption.exit_code, interruption.name or "end", {})
@@ -80,56 +75,28 @@ def draw_lineage(store: PopulationStore, evolution: Evolution) -> None:
         log.warning("the lineage could not be drawn: %s", error)
 
 
-class EvolverHost:
+class EvolverHost(ServiceHost[EvolverServer]):
     """The evolver's server, and the service behind it, which exists once a learner has described its networks."""
 
     def __init__(self, config: Config, run: Path):
-        self.config, self.store = config, PopulationStore(run)
+        super().__init__("evolver", config.net.bind, make_keys(config))
+        self.store = PopulationStore(run)
         self.evolution = Evolution(rules_of(config), assemble.run_seed(config))
         self.store.load(self.evolution)
-        self.server: Server | None = None
-        self.service: EvolverServer | None = None
 
-    def serve(self, interruption: Interruption, observer: Observer, directory: Directory) -> None:
-        """Serves learners until all have ended or a signal comes."""
-        server = self.server = Server(
-            "evolver", control(), directory, None, host=self.config.net.bind, keys=make_keys(self.config),
-            arrived=self._arrived, described=self._described,
-        )  # fmt: skip
-        self.store.give_up = lambda: interruption.requested
-        if (known := self.store.description()) is not None:
-            server.description = known[0]
-            self._open(known[1])
-        reported_at, until = 0.0, float("inf")
-        while not interruption.requested and time.monotonic() < until:
-            requests = server.receive(RECEIVE_SECONDS)
-            if self.service is not None:
-                self.service.answer(requests)
-                over = self.service.over
-                until = min(until, time.monotonic() + FAREWELL_SECONDS) if over else float("inf")
-            if time.monotonic() - reported_at > STATUS_INTERVAL_SECONDS:
-                reported_at = time.monotonic()
-                self._report(observer)
+    def known_description(self) -> Description | None:
+        known = self.store.description()
+        return None if known is None else known[0]
 
-    def close(self) -> None:
-        if self.server is not None:
-            self.server.close()
-
-    def _described(self, description: Description) -> None:
-        """The first learner of a new population has described its networks."""
-        self._open(columns_of(description))
+    def remember(self, description: Description) -> None:
         self.store.describe(description)
 
-    def _open(self, columns: Columns) -> None:
-        assert self.server is not None
-        self.server.codec = evolver_codec(columns)
-        self.service = EvolverServer(self.server, self.evolution, self.store)
+    def make_service(self, server: Server, description: Description) -> EvolverServer:
+        server.codec = evolver_codec(columns_of(description))
+        return EvolverServer(server, self.evolution, self.store)
 
-    def _arrived(self, peer: Peer) -> None:
-        if self.service is not None:
-            self.service.arrived(peer)
-
-    def _report(self, observer: Observer) -> None:
+    def report(self, observer: Observer) -> None:
+        """Tells the observer how far the evolution is."""
         evolution, best = self.evolution, next(iter(self.evolution.returns().items()), None)
         observer.progress(evolution.generation, 0)
         words = f"generation {evolution.generation}, {len(evolution.members)} learners"

@@ -42,14 +42,14 @@ def control() -> Codec:
 
 
 def replay_codec(spec: Spec, state_size: int, steps: int, burn_in: int, moments: Iterable[Sensor] = ()) -> Codec:
-    """The replay's kinds of messages; windows have `burn_in` + `steps` steps, `moments` are the sensors with statistics."""
+    """The replay's kinds of messages. Windows have `burn_in` + `steps` steps; `moments`: sensors with statistics."""
     return Codec([
         *CONNECTION,
         MessageKind(
             "insert", {"seq": int, "after": int}, ("r",), {"stream": ((), "int64"), **columns(spec, state_size)}
         ),
-        # The chunks up to `seq` are stored, and `room` more may be sent. The rows of the chunks from `since` on have the
-        # arrival numbers first, first + 1, ...
+        # The chunks up to `seq` are stored, and `room` more may be sent. The rows of the chunks from `since` on have
+        # the arrival numbers first, first + 1, ...
         MessageKind("ack", {"seq": int, "room": int, "since": int, "first": int}),
         MessageKind("rejected", {"seq": int}, ("n",), TEXT),  # which chunk, and what is wrong with it
         MessageKind("sample", WANTED),
@@ -127,7 +127,7 @@ def evolver_codec(networks: Columns) -> Codec:
         MessageKind("evaluated", {"assigned": int, "step": int, "value": float}),  # the mean return of an evaluation
         MessageKind("noted", {"step": int}),  # the evaluation at this step has been saved
         MessageKind("what_am_i?", {"assigned": int}),  # what the learner has now; asked again and again
-        MessageKind("networks?", {"generation": int}),  # the evolver asks for those of an elite, to make this generation
+        MessageKind("networks?", {"generation": int}),  # asks an elite for its networks, to make this generation
         MessageKind("networks", {"generation": int, "assigned": int}, (), networks, one_frame=True),
         MessageKind("become", {"assigned": int}, (), networks, one_frame=True),
         MessageKind("begin_anew", {"assigned": int}),

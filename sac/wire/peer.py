@@ -8,7 +8,10 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TypeVar
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 PING_SECONDS = 1.0  # between two pings
 SERVER_LOST_SECONDS = 3.5  # of silence, after which a client connects to its server anew
 CLIENT_GONE_SECONDS = 60.0  # of silence, after which a server forgets a client
@@ -66,3 +69,11 @@ def counters_of(text: str) -> dict[str, float]:
         if isinstance(value, float) and math.isfinite(value) and len(name) <= MAX_NAME_CHARACTERS
     )
     return dict(islice(usable, MAX_COUNTERS))
+
+
+def keep_newest(kept: dict[Key, Value], key: Key, value: Value, most: int) -> None:
+    """Adds an entry; of more than `most` the oldest are deleted."""
+    kept.pop(key, None)
+    kept[key] = value
+    while len(kept) > most:
+        del kept[next(iter(kept))]

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import zmq
 
@@ -16,10 +16,9 @@ from sac.wire.discovery import Directory
 from sac.wire.frames import Frames, receive_frames, send_frames
 from sac.wire.handshake import Description
 from sac.wire.keys import Keys, check_bind
-from sac.wire.peer import CLIENT_GONE_SECONDS, Peer, counters_of, new_incarnation
+from sac.wire.peer import CLIENT_GONE_SECONDS, Peer, counters_of, keep_newest, new_incarnation
 
 log = logging.getLogger(__name__)
-Key, Value = TypeVar("Key"), TypeVar("Value")
 MAX_MESSAGES_PER_TURN = 256  # that `receive` returns
 SILENCE_CHECK_SECONDS = 1.0  # between two looks for clients that are silent
 GOODBYE_MILLISECONDS = 500  # that the last messages have to leave a socket that is closed
@@ -179,7 +178,7 @@ class Server:
         elif (self.description is None and hello["role"] != "learner") or self._full(identity, hello):
             self._reply(identity, "later")
         elif self.description is None or hello["hash"] != self.description.hash:
-            _keep_newest(self._pending, identity, hello, MAX_PENDING_DESCRIPTIONS)
+            keep_newest(self._pending, identity, hello, MAX_PENDING_DESCRIPTIONS)
             self._reply(identity, "describe_yourself")
         else:
             self._welcome(identity, hello)
@@ -220,7 +219,7 @@ class Server:
         peer = Peer(identity, *(hello[key] for key in ("role", "uid", "life", "number", "session")))
         for other in list(self.peers.values()):
             if other.incarnation != peer.incarnation and (other.uid == peer.uid or other.identity == identity):
-                _keep_newest(self._replaced, other.incarnation, None, MAX_REPLACED_INCARNATIONS)
+                keep_newest(self._replaced, other.incarnation, None, MAX_REPLACED_INCARNATIONS)
                 self._forget(other)
         known = self.peers.get(identity)
         self._reply(identity, "welcome", self.description.text(), life=self.incarnation)
@@ -254,11 +253,3 @@ class Server:
     def _forget(self, peer: Peer) -> None:
         self.peers.pop(peer.identity, None)
         self.left(peer)
-
-
-def _keep_newest(kept: dict[Key, Value], key: Key, value: Value, most: int) -> None:
-    """Adds an entry; of more than `most` the oldest are deleted."""
-    kept.pop(key, None)
-    kept[key] = value
-    while len(kept) > most:
-        del kept[next(iter(kept))]

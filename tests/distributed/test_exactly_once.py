@@ -366,7 +366,7 @@ def test_an_actor_goes_on_with_a_replay_that_comes_back_empty(tmp_path):
         insert(inserter, 5)
         acknowledge = served.service._acknowledge
         served.service._acknowledge = lambda peer, seq, *more: seq == 3 or acknowledge(peer, seq, *more)
-        served.service._few = 0  # each by itself
+        served.service._max_joined_rows = 0  # each by itself
         with held(served):
             for first in (5, 10):
                 inserter.add(tagged(1, first, 5))

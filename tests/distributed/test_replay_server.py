@@ -9,7 +9,8 @@ import pytest
 import zmq
 
 from sac.distributed import insert_client as inserting_module
-from sac.distributed.replay_server import ReplayServer, _gathered
+from sac.distributed.chunks import gathered
+from sac.distributed.replay_server import ReplayServer
 from sac.replay.running_stats import RunningStats
 from sac.wire import client as client_module
 from sac.wire import shared_memory
@@ -93,7 +94,7 @@ def test_chunks_of_one_actor_are_gathered_up_to_so_many_rows():
     one, other, asks = "one", "other", Message("sample", {}, {})
     came = [(one, insert(4)), (one, insert(4)), (one, insert(1)), (other, insert(3)), (one, insert(3))]
     came += [(one, asks), (one, insert(9)), (one, insert(0)), (one, insert(2))]
-    found = [(peer, [message.values.get("r") for message in messages]) for peer, messages in _gathered(came, 8)]
+    found = [(peer, [message.values.get("r") for message in messages]) for peer, messages in gathered(came, 8)]
     assert found == [
         (one, [4, 4]), (one, [1]), (other, [3]), (one, [3]), (one, [None]), (one, [9]), (one, [0]), (one, [2])
     ]  # fmt: skip
@@ -126,7 +127,7 @@ def test_the_bytes_of_chunks_that_were_sent_do_not_count_again(tmp_path, monkeyp
     monkeypatch.setattr(inserting_module, "CHUNK_BYTES", 500)
     monkeypatch.setattr(inserting_module, "MAX_ROW_WAIT_SECONDS", 1000.0)
     with Served(WORLD, tmp_path) as served, inserting(served.directory) as one:
-        wait_for(lambda: one._upto > 0, meanwhile=lambda: one.pump(0.01))
+        wait_for(lambda: one._allowed > 0, meanwhile=lambda: one.pump(0.01))
         one.add(tagged(1, 0, 30))
         assert one._count == 0, "30 rows of 24 bytes"
         one.add(tagged(1, 30, 5))

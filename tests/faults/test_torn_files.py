@@ -299,10 +299,10 @@ class Cell(InThread):
         self.config = validated(composed(folder, "role=replay", "replay.batch_size=8", "replay.capacity=2000", *typed))
         run = RunFolder.of(self.config)
         self.folder, self.directory, self.wanted = run.path / "replay", make_directory(self.config, run), Wanted()
-        self.keeper = replay_role.EvolverHost(self.config, self.folder)
+        self.keeper = replay_role.ReplayHost(self.config, self.folder)
 
     def turn(self) -> None:
-        self.keeper.serve(self.wanted, Observer(), self.directory)
+        self.keeper.serve(self.directory, lambda: self.wanted.requested, lambda: self.keeper.report(Observer()))
 
     def __exit__(self, *error) -> None:
         self.wanted.requested = True

@@ -357,12 +357,12 @@ def test_it_is_over_when_all_have_ended(tmp_path, lines):
     with Served(tmp_path) as served:
         wait_for(lambda: len(served.evolution.members) == 4, meanwhile=lines.turn)
         for line in lines.lines:
-            assert not served.service.over
+            assert not served.service.ended
             line.finish()
-        wait_for(lambda: served.service.over)
+        wait_for(lambda: served.service.ended)
     with Served(tmp_path) as served:
         wait_for(lambda: lines.lines[0].client.connected, meanwhile=lines.turn)
-        assert not served.service.over, "the same command goes on"
+        assert not served.service.ended, "the same command goes on"
 
 
 def test_a_damaged_population_is_told_in_words(tmp_path):

@@ -253,7 +253,7 @@ def test_a_replay_that_allows_everything_is_sent_so_many_chunks_at_once(tmp_path
     with Served(WORLD, tmp_path) as served, inserting(served.directory) as one:
         wait_for(lambda: one.client.connected, meanwhile=one.pump)
         one._acknowledged(seq=0, room=2**40, since=1, first=-1)
-        assert one._upto == 3
+        assert one._allowed == 3
 
 
 def test_a_fault_is_logged_as_far_as_it_can_be_read(tmp_path, caplog):
