@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import RESULTS, ROOT, show, stamp, versions, write_csv, write_markdown
 
-SUMMARY = 250  # updates of a summary
-WARM = 1000  # updates before anything counts
-MAX_MEASUREMENT_SECONDS = 900.0  # seconds of one measurement at most
+SUMMARY_UPDATES = 250  # between two summaries
+WARM_UP_UPDATES = 1000  # that are not measured
+MAX_MEASUREMENT_SECONDS = 900.0  # of one measurement
 CELL = ("-m", "hydra/launcher=roles", "replay.max_lead=200")
 CASES = {
     "single process": (),
@@ -46,15 +46,20 @@ def measured(env: str, case: str, updates: int) -> dict[str, float]:
     """Runs one case until it has made so many updates after the warm-up, and ends it."""
     words = [
         sys.executable, str(ROOT / "run.py"), *CASES[case], f"env={env}", "base.name=b", "seed=1", "base.max_step=-1",
-        "eval.per_step=-1", "track.wandb=disabled", "track.tensorboard=false", f"sac.write_summary_per_step={SUMMARY}",
-        "sac.save_model_per_step=1000000000", "sac.save_model_per_minute=1000", "sac.updates_per_step=1",
+        "eval.per_step=-1", "track.wandb=disabled", "track.tensorboard=false", "sac.updates_per_step=1",
+        "sac.save_model_per_step=1000000000", "sac.save_model_per_minute=1000",
+        f"sac.write_summary_per_step={SUMMARY_UPDATES}",
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "screen.txt").open("w") as screen:
         process = subprocess.Popen(words, cwd=folder, stdout=screen, stderr=subprocess.STDOUT)
         try:
             until = time.monotonic() + MAX_MEASUREMENT_SECONDS
             rows: list[dict[str, str]] = []
-            while len(rows) < (WARM + updates) // SUMMARY and time.monotonic() < until and process.poll() is None:
+            while (
+                len(rows) < (WARM_UP_UPDATES + updates) // SUMMARY_UPDATES
+                and time.monotonic() < until
+                and process.poll() is None
+            ):
                 time.sleep(1.0)
                 rows = summaries(Path(folder))
         finally:
@@ -64,9 +69,9 @@ def measured(env: str, case: str, updates: int) -> dict[str, float]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if len(rows) <= WARM // SUMMARY:
+        if len(rows) <= WARM_UP_UPDATES // SUMMARY_UPDATES:
             sys.exit(f"{case}: too few summaries\n{(Path(folder) / 'screen.txt').read_text()}")
-    return medians(rows[WARM // SUMMARY :])
+    return medians(rows[WARM_UP_UPDATES // SUMMARY_UPDATES :])
 
 
 def summaries(folder: Path) -> list[dict[str, str]]:
@@ -84,7 +89,7 @@ def medians(rows: list[dict[str, str]]) -> dict[str, float]:
     }
     if rows[0].get("learner/waited"):
         waited = np.diff([float(row["learner/waited"]) for row in rows])
-        seconds = [SUMMARY / float(row["rate/updates"]) for row in rows[1:]]
+        seconds = [SUMMARY_UPDATES / float(row["rate/updates"]) for row in rows[1:]]
         found["learner waits"] = float(np.median(waited / seconds))
     return found
 

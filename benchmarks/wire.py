@@ -60,8 +60,8 @@ from sac.wire.messages import learner_codec, replay_codec
 from sac.wire.peer import ClientId
 from sac.wire.server import Server
 
-BATCH = 256
-CAPACITY = {"vector": 1 << 19, "image": 1 << 13}
+BATCH_WINDOWS = 256
+CAPACITY_ROWS = {"vector": 1 << 19, "image": 1 << 13}
 SPECS = {"vector": VECTOR, "image": IMAGE}
 SAMPLERS = {
     "uniform": Uniform,
@@ -70,7 +70,7 @@ SAMPLERS = {
     ),
 }
 SAME = Description({}, {})
-seen: type[Records] = Records  # how the clients see the servers
+directory_class: type[Records] = Records  # how clients find the servers
 
 
 def codec(name: str):
@@ -78,7 +78,7 @@ def codec(name: str):
 
 
 class Far(Records):
-    """As another machine sees the servers."""
+    """Finds servers as a process on another machine does: by TCP."""
 
     def find(self, role: str, near: bool = True) -> str | None:
         return super().find(role, near=False)
@@ -88,12 +88,12 @@ class Far(Records):
 
 
 class Hollow:
-    """In place of a replay: forgets what it gets and gives the same batch again and again."""
+    """Stands in for a replay: drops the rows that it gets, and returns the same batch at each call."""
 
     ready, transitions = True, 1
 
     def __init__(self, replay: DurableReplay, per_call: int):
-        self._batch = replay.sample(BATCH, per_call)
+        self._batch = replay.sample(BATCH_WINDOWS, per_call)
         self._arrays = self._batch.columns()
         self._acked = 0
 
@@ -123,14 +123,14 @@ class Hollow:
 def serve_replay(folder: Path, which: str) -> None:
     name, per_call, sampler, *hollow = which.split()
     spec: Spec = SPECS[name]
-    replay = DurableReplay(spec, 0, SAMPLERS[sampler](CAPACITY[name]), folder, steps=1)
+    replay = DurableReplay(spec, 0, SAMPLERS[sampler](CAPACITY_ROWS[name]), folder, steps=1)
     for _ in range(8):
         replay.add(rows(spec, 64, 16))
     replay = Hollow(replay, int(per_call)) if hollow else replay
     server = Server("replay", codec(name), Records(folder, "127.0.0.1"), SAME)
     limiter = UnlimitedRate(1.0, 1, int(per_call))
     limiter.steps = 1
-    service = ReplayServer(server, replay, limiter, RunningStats(), BATCH)
+    service = ReplayServer(server, replay, limiter, RunningStats(), BATCH_WINDOWS)
     server.arrived, server.left = service.arrived, service.left
     print("ready", flush=True)
     while os.getppid() != 1:
@@ -169,14 +169,14 @@ def serve_bare(folder: Path, size: str) -> None:
 
 @contextmanager
 def served(*words: str) -> Iterator[tuple[Records, int]]:
-    """Where the server is found, and its process."""
+    """Starts a server; where it is found, and its process id."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--serve", words[0], folder, *words[1:]]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         try:
             if process.stdout.readline() != b"ready\n":
                 raise RuntimeError(f"the server of {words} did not start")
-            yield seen(Path(folder), ""), process.pid
+            yield directory_class(Path(folder), ""), process.pid
         finally:
             process.kill()
             process.wait(30)
@@ -193,7 +193,7 @@ HOLLOW = " hollow"
 
 @contextmanager
 def inserted(chunk: int, behind: str = "") -> Measured:
-    """One call is a chunk."""
+    """Measures the sending of chunks: each call sends one."""
     with served("replay", "vector 1 uniform" + behind) as (directory, process):
         line = Client("replay", codec("vector"), SAME, ClientId("actor"), directory)
         inserter, step = InsertClient(line), rows(VECTOR, 1, chunk)
@@ -204,19 +204,19 @@ def inserted(chunk: int, behind: str = "") -> Measured:
 
 @contextmanager
 def sampled(name: str, outstanding: int, shared: bool, per_call: int, sampler: str, behind: str = "") -> Measured:
-    """One call is `per_call` batches."""
+    """Measures the sampling of batches: each call takes `per_call` of them."""
     with served("replay", f"{name} {per_call} {sampler}{behind}") as (directory, process):
         line = Client("replay", codec(name), SAME, ClientId("learner"), directory)
         errors_back = sampler == "prioritized"
-        remote = ReplayClient(line, BATCH, per_call, RunningStats(), outstanding, prioritized=errors_back)
+        remote = ReplayClient(line, BATCH_WINDOWS, per_call, RunningStats(), outstanding, prioritized=errors_back)
         if not shared:
             remote._place = None
-        error = np.ones((per_call, BATCH), np.float32)
+        error = np.ones((per_call, BATCH_WINDOWS), np.float32)
 
         def once() -> None:
             while not remote.try_spend():
                 pass
-            remote.update(remote.sample(BATCH, per_call).index, error)
+            remote.update(remote.sample(BATCH_WINDOWS, per_call).index, error)
 
         yield once, process
         assert (remote._in_use >= 0) == shared
@@ -225,7 +225,7 @@ def sampled(name: str, outstanding: int, shared: bool, per_call: int, sampler: s
 
 @contextmanager
 def fetched(megabytes: float) -> Measured:
-    """One call is the weights for four actors."""
+    """Measures the fetching of weights: each call brings them to four actors."""
     with served("weights", str(megabytes)) as (directory, process):
         codec = learner_codec(VECTOR, 0, 1, weights_columns(megabytes))
         lines = [Client("learner", codec, SAME, ClientId("actor", n), directory) for n in range(1, 5)]
@@ -237,12 +237,12 @@ def fetched(megabytes: float) -> Measured:
 
         def once() -> None:
             for line in lines:
-                line.say("weights?", have=0, near=seen is Records)
+                line.say("weights?", have=0, near=directory_class is Records)
             for policy in policies:
                 while not (came := policy.client.pump(0.05)):
                     pass
                 for array in policy._arrays(came[0]).values():
-                    array[::1024].sum()  # a number of each page: it is here
+                    array[::1024].sum()  # reads each page of memory
 
         yield once, process
         for line in lines:
@@ -251,7 +251,7 @@ def fetched(megabytes: float) -> Measured:
 
 @contextmanager
 def bare(there: int, back: int, under_way: int = 1, lines: int = 1) -> Measured:
-    """One call is a message of `there` bytes and its answer, on each of the lines."""
+    """Measures pyzmq alone: each call sends `there` bytes and reads the answer, on each of `lines` sockets."""
     with served("bare", str(back)) as (directory, process):
         context = zmq.Context()
         sockets = [context.socket(zmq.DEALER) for _ in range(lines)]
@@ -272,11 +272,11 @@ def bare(there: int, back: int, under_way: int = 1, lines: int = 1) -> Measured:
 
 
 def batch_bytes(name: str) -> int:
-    return codec(name).kinds["batch"].bytes(1, BATCH)
+    return codec(name).kinds["batch"].bytes(1, BATCH_WINDOWS)
 
 
-ERRORS = 12 * BATCH  # bytes
-SHORT = 40  # bytes of a message without columns
+ERROR_BYTES = 12 * BATCH_WINDOWS
+SHORT_MESSAGE_BYTES = 40  # of a message without columns
 
 
 @dataclass(frozen=True)
@@ -293,7 +293,7 @@ class Case:
 
 def insert_case(chunk: int, floor: str) -> Case:
     size = codec("vector").kinds["insert"].bytes(chunk)
-    bytes_alone = partial(bare, size, SHORT, ACTOR_WINDOW_CHUNKS)
+    bytes_alone = partial(bare, size, SHORT_MESSAGE_BYTES, ACTOR_WINDOW_CHUNKS)
     return Case("steps/s", chunk, floor, partial(inserted, chunk), partial(inserted, chunk, HOLLOW), bytes_alone)
 
 
@@ -301,13 +301,20 @@ def sample_case(
     name: str, under_way: int, shared: bool, floor: str, per_call: int = 1, sampler: str = "uniform"
 ) -> Case:
     ours = partial(sampled, name, under_way, shared, per_call, sampler)
-    there = per_call * ERRORS if sampler == "prioritized" else SHORT
-    bytes_alone = partial(bare, there, SHORT if shared else per_call * batch_bytes(name), under_way)
+    there = per_call * ERROR_BYTES if sampler == "prioritized" else SHORT_MESSAGE_BYTES
+    bytes_alone = partial(bare, there, SHORT_MESSAGE_BYTES if shared else per_call * batch_bytes(name), under_way)
     return Case("batches/s", per_call, floor, ours, partial(ours, HOLLOW), bytes_alone)
 
 
 def weights_case(megabytes: float, floor: str) -> Case:
-    return Case("ms", 1, floor, partial(fetched, megabytes), None, partial(bare, SHORT, int(megabytes * 1e6), 1, 4))
+    return Case(
+        "ms",
+        1,
+        floor,
+        partial(fetched, megabytes),
+        None,
+        partial(bare, SHORT_MESSAGE_BYTES, int(megabytes * 1e6), 1, 4),
+    )
 
 
 CASES = {
@@ -385,8 +392,8 @@ def main() -> None:
         what, folder, which = options.serve
         {"replay": serve_replay, "weights": serve_weights, "bare": serve_bare}[what](Path(folder), which)
         return
-    global seen
-    seen, name = (Far, "wire-tcp") if options.tcp else (Records, "wire")
+    global directory_class
+    directory_class, name = (Far, "wire-tcp") if options.tcp else (Records, "wire")
     cases = {what: case for what, case in CASES.items() if options.only in what}
     if options.tcp:
         cases = {what: case for what, case in cases.items() if "shared memory" not in what}

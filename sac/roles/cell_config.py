@@ -1,4 +1,4 @@
-"""What the roles of a cell share: how they find one another, what they must agree on."""
+"""What the config says of a cell: how its roles find one another, and what they must agree on."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from sac.wire.handshake import Description, described_spec
 from sac.wire.keys import Keys
 from sac.wire.messages import replay_codec
 
-OWN = {  # keys in which roles may differ
+KEYS_OF_ONE_ROLE = {  # by section; roles may differ in these
     "sac": {"seed", "write_summary_per_step", "save_model_per_step", "save_model_per_minute", "sample_in_play", "jit"},
     "replay": {"save", "load"},
 }
 UNLIMITED_BACKLOG_STEPS = 1 << 40  # more than any run has
-SHARED_BASE = ("env_type", "scene", "nn", "nn_kwargs", "extra_obs", "scale_by", "update_policy_mode")
+SHARED_KEYS_OF_BASE = ("env_type", "scene", "nn", "nn_kwargs", "extra_obs", "scale_by", "update_policy_mode")
 
 
 def cell_folder(config: Config) -> RunFolder:
-    """The run's folder. Raises UserError for a name that every role would resolve to another one."""
+    """The run's folder. Raises UserError for a name with a time in it, which would be another one in each role."""
     if "{time}" in config.base.name:
         raise UserError(
             f"role={config.role} alone needs the name of its run: base.name=..., the same for all its roles "
@@ -39,7 +39,7 @@ def cell_folder(config: Config) -> RunFolder:
 
 
 def make_directory(config: Config, folder: RunFolder) -> Directory:
-    """Raises UserError for a directory that only a launcher can give."""
+    """Where the roles find one another. Raises UserError for net.directory=ray without a launcher."""
     net = config.net
     if net.directory == "ray" and net.records is None:
         raise UserError(
@@ -58,14 +58,14 @@ def _records(config: Config, folder: Path) -> Records:
 
 
 def evolver_directory(config: Config, folder: RunFolder) -> Directory:
-    """Where the evolver is found, or is to be found; `folder` is the run of who asks."""
+    """Where the evolver is found; `folder` is the run of the role that asks, or of the evolver itself."""
     if config.net.evolver_records is None:
         return make_directory(config, folder)
     return _records(config, Path(config.net.evolver_records))
 
 
 def make_keys(config: Config) -> Keys | None:
-    """Raises UserError for keys that others can read."""
+    """The cell's keys, or None. Raises UserError for keys that other users can read."""
     if config.net.keys is None:
         return None
     keys = Keys(Path(config.net.keys))
@@ -74,26 +74,28 @@ def make_keys(config: Config) -> Keys | None:
 
 
 def shared_config(config: Config) -> dict[str, Any]:
-    """Keys on which all roles must agree."""
+    """The config's values on which all roles must agree, by key; as JSON would return them."""
     sections = asdict(config)
     shared = {
         f"{section}.{name}": value
-        for section, own in OWN.items()
+        for section, own in KEYS_OF_ONE_ROLE.items()
         for name, value in sections[section].items()
         if name not in own
     }
-    shared |= {f"base.{name}": sections["base"][name] for name in SHARED_BASE}
-    return json.loads(json.dumps(shared))
+    shared |= {f"base.{name}": sections["base"][name] for name in SHARED_KEYS_OF_BASE}
+    as_json: dict[str, Any] = json.loads(json.dumps(shared))
+    return as_json
 
 
 def describe(config: Config, spec: Spec, **told: Any) -> Description:
+    """The description that a role sends: config and Spec, which must agree, and what else it tells."""
     return Description(shared_config(config) | described_spec(spec), told)
 
 
 def make_cell_limiter(config: Config, n_agents: int) -> RateLimiter:
-    """Credit for updates in a cell; only the bucket forgets what is owed for more than `replay.max_lead` steps.
+    """The rate limiter of a cell; only `replay.limiter=bucket` drops the credit of more than `replay.max_lead` steps.
 
-    By default one update for each step of all `n_agents` of an environment, as in a single process.
+    By default a step of all `n_agents` of an environment earns one update, as in a single process.
     """
     r, s = config.replay, config.sac
     per_step = 1 / n_agents if s.updates_per_step is None else s.updates_per_step
@@ -103,5 +105,5 @@ def make_cell_limiter(config: Config, n_agents: int) -> RateLimiter:
 
 
 def codec_of_replay(config: Config, spec: Spec, state_size: int) -> Codec:
-    """What is said at the replay."""
+    """The codec of the messages to and from the replay."""
     return replay_codec(spec, state_size, *assemble.window(config), assemble.normalized_sensors(config, spec))

@@ -71,7 +71,7 @@ def networks():
         pytest.skip(f"no network namespaces here: {error.stderr.decode()}")
 
 
-class ActorLoop:
+class ClientProcess:
     """A client's process and what it has said."""
 
     def __init__(self, network: str, role: str, folder: Path, keys: Path | str):
@@ -95,7 +95,7 @@ class ActorLoop:
         wait_for(look, seconds)
         return found[0]
 
-    def __enter__(self) -> ActorLoop:
+    def __enter__(self) -> ClientProcess:
         return self
 
     def end(self) -> None:
@@ -117,7 +117,7 @@ def test_a_partition_is_noticed_and_healed_and_costs_no_row(tmp_path, networks, 
         process = Process(tmp_path, host=ADDRESS, keys=keys, prefix=inside(networks.near))
         stack.enter_context(process)
         players = {
-            role: stack.enter_context(ActorLoop(networks.far, role, tmp_path, keys)) for role in ("actor", "learner")
+            role: stack.enter_context(ClientProcess(networks.far, role, tmp_path, keys)) for role in ("actor", "learner")
         }
         for player in players.values():
             player.first("went", 0.0)
@@ -142,6 +142,6 @@ def test_over_the_cable_nobody_without_our_keys_comes_in(tmp_path, networks, key
     others = Keys.make(tmp_path / "others").folder
     with Process(tmp_path, host=ADDRESS, keys=keys, prefix=inside(networks.near)):
         for held in ("-", others):
-            with ActorLoop(networks.far, "actor", tmp_path, held) as player:
+            with ClientProcess(networks.far, "actor", tmp_path, held) as player:
                 said = player.first("refused", 0.0)["refused"]
                 assert f"the replay at tcp://{ADDRESS}:" in said and "refuses our keys" in said and "net.keys=" in said

@@ -94,7 +94,7 @@ def test_weights_come_with_their_version_and_only_when_they_are_new(tmp_path, mo
         monkeypatch.setattr(shared_memory, "reach", lambda *_: None)
     with served(tmp_path) as service, asking(Records(tmp_path, "")) as policy:
         policy._far = service.server.incarnation * (how == "frames")
-        assert policy.fetch(patience=0.3) is None and policy.version == 0  # nothing was published yet
+        assert policy.fetch(seconds=0.3) is None and policy.version == 0  # nothing was published yet
         for version in (1, 2, 3):
             service.publish(weights(version), transitions=100 * version)
             got = policy.fetch()
@@ -107,9 +107,9 @@ def test_weights_come_with_their_version_and_only_when_they_are_new(tmp_path, mo
         service.server.send = lambda peer, frames: sent.append(frames)
         with asking(Records(tmp_path, ""), 2) as other:
             other._far = policy._far
-            other.fetch(patience=0.2)
+            other.fetch(seconds=0.2)
             policy.version = 0
-            policy.fetch(patience=0.2)
+            policy.fetch(seconds=0.2)
         assert len(sent) >= 2 and all(frames is sent[0] for frames in sent)  # encoded once for all
 
 

@@ -13,6 +13,7 @@ from sac.distributed.chunks import gathered
 from sac.distributed.replay_server import ReplayServer
 from sac.replay.running_stats import RunningStats
 from sac.wire import client as client_module
+from sac.wire import line as line_module
 from sac.wire import shared_memory
 from sac.wire.codec import Message
 from sac.wire.handshake import Description
@@ -47,7 +48,7 @@ def test_a_learner_whose_line_broke_asks_anew(tmp_path):
         wait_for(lambda: remote.client.session == 2, meanwhile=lambda: remote.pump(0.01))
         one.add(tagged(1, 0, 40))
         assert one.drain(10)
-        wait_for(remote.take)
+        wait_for(remote.try_spend)
         assert remote.sample(WORLD.batch, 1).index.shape == (1, WORLD.batch)
         remote.client.close()
 
@@ -60,7 +61,7 @@ def test_fused_updates_count_each(tmp_path, calls):
         one.add(tagged(1, 0, 100))
         assert one.drain(10)
         for turn in (1, 2):
-            wait_for(remote.take)
+            wait_for(remote.try_spend)
             remote.sample(world.batch, calls)
             assert remote.updates == turn * calls
         remote.client.close()
@@ -158,7 +159,7 @@ def test_a_line_that_is_full_says_that_nothing_was_sent(tmp_path, monkeypatch):
         def full(socket, frames):
             raise zmq.Again
 
-        monkeypatch.setattr(client_module, "send_frames", full)
+        monkeypatch.setattr(line_module, "send_frames", full)
         assert not line.say("moments?")
         monkeypatch.undo()
         assert line.say("moments?")
@@ -178,7 +179,7 @@ def test_a_learner_is_not_done_while_a_batch_waits_for_it(tmp_path):
             meanwhile=lambda: remote.pump(0.01),
         )
         assert not remote.spent(16)
-        wait_for(remote.take)
+        wait_for(remote.try_spend)
         remote.sample(WORLD.batch, 1)
         assert remote.spent(16) and not remote.spent(18)
         remote.client.close()
