@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Mapping
+from typing import Any
 
 from sac.distributed.policy_server import PolicyServer
 from sac.distributed.replay_client import ReplayClient
@@ -57,7 +58,7 @@ class RemoteSource:
     def done(self, max_step: int) -> bool:
         return self.remote.spent(max_step)
 
-    def parts(self) -> dict:
+    def parts(self) -> dict[str, Any]:
         return {"moments": self.learner.moments}
 
     def resumed(self) -> str:

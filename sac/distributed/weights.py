@@ -68,7 +68,8 @@ class ServedPolicy:
             self._acting_weights.assign(self._assigned)
         self._calls += 1
         layers = (self._seed * 100) % 2**31, self._calls % 2**31  # noisy layers draw other noise at each call
-        return self._acting_agent.act(
+        choice: Choice = self._acting_agent.act(
             obs_of(arrays), arrays["mask"], arrays["previous"], arrays["state"], as_noise(arrays), layers,
             epsilon=arrays["epsilon"], extra_std=arrays["noise"],
         )  # fmt: skip
+        return choice

@@ -104,7 +104,8 @@ def make_initial_priorities(config: Config, agent: Any, spec: Spec, inserter: In
 
     def td_error(batch: Batch) -> np.ndarray:
         agent.updates.assign_add(1)  # seeds the agent's random numbers, which would be the same at each call
-        return agent.td_error(batch)
+        errors: np.ndarray = agent.td_error(batch)
+        return errors
 
     made = InitialPriorities(spec, agent.state_size, *assemble.window(config), td_error, inserter.send_td_errors)
     inserter.stored = made.stored

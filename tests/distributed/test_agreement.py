@@ -1,4 +1,4 @@
-"""On a script of steps a replay over the wire is what a local one is, bit for bit: windows, priorities, weights."""
+"""A replay over the wire and a local one agree bit for bit on the same steps: windows, priorities, weights."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HYPER = {
 
 
 class Adding:
-    """Learns nothing, but what it returns follows from every number that it was ever given."""
+    """Stands in for an agent: it does not learn, but its results depend on every number that it was ever given."""
 
     def __init__(self):
         self.start()
@@ -55,7 +55,7 @@ class Adding:
 
 
 class Real:
-    """An agent, made once: it is compiled at its first update."""
+    """An agent that is made once, since its first update compiles it."""
 
     def __init__(self, case: str):
         self.agent = make_agent(SPEC, networks={"recurrent": case.startswith("recurrent")}, **HYPER[case])
@@ -76,7 +76,7 @@ class Learnt(NamedTuple):
 
 
 class Noted:
-    """Hands a learner's calls on to its replay and keeps what went through."""
+    """Passes a learner's calls on to its replay, and notes the batches and errors."""
 
     def __init__(self, replay):
         self._replay, self.seen = replay, []
@@ -112,7 +112,7 @@ class Outcome(NamedTuple):
 
 
 def on_one_machine(world: World, agent) -> tuple[Outcome, list[int]]:
-    """Also the number of updates after each chunk."""
+    """Also returns the number of updates after each chunk."""
     agent.start()
     replay, limiter, moments = world.replay(), world.limiter(), RunningStats(SPEC.sensors)
     noted, updates = Noted(replay), []
@@ -201,7 +201,7 @@ def test_memory_is_reached_by_who_knows_all_about_it(wrong):
 
 @pytest.mark.parametrize("way", ["shared memory", "frames"])
 def test_four_batches_under_way_at_once(tmp_path, monkeypatch, way):
-    """Each has its own place: none is overwritten while it is looked at."""
+    """Each batch has a slot of its own, which is not overwritten while the batch is used."""
     take_the_way(way, monkeypatch)
     world = World(batch=32, rate=2.0)
     with Served(world, tmp_path) as served, inserting(served.directory, world=world) as inserter:

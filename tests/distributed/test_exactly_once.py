@@ -1,4 +1,4 @@
-"""Whatever breaks, every row is stored once and in order; who does not read costs no memory."""
+"""After any break every row is stored once and in order; a peer that does not read takes no memory."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def small_chunks(monkeypatch):
 
 
 def test_a_line_that_breaks_loses_and_doubles_nothing(tmp_path):
-    """Cut twelve times, and each time deaf before: chunks are stored whose acks never come."""
+    """Twelve times the proxy drops the answers and then cuts the connection: stored chunks are not acknowledged."""
     with Served(WORLD, tmp_path) as served, Line(lambda: over_tcp(served.directory)) as line:
         with inserting(line.directory) as inserter:
             thread = in_the_background(insert, inserter, 6000, 7, 0.001)
@@ -90,7 +90,7 @@ def test_a_line_that_breaks_loses_and_doubles_nothing(tmp_path):
 
 
 def test_a_lost_ack_is_told_again(tmp_path):
-    """The rows are stored, the server is told to say so once more, and `stored` learns that they have no number."""
+    """The rows are stored, and when they are acknowledged later, `stored` hears that their numbers are unknown."""
     with Served(WORLD, tmp_path) as served, inserting(served.directory) as inserter:
         numbers = []
         inserter.stored = lambda step, first: numbers.append((step.obs["tag"][0, 1], first))
@@ -111,7 +111,7 @@ def test_a_lost_ack_is_told_again(tmp_path):
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_replay_that_comes_back_elsewhere_goes_on(tmp_path, way, how):
-    """Another process, another port, the same files; two actors and a learner never notice more than a pause."""
+    """The new process has another port and the same files; two actors and a learner notice only a pause."""
     directory, over = Process.directory_of(tmp_path), threading.Event()
     with inserting(directory) as one, inserting(directory, number=2) as two:
         remote, addresses = learner(directory), set()
@@ -153,7 +153,7 @@ def one_update(remote) -> None:
 
 
 def test_the_learner_s_line_breaks_and_batches_go_on(tmp_path):
-    """What was asked for and what was under way are lost with the line."""
+    """Questions and batches on their way are lost with the connection."""
     with Served(replace(WORLD, rate=1000.0), tmp_path) as served, Line(lambda: over_tcp(served.directory)) as line:
         with inserting(served.directory) as inserter:
             insert(inserter, 300)
@@ -180,7 +180,7 @@ def test_errors_go_back_only_where_priorities_are_made_of_them(tmp_path, uniform
 
 
 def test_a_slot_holds_one_batch_at_a_time_and_none_is_lost(tmp_path):
-    """Also when batches of an earlier line are learnt from before the replay has said that it has the memory."""
+    """Also when batches of an earlier connection are used before the replay has opened the shared memory."""
     with Served(replace(WORLD, rate=1000.0), tmp_path) as served:
         with inserting(served.directory) as inserter:
             insert(inserter, 300)
@@ -208,13 +208,13 @@ def test_a_slot_holds_one_batch_at_a_time_and_none_is_lost(tmp_path):
 
 
 def slots_of(remote) -> list[int]:
-    """Wherever they are."""
+    """The slots of the shared memory, whether they are free, asked for, filled or in use."""
     slots = [remote._in_use, *remote._free, *remote._ids.values(), *(slot for _, slot in remote._here)]
     return sorted(slot for slot in slots if slot >= 0)
 
 
 def test_an_actor_whose_rows_are_all_overwritten_can_go_on(tmp_path):
-    """The replay knows nothing of it any more, the actor remembers what was acknowledged."""
+    """The replay has forgotten the actor, which remembers what was acknowledged."""
     with Served(replace(WORLD, capacity=100), tmp_path) as served:
         small = {"world": replace(WORLD, capacity=100)}
         with inserting(served.directory, **small) as slow, inserting(served.directory, number=2, **small) as fast:
@@ -233,7 +233,7 @@ def test_an_actor_whose_rows_are_all_overwritten_can_go_on(tmp_path):
 
 @contextlib.contextmanager
 def held(served: Served) -> Iterator[None]:
-    """Its turns stop; what is sent meanwhile comes together."""
+    """The replay stops for a while; what is sent meanwhile arrives together."""
     turn, stopped = served.turn, threading.Event()
     served.turn = lambda: (stopped.set(), time.sleep(0.01))
     assert stopped.wait(5)
@@ -243,7 +243,7 @@ def held(served: Served) -> Iterator[None]:
 
 
 def say_chunks(line, *numbers: int, ruined: int = 0, after: int = 0) -> None:
-    """Ten rows each, one of which is no number in the chunk `ruined`."""
+    """Chunks of ten rows; one row of the chunk `ruined` holds a NaN."""
     for seq in numbers:
         step = tagged(1, 10 * seq, 10)
         step.reward[4] = np.nan if seq == ruined else 0
@@ -251,7 +251,7 @@ def say_chunks(line, *numbers: int, ruined: int = 0, after: int = 0) -> None:
 
 
 class Answers:
-    """What a replay said: where chunks of ten rows are, and how it said so."""
+    """The replay's acknowledgements, and the arrival numbers of chunks of ten rows."""
 
     def __init__(self, line):
         self.line, self.acks, self.rejected, self.where = line, [], [], {}
@@ -268,7 +268,7 @@ class Answers:
 
 @pytest.mark.parametrize("together", [False, True])
 def test_a_chunk_that_comes_before_its_time_waits_for_the_others(tmp_path, together):
-    """As after a line that was made anew: the first of three was lost with the old one."""
+    """As after a new connection: the first of three chunks was lost with the old one."""
     with Served(WORLD, tmp_path) as served:
         line = client(served.directory)
         heard = Answers(line)
@@ -292,7 +292,7 @@ def test_a_chunk_that_comes_before_its_time_waits_for_the_others(tmp_path, toget
 
 
 def test_chunks_that_come_together_are_one_commit_and_one_answer(tmp_path):
-    """Of one actor as long as nobody else comes between; `stored` learns of each chunk where it is."""
+    """Chunks of one actor are joined until another's come between; `stored` hears the numbers of each chunk."""
     with Served(WORLD, tmp_path) as served, inserting(served.directory) as one, inserting(
         served.directory, number=2
     ) as two:  # fmt: skip
@@ -322,7 +322,7 @@ def test_chunks_that_come_together_are_one_commit_and_one_answer(tmp_path):
 
 
 def test_a_bad_chunk_does_not_take_its_neighbours_with_it(tmp_path):
-    """Those before it are stored, it is refused in words, and those behind it wait for it."""
+    """The chunks before it are stored, it is refused with a reason, and those behind it wait for it."""
     with Served(WORLD, tmp_path) as served:
         line = client(served.directory)
         heard = Answers(line)
@@ -347,7 +347,7 @@ def test_a_bad_chunk_does_not_take_its_neighbours_with_it(tmp_path):
 
 
 def test_chunks_with_others_between_are_not_taken_for_neighbours(tmp_path):
-    """A late copy of the first one comes to a replay that begins anew, in front of the fourth."""
+    """A late copy of the first chunk comes to a replay that has lost its rows, before the fourth chunk."""
     with Served(WORLD, tmp_path) as served:
         line = client(served.directory)
         heard = Answers(line)
@@ -361,7 +361,7 @@ def test_chunks_with_others_between_are_not_taken_for_neighbours(tmp_path):
 
 
 def test_an_actor_goes_on_with_a_replay_that_comes_back_empty(tmp_path):
-    """What waits is told from what had been acknowledged when it is sent again, not when it was sent first."""
+    """A chunk that is sent again names the newest acknowledged chunk of now, not of its first sending."""
     with Served(WORLD, tmp_path / "one") as served, inserting(served.directory) as inserter:
         insert(inserter, 5)
         acknowledge = served.service._acknowledge
@@ -381,7 +381,7 @@ def test_an_actor_goes_on_with_a_replay_that_comes_back_empty(tmp_path):
 
 
 def test_rows_wait_while_the_replay_allows_none(tmp_path):
-    """Nothing may be sent before the first welcome, nor after max_step; `stop` ends the waiting."""
+    """No chunk may be sent before the first welcome or after max_step; `stop` ends the waiting."""
     with Served(WORLD, tmp_path, max_step=30) as served, inserting(served.directory) as inserter:
         stopping = threading.Event()
         inserter._stop = stopping.is_set
@@ -464,7 +464,7 @@ def test_an_actor_that_leaves_or_lives_anew_leaves_no_open_episode(tmp_path):
 
 
 def test_a_welcome_that_is_lost_with_its_line_is_said_again(tmp_path):
-    """The first ack, which allows rows to be sent, is lost with it."""
+    """The first acknowledgement, which allows rows to be sent, is lost with the connection."""
     with Served(WORLD, tmp_path) as served, Line(lambda: over_tcp(served.directory)) as line:
         served.server.arrived = lambda peer: (setattr(line, "deaf", True), served.service.arrived(peer))
         reply, served.server._reply = served.server._reply, lambda *_, **__: None

@@ -1,4 +1,4 @@
-"""When an actor fetches the policy, also where no iteration ever ends."""
+"""An actor fetches the policy on schedule, also in a task whose iterations never end."""
 
 from __future__ import annotations
 

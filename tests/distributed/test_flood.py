@@ -1,4 +1,4 @@
-"""F9: what is no message costs its sender the message, and nobody anything else."""
+"""F9: a malformed message is dropped; neither its sender nor other clients are disturbed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_each_bad_message_is_counted_and_none_does_anything(tmp_path):
 
 
 def rows_for(inserter, first: int, seconds: float, per_second: int = 2000) -> int:
-    """Rows at a steady rate, as an environment brings them; the number of the next one."""
+    """Sends rows at a steady rate, as an environment brings them; returns the number of the next row."""
     began, count = time.monotonic(), first
     while time.monotonic() < began + seconds:
         while count - first < (time.monotonic() - began) * per_second:

@@ -1,4 +1,4 @@
-"""F8: replay and its clients on two machines (network namespaces), and nothing between them for a while."""
+"""F8: the replay and its clients on two machines (network namespaces) whose connection is cut for a while."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Networks:
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, timeout=20)
 
     def cable(self, state: str) -> float:
-        """Up or down; the moment."""
+        """Sets the cable up or down, and returns the time."""
         ip("-n", self.near, "link", "set", f"{self._cable}a", state)
         return time.monotonic()
 
@@ -72,7 +72,7 @@ def networks():
 
 
 class ClientProcess:
-    """A client's process and what it has said."""
+    """A client's process and what it has printed."""
 
     def __init__(self, network: str, role: str, folder: Path, keys: Path | str):
         self.said: list[dict] = []
@@ -85,7 +85,7 @@ class ClientProcess:
             self.said.append(json.loads(line))
 
     def first(self, what: str, since: float, seconds: float = 20.0) -> dict:
-        """The first thing of its kind that was said after a moment."""
+        """The first report of this kind after the time `since`."""
         found = []
 
         def look():
@@ -117,7 +117,8 @@ def test_a_partition_is_noticed_and_healed_and_costs_no_row(tmp_path, networks, 
         process = Process(tmp_path, host=ADDRESS, keys=keys, prefix=inside(networks.near))
         stack.enter_context(process)
         players = {
-            role: stack.enter_context(ClientProcess(networks.far, role, tmp_path, keys)) for role in ("actor", "learner")
+            role: stack.enter_context(ClientProcess(networks.far, role, tmp_path, keys))
+            for role in ("actor", "learner")
         }
         for player in players.values():
             player.first("went", 0.0)

@@ -43,7 +43,7 @@ def weights(x: float) -> dict:
 
 
 def chosen(arrays) -> Choice:
-    """Follows from each row alone."""
+    """Choices that depend on each row alone."""
     k = len(arrays["mask"])
     x = arrays["obs/tag"] + arrays["normal"].sum(1) + arrays["noise"][:, None]
     return Choice(
@@ -114,7 +114,7 @@ def test_weights_come_with_their_version_and_only_when_they_are_new(tmp_path, mo
 
 
 def test_the_memory_of_weights_is_given_back(tmp_path):
-    """What an actor has reached stays its own; the learner holds the newest version and the one before."""
+    """An actor keeps the memory that it has opened; the learner keeps the newest version and the one before."""
     if not hasattr(os, "memfd_create"):
         pytest.skip("no shared memory")
 
@@ -141,7 +141,7 @@ def test_the_memory_of_weights_is_given_back(tmp_path):
 
 
 def test_a_learner_that_began_anew_counts_from_one(tmp_path):
-    """Version 1 of another life is news to who has version 1."""
+    """Version 1 of a restarted learner is new to an actor that has version 1 of the earlier process."""
     with served(tmp_path) as service:
         service.publish(weights(1.0), 10)
         context = asking(Records(tmp_path, ""))
@@ -155,7 +155,7 @@ def test_a_learner_that_began_anew_counts_from_one(tmp_path):
 
 
 def test_a_late_answer_is_not_taken_for_the_next_one(tmp_path, monkeypatch):
-    """The learner is busy for longer than the question is patient: each answer comes after the next question."""
+    """The learner is busy for longer than an actor waits, so that each answer comes after the next question."""
     monkeypatch.setattr(policy_client, "ASK_AGAIN_SECONDS", 0.1)
     with served(tmp_path) as service, asking(Records(tmp_path, "")) as policy:
         service.publish(weights(1.0), 1)

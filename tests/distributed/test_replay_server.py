@@ -1,4 +1,4 @@
-"""What a replay does with requests: whose they are, how many at once, and what they earn."""
+"""How a replay answers requests, which it accepts of whom, and what they earn."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_only_a_learner_is_given_batches(tmp_path):
 
 
 def test_what_was_asked_for_before_a_welcome_is_forgotten(tmp_path):
-    """A line that broke: it asks for all it still wants again."""
+    """After its connection broke a learner asks again for all batches that it still wants."""
     with Served(WORLD, tmp_path) as served, Stranger(served) as stranger:
         assert stranger.say(hello()).hears() == "welcome"
         stranger.say(raw("sample", {"id": 1, "slot": -1}))
@@ -50,6 +50,19 @@ def test_a_learner_whose_line_broke_asks_anew(tmp_path):
         assert one.drain(10)
         wait_for(remote.try_spend)
         assert remote.sample(WORLD.batch, 1).index.shape == (1, WORLD.batch)
+        remote.client.close()
+
+
+def test_batches_are_taken_one_after_the_other(tmp_path):
+    """`try_spend` is true at each call while there are batches."""
+    with Served(WORLD, tmp_path) as served, inserting(served.directory) as one:
+        remote = learner(served.directory)
+        one.add(tagged(1, 0, 40))
+        assert one.drain(10)
+        wait_for(lambda: len(remote._here) == 4, meanwhile=lambda: remote.pump(0.01))
+        for updates in range(1, 5):
+            assert remote.try_spend() and remote.updates == updates
+            remote.sample(WORLD.batch, 1)
         remote.client.close()
 
 
@@ -110,7 +123,7 @@ def test_who_comes_back_has_its_place(tmp_path):
 
 
 def test_who_was_away_itself_does_not_blame_the_server(tmp_path, monkeypatch):
-    """It says so and is answered; only a silence after a question is one."""
+    """The client asks and is answered; only silence after a question means that the server is lost."""
     monkeypatch.setattr(client_module, "PING_SECONDS", 0.1)
     monkeypatch.setattr(client_module, "SERVER_LOST_SECONDS", 0.3)
     with Served(WORLD, tmp_path) as served:
@@ -124,7 +137,7 @@ def test_who_was_away_itself_does_not_blame_the_server(tmp_path, monkeypatch):
 
 
 def test_the_bytes_of_chunks_that_were_sent_do_not_count_again(tmp_path, monkeypatch):
-    """Only what waits does: else after the first megabyte each row went alone."""
+    """Only rows that wait count; otherwise each row would be sent alone after the first megabyte."""
     monkeypatch.setattr(inserting_module, "CHUNK_BYTES", 500)
     monkeypatch.setattr(inserting_module, "MAX_ROW_WAIT_SECONDS", 1000.0)
     with Served(WORLD, tmp_path) as served, inserting(served.directory) as one:
@@ -186,7 +199,7 @@ def test_a_learner_is_not_done_while_a_batch_waits_for_it(tmp_path):
 
 
 def test_a_batch_that_nobody_asked_for_on_this_line_is_left_out(tmp_path):
-    """It was under way when the line broke; what was asked for again comes as another one."""
+    """The batch was on its way when the connection broke; the learner has asked again, with another id."""
     with Served(WORLD, tmp_path) as served:
         remote = learner(served.directory)
         wait_for(lambda: remote._ids, meanwhile=lambda: remote.pump(0.01))

@@ -1,4 +1,4 @@
-"""What one peer says as often as it likes takes no more memory than a bound, and costs the others nothing."""
+"""Messages of one peer, however many, take a bounded amount of memory and do not disturb other peers."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from tests.wire.wire_kit import WORLD, Served, Stranger, World, client, insertin
 
 @pytest.fixture
 def small(monkeypatch) -> int:
-    """Messages may have 5,000 bytes in all."""
+    """Bounds whole messages to 5,000 bytes."""
     for module in (codec_module, client_module, server_module):
         monkeypatch.setattr(module, "MAX_MESSAGE_BYTES", 5000)
     return 5000
 
 
 class Given:
-    """A socket with one message, which counts what is read of it."""
+    """A socket with one message, which counts the frames that are read."""
 
     def __init__(self, *sizes: int):
         self._frames, self.read = [bytes(size) for size in sizes], 0
@@ -66,7 +66,7 @@ class Given:
     ],
 )
 def test_of_a_message_that_is_too_large_no_more_is_kept_than_shows_it(sizes, envelope, kept):
-    """At most 3 frames of 10 bytes; all of it is read, so that the next message begins where it shall."""
+    """At most 3 frames of 10 bytes are kept. All are read, so that the next message is read from its beginning."""
     given = Given(*sizes)
     frames = receive_frames(given, 0.0, True, 3, 10, envelope)
     assert [len(frame) for frame in frames] == sizes[:kept] and given.read == len(sizes)
@@ -89,7 +89,7 @@ def test_the_bytes_of_a_message_are_counted_before_they_are_read(small):
 
 @pytest.mark.parametrize("spoil", [lambda good: good[:1] + [b""] * 100_000, lambda good: good + [bytes(3000)] * 2])
 def test_a_message_with_too_much_of_anything_costs_its_sender_the_message(tmp_path, small, spoil):
-    """Many parts, and few whose bytes are too many together, each of them small enough."""
+    """One message has too many frames; the other has few, each small enough, but with too many bytes in all."""
     with Served(WORLD, tmp_path) as served, Stranger(served) as stranger:
         assert stranger.say(hello()).hears() == "welcome"
         stranger.say(spoil(insert()))
@@ -112,7 +112,7 @@ def test_a_client_bounds_what_its_server_says(tmp_path, small):
 
 
 def test_what_the_other_end_would_not_take_is_not_sent(monkeypatch):
-    """A frame above the bound would break the line again and again, and nobody would know why."""
+    """A frame above the bound would break the connection again and again, without any explanation."""
     kind = MessageKind("pictures", {}, ("r",), {"eye": ((10,), "uint8"), "ear": ((4,), "uint8")})
     monkeypatch.setattr(codec_module, "MAX_FRAME_BYTES", 20_000)
     monkeypatch.setattr(codec_module, "MAX_MESSAGE_BYTES", 30_000)
@@ -144,7 +144,7 @@ def test_batches_that_cannot_be_sent_are_refused_before_anything_is_asked_for(tm
 
 
 def test_hellos_that_wait_for_a_description_are_bounded(tmp_path, monkeypatch):
-    """Only the newest are kept; who was forgotten says hello again, and comes in."""
+    """Only the newest hellos are kept; a client that was forgotten says hello again, and is welcomed."""
     monkeypatch.setattr(server_module, "MAX_PENDING_DESCRIPTIONS", 3)
     with Served(WORLD, tmp_path) as served, Stranger(served) as stranger:
         for number in range(10):
@@ -159,7 +159,7 @@ def test_hellos_that_wait_for_a_description_are_bounded(tmp_path, monkeypatch):
 
 
 def test_clients_are_bounded(tmp_path, monkeypatch):
-    """More are asked to wait, and come in when there is room."""
+    """Further clients are told to come later, and are welcomed when there is room."""
     monkeypatch.setattr(server_module, "MAX_PEERS", 3)
     with Served(WORLD, tmp_path) as served, Stranger(served) as stranger:
         for number in range(3):
@@ -183,7 +183,7 @@ def test_lives_that_were_replaced_are_bounded(tmp_path, monkeypatch):
 
 
 def test_who_becomes_somebody_else_on_one_line_leaves_as_the_other(tmp_path):
-    """Its open episodes are closed."""
+    """The open episodes of the replaced client are closed."""
     with Served(WORLD, tmp_path) as served, Stranger(served) as stranger:
         assert stranger.say(hello(role="actor", uid="actor-1", life=5)).hears() == "welcome"
         stranger.say(insert())
@@ -196,7 +196,7 @@ def test_who_becomes_somebody_else_on_one_line_leaves_as_the_other(tmp_path):
 
 @pytest.mark.parametrize("number", [-1, 10_001, 2**62])
 def test_numbers_are_bounded(tmp_path, number):
-    """An evolver keeps something of every number that ever came."""
+    """An evolver keeps a record of every client number that ever came."""
     with Served(WORLD, tmp_path) as served, Stranger(served) as stranger:
         assert stranger.say(hello(number=number)).hears() == "refused" and not served.server.peers
 
@@ -230,7 +230,7 @@ def test_episodes_that_nobody_reads_are_bounded(monkeypatch):
 
 
 def test_streams_that_never_go_on_are_bounded(tmp_path, monkeypatch):
-    """A new stream with every row, as of an actor that names them anew; those whose rows live are all there."""
+    """Each row has a new stream; the replay keeps the streams of the rows that it still holds."""
     monkeypatch.setattr(writer, "UNUSUAL", 8)
     world = World(capacity=32)
     replay = world.replay(tmp_path)

@@ -1,4 +1,4 @@
-"""Who is let in, who is not and in what words, and who is still there."""
+"""A server welcomes or refuses clients, and both notice when the other end is gone."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_an_old_version_is_refused(tmp_path, monkeypatch):
 
 
 def test_an_old_version_understands_its_refusal(tmp_path):
-    """Byte for byte what version 3 says and reads."""
+    """These are the bytes that version 3 sends, and those that it can read."""
     hello = {"kind": "hello", "version": 3, "role": "actor", "uid": "actor-1", "life": 5, "number": 1, "session": 1}
     with Served(WORLD, tmp_path) as served, zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.connect(served.directory.find("replay"))
@@ -190,7 +190,7 @@ def test_who_was_replaced_and_still_lives_is_refused_and_the_other_stays(tmp_pat
 
 
 def test_a_silent_server_is_noticed_and_looked_for(tmp_path, monkeypatch):
-    """Within SERVER_LOST_SECONDS and a ping; meanwhile nothing is sent."""
+    """The client notices within SERVER_LOST_SECONDS and a ping, and then sends nothing."""
     monkeypatch.setattr(client_module, "SERVER_LOST_SECONDS", 1.5)
     with Served(WORLD, tmp_path) as served:
         line = come(client(served.directory))
@@ -213,7 +213,7 @@ def test_a_moved_server_is_found_at_once(tmp_path, way):
 
 
 def test_a_neighbour_needs_no_tcp(tmp_path, monkeypatch):
-    """Both ways are open: another machine, or another network of this one, reads the same record."""
+    """The server listens at both addresses; a client on another machine or network reads the same record."""
     if directory_module._network() is None:
         pytest.skip("no abstract sockets")
     with Served(WORLD, tmp_path) as served:
@@ -240,7 +240,7 @@ def test_a_near_address_that_is_not_for_us_is_given_up(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("looks", [3, 4])
 def test_a_near_server_that_lets_wait_stays_near(tmp_path, monkeypatch, looks):
-    """It is not there yet, then it does not answer yet."""
+    """At first there is no server, then one that does not answer yet."""
     monkeypatch.setattr(client_module, "SERVER_LOST_SECONDS", 0.3)
     monkeypatch.setattr(client_module, "RETRY_SECONDS", 0.1)
     line = client(Records(tmp_path / "net", ""))
@@ -315,7 +315,7 @@ def test_a_port_that_is_taken_is_said(tmp_path):
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory) -> dict[str, Keys | None]:
-    """Ours, another cell's, and half of each."""
+    """The keys are ours, those of another cell, or half of each."""
     folder = tmp_path_factory.mktemp("keys")
     found = {name: Keys.make(folder / name) for name in ("ours", "others")}
     (folder / "mixed").mkdir(0o700)
@@ -353,7 +353,7 @@ def test_keys_are_made_once_and_kept_from_others(tmp_path):
 
 
 def test_who_seldom_looks_up_finds_a_server_that_has_moved(tmp_path):
-    """As a learner whose turns take longer than the time between two pings; it does not leave one that is there."""
+    """The client calls `pump` less often than it should ping, as in long turns of a learner; it keeps a live server."""
     directory = Records(tmp_path / "net", "127.0.0.1")
     with Process(tmp_path) as process:
         line = client(directory, role="learner")

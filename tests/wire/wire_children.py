@@ -1,4 +1,4 @@
-"""Processes of the tests: `serve` a replay, `play` rows into it and say what happens to the line, `flood` it."""
+"""Processes of the tests: one serves a replay, one plays and reports on its connection, one floods the replay."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def say(**what) -> None:
 
 
 def play(role: str, folder: str, keys: str) -> None:
-    """An actor (or a learner) until SIGTERM, then its rows are brought home."""
+    """An actor or a learner until SIGTERM; the actor then waits until its rows are stored."""
     directory, keys = Records(Path(folder) / "net", ""), None if keys == "-" else Keys(Path(keys))
     over = ended()
     try:
@@ -80,7 +80,7 @@ def flood(address: str, count: str, per_second: str) -> None:
 
 
 class Seldom:
-    """Says something, but not ten times in a tenth of a second."""
+    """Prints a report at most every 0.05 seconds."""
 
     def __init__(self):
         self._said = 0.0
@@ -92,7 +92,7 @@ class Seldom:
 
 
 def watched(line):
-    """Says when the line is given up."""
+    """The same client, which prints a report when it drops its connection."""
     drop = line._drop
 
     def dropped(*args, **kwargs):

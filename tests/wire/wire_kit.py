@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class World:
-    """What both ends agree on."""
+    """What both ends of a connection agree on."""
 
     spec: Spec = SPEC
     state: int = 0
@@ -76,7 +76,7 @@ WORLD = World()
 
 
 class InThread:
-    """`turn` again and again in a thread, as long as the block lasts; a failure in it is raised at its end."""
+    """Calls `turn` in a thread until the block ends; then an exception of the thread is raised."""
 
     def __init__(self):
         self.failure, self._over = None, threading.Event()
@@ -133,7 +133,7 @@ class Served(InThread):
 
 
 class Stranger:
-    """Somebody at the server's door who may be anybody, again and again."""
+    """A client made of bare sockets, which can send any frames and introduce itself in any way."""
 
     def __init__(self, served: Served):
         self._context, self._address = zmq.Context(), served.directory.find("replay")
@@ -163,7 +163,7 @@ class Stranger:
 
 
 class Process:
-    """The same in a process of its own, `prefix` in front of its command; ended with the block."""
+    """A Served in a process of its own, which ends with the block; `prefix` comes before its command."""
 
     def __init__(self, folder: Path, world: World = WORLD, *, host="127.0.0.1", keys: Path | None = None, prefix=()):
         words = [str(folder), host, str(keys or "-"), str(world.capacity)]
@@ -199,7 +199,7 @@ class Process:
 
 
 def start(what: str, *words: str, prefix=()) -> subprocess.Popen:
-    """wire_children.py in a process of its own."""
+    """Starts wire_children.py in a process of its own."""
     command = [*prefix, sys.executable, str(Path(__file__).with_name("wire_children.py")), what, *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
 
@@ -260,13 +260,13 @@ def tagged(actor: int, first: int, k: int) -> Step:
 
 
 def tags(replay: Replay, actor: int) -> list[int]:
-    """Those of an actor's rows in the order of their arrival."""
+    """The tags of an actor's rows in the order of their arrival."""
     found = np.concatenate([step.obs["tag"] for step in replay.stored()]).astype(int)
     return found[found[:, 0] == actor, 1].tolist()
 
 
 def stored_tags(folder: Path, actor: int, world: World = WORLD) -> list[int]:
-    """... of a replay that nobody serves any more."""
+    """The tags of an actor's rows in the files of a replay that has no process any more."""
     replay = world.replay(folder)
     found = tags(replay, actor)
     replay.close()
@@ -274,12 +274,12 @@ def stored_tags(folder: Path, actor: int, world: World = WORLD) -> list[int]:
 
 
 def over_tcp(directory: Records, role: str = "replay") -> str:
-    """Where a server is found by whoever is on another machine."""
+    """The address at which a process on another machine finds a server."""
     return directory.record(role)["address"]
 
 
 class Line:
-    """A TCP line to where `find` says, which can break: what comes through is passed on, or swallowed, or cut."""
+    """A TCP proxy to the address that `find` returns. It passes bytes on, drops them (`deaf`), or cuts connections."""
 
     def __init__(self, find: Callable[[], str]):
         self._find, self._over, self.deaf = find, threading.Event(), False
@@ -291,7 +291,7 @@ class Line:
         self._thread.start()
 
     def cut(self) -> None:
-        """Breaks what is connected now; what was under way is lost."""
+        """Breaks all present connections; bytes on their way are lost."""
         self._cut.set()
         wait_for(lambda: not self._cut.is_set())
 
