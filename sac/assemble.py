@@ -256,10 +256,10 @@ def make_sampler(config: Config, n_agents: int) -> Sampler:
     return Uniform(r.capacity)
 
 
-def fill_replay(config: Config, env: Env, replay: Replay, state_size: int, moments: RunningStats) -> None:
+def fill_replay(config: Config, env: Env, replay: Replay, state_size: int, stats: RunningStats) -> None:
     """What a new run has in its memory before it begins. Raises UserError when the source does not fit."""
     if config.replay.load is not None:
-        fill(replay, config.replay.load, env.spec, state_size, moments, partial(open_dataset, env))
+        fill(replay, config.replay.load, env.spec, state_size, stats, partial(open_dataset, env))
         check_log_prob(config, replay)
 
 

@@ -91,9 +91,9 @@ class Agent:
                 "give it a method widened(std), as TanhNormal has, or set base.noise_increasing_rate=0"
             )
 
-    def normalise(self, moments) -> None:
+    def normalise(self, stats) -> None:
         """Takes over the statistics of observations."""
-        self.nets.normalizer.take(moments)
+        self.nets.normalizer.take(stats)
 
     # --- learning
 

@@ -59,7 +59,7 @@ class RemoteSource:
         return self.remote.spent(max_step)
 
     def parts(self) -> dict[str, Any]:
-        return {"moments": self.learner.moments}
+        return {"moments": self.learner.stats}
 
     def resumed(self) -> str:
         return ""

@@ -20,7 +20,7 @@ from sac.wire.shared_memory import Place, SharedArrays
 
 BATCH_WAIT_SECONDS = 0.2  # that one call of `try_spend` waits for a batch
 PUMP_SECONDS = 0.02  # longest wait for messages at once
-MOMENTS_SECONDS = 1.0  # between two questions for the statistics of observations
+STATS_SECONDS = 1.0  # between two questions for the statistics of observations
 
 
 def check_batch(batch: MessageKind, updates_per_call: int, batch_size: int) -> None:
@@ -43,12 +43,12 @@ class ReplayClient:
     """
 
     def __init__(
-        self, client: Client, batch_size: int, updates_per_call: int, moments: RunningStats, outstanding: int = 4, *,
+        self, client: Client, batch_size: int, updates_per_call: int, stats: RunningStats, outstanding: int = 4, *,
         prioritized: bool = True,
     ):  # fmt: skip
         check_batch(client.codec.kinds["batch"], updates_per_call, batch_size)
         self.client, self.batch_size, self.updates_per_call = client, batch_size, updates_per_call
-        self.moments = moments  # statistics of the observations, as the replay last sent them
+        self.stats = stats  # statistics of the observations, as the replay last sent them
         self.updates = 0
         self.transitions = 0  # stored in the replay, as it last told
         self.waited = 0.0  # seconds in which there was no batch
@@ -62,7 +62,7 @@ class ReplayClient:
         self._memory: SharedArrays | None = made[0] if made else None
         self._place: Place | None = made[1] if made else None
         self._free: list[int] = []  # slots of the shared memory that no batch uses, once the replay has opened it
-        self._asked_moments_at = 0.0
+        self._asked_stats_at = 0.0
 
     @property
     def ratio(self) -> float:
@@ -129,8 +129,8 @@ class ReplayClient:
         self.transitions = max(self.transitions, int(told.get("transitions", 0)))
         if self.client.connected and self.client.session != self._session:
             self._begin_session()
-        if self.client.connected and self.moments.mean and time.monotonic() - self._asked_moments_at > MOMENTS_SECONDS:
-            self._asked_moments_at = time.monotonic()
+        if self.client.connected and self.stats.mean and time.monotonic() - self._asked_stats_at > STATS_SECONDS:
+            self._asked_stats_at = time.monotonic()
             self.client.say("moments?")
         self._ask()
 
@@ -171,7 +171,7 @@ class ReplayClient:
 
     def _hear(self, message: Message) -> None:
         if message.kind == "moments":
-            self.moments.restore(message.arrays, {"count": message["count"]})
+            self.stats.restore(message.arrays, {"count": message["count"]})
         elif message.kind == "memory_seen":
             self._use_memory(message["seen"])
         elif message.kind in ("batch", "batch_written") and message["id"] in self._ids:

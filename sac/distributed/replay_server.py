@@ -51,10 +51,10 @@ class ReplayServer:
     """
 
     def __init__(
-        self, server: Server, replay: StoredReplay, limiter: RateLimiter, moments: RunningStats, batch_size: int, *,
+        self, server: Server, replay: StoredReplay, limiter: RateLimiter, stats: RunningStats, batch_size: int, *,
         max_step: int = -1, max_lead: int | None = None,
     ):  # fmt: skip
-        self.server, self.replay, self.limiter, self.moments = server, replay, limiter, moments
+        self.server, self.replay, self.limiter, self.stats = server, replay, limiter, stats
         self.batch_size, self.max_step, self.max_lead = batch_size, max_step, max_lead
         self.ended = False  # whether the learner has said that the run is over
         self.blocked: dict[bytes, Peer] = {}  # actors that have to wait
@@ -64,7 +64,7 @@ class ReplayServer:
         self._max_joined_rows = min(MAX_CHUNK_ROWS, MAX_SHARED_FRAME_BYTES // server.codec.kinds["insert"].bytes(1))
         self._answers: dict[str, Callable[[Peer, Message], None]] = {
             "sample": self._sample, "update": self._update, "refresh": self._refresh, "memory": self._take_memory,
-            "moments?": self._tell_moments, "end": self._end,
+            "moments?": self._tell_stats, "end": self._end,
         }  # fmt: skip
 
     def turn(self, timeout: float) -> None:
@@ -146,7 +146,7 @@ class ReplayServer:
             except ValueError as error:
                 self._refuse(peer, chunks, error)
                 return
-            self.moments.add(step)
+            self.stats.add(step)
             self._earn(len(step.stream) - int(np.count_nonzero(step.last)))
         self._acknowledge(peer, acked, fresh[0]["seq"] if fresh else None, NONE if first is None else first)
 
@@ -238,8 +238,8 @@ class ReplayServer:
             self._memory[peer.identity] = found
         self.server.say(peer, "memory_seen", seen=found is not None)
 
-    def _tell_moments(self, peer: Peer, message: Message) -> None:
-        arrays, told = self.moments.state()
+    def _tell_stats(self, peer: Peer, message: Message) -> None:
+        arrays, told = self.stats.state()
         self.server.send(peer, self.server.codec.encode("moments", {"count": told["count"]}, arrays))
 
     def _end(self, peer: Peer, message: Message) -> None:

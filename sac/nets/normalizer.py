@@ -34,8 +34,8 @@ class Normalizer(keras.layers.Layer):
         ]
         return tf.reduce_max(tf.stack(shares)) if shares else 0.0
 
-    def take(self, moments) -> None:
+    def take(self, stats) -> None:
         """Copies mean and 1 / std of `RunningStats`."""
         for name, mean, scale in zip(self.names, self.mean, self.scale):
-            mean.assign(moments.mean[name])
-            scale.assign(1 / moments.std(name))
+            mean.assign(stats.mean[name])
+            scale.assign(1 / stats.std(name))

@@ -94,17 +94,17 @@ def _build(
         config, env.spec, state_size=agent.state_size, candidates=agent.candidates,
         agents_of_the_scene=agents_of_the_scene,
     )  # fmt: skip
-    moments = assemble.make_running_stats(config, env.spec)
+    stats = assemble.make_running_stats(config, env.spec)
     client = Client(
         "replay", codec_of_replay(config, env.spec, agent.state_size), description, ClientId("learner"),
         make_directory(config, folder), make_keys(config),
     )  # fmt: skip
     stack.callback(client.close)
     remote = ReplayClient(
-        client, config.replay.batch_size, config.sac.updates_per_call, moments, prioritized=assemble.prioritized(config)
+        client, config.replay.batch_size, config.sac.updates_per_call, stats, prioritized=assemble.prioritized(config)
     )
     learner = Learner(
-        agent, remote, remote, config.replay.batch_size, clock, moments=moments, refresh_state=config.sac.refresh_state
+        agent, remote, remote, config.replay.batch_size, clock, stats=stats, refresh_state=config.sac.refresh_state
     )
     evaluator = assemble.make_evaluator(config, agent, lambda: env, lambda: interruption.requested)
     policy = ServedPolicy(

@@ -11,8 +11,9 @@ import numpy as np
 from rich.console import Console
 
 from sac import assemble
+from sac.collect.agent_slots import Episode
 from sac.collect.restarting_env import EnvironmentFailed, RestartingEnv
-from sac.collect.rollout import Episode, Rollout
+from sac.collect.rollout import Rollout
 from sac.config.schema import Config
 from sac.evaluation.episodes import fair_episodes
 from sac.runs.checkpoint import Checkpoints

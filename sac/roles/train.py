@@ -77,10 +77,10 @@ def _build(
     stack.callback(env.close)
     agent = assemble.make_agent(config, env.spec, networks, seed)
     replay = assemble.make_replay(config, env.spec, agent.state_size, env.n_agents, seed)
-    moments = assemble.make_running_stats(config, env.spec)
+    stats = assemble.make_running_stats(config, env.spec)
     limiter = assemble.make_limiter(config, env.n_agents)
     learner = Learner(
-        agent, replay, limiter, config.replay.batch_size, clock, moments=moments,
+        agent, replay, limiter, config.replay.batch_size, clock, stats=stats,
         refresh_state=config.sac.refresh_state,
     )  # fmt: skip
     exploring = assemble.make_exploring(config, agent, seed)
@@ -88,7 +88,7 @@ def _build(
         Rollout, env, exploring, max_step_each_iter=config.base.max_step_each_iter,
         reset_on_iteration=config.base.reset_on_iteration, clock=clock,
     )  # fmt: skip
-    source = LocalSource(rollout, exploring, replay, moments, limiter, learner, progress, seed, config.replay.save)
+    source = LocalSource(rollout, exploring, replay, stats, limiter, learner, progress, seed, config.replay.save)
 
     def open_evaluation_env() -> Env:
         if config.base.editor:  # the Unity editor runs one scene only
@@ -102,7 +102,7 @@ def _build(
         clock=clock, evaluator=evaluator,
     )  # fmt: skip
     if resume is None:
-        assemble.fill_replay(config, env, replay, agent.state_size, moments)
+        assemble.fill_replay(config, env, replay, agent.state_size, stats)
     else:
         resume_training(training, config, folder, resume)
         assemble.check_log_prob(config, replay)

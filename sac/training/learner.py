@@ -34,7 +34,7 @@ class Updatable(Protocol):
     """The agent as the learner sees it."""
 
     def update(self, batches: Batch) -> tuple[dict[str, Any], WindowErrors]: ...
-    def normalise(self, moments: RunningStats) -> None: ...
+    def normalise(self, stats: RunningStats) -> None: ...
     def pictures(self, batches: Batch) -> dict[str, np.ndarray]: ...
 
 
@@ -84,11 +84,11 @@ class Learner:
 
     def __init__(
         self, agent: Updatable, replay: WindowStore, limiter: Credit, batch_size: int, clock: Clock, *,
-        moments: RunningStats | None = None, refresh_state: bool = False,
+        stats: RunningStats | None = None, refresh_state: bool = False,
     ):  # fmt: skip
         self.agent, self.replay, self.limiter = agent, replay, limiter
         self.batch_size, self.clock, self.refresh_state = batch_size, clock, refresh_state
-        self.moments = moments or RunningStats()
+        self.stats = stats or RunningStats()
         self.latest: dict[str, Any] = {}  # metrics of the newest call
         self._batches: Batch | None = None  # windows of the newest call
         self.skipped = 0  # calls whose errors were not finite, which changed nothing
@@ -104,7 +104,7 @@ class Learner:
         A call samples its K batches at once, so priorities may be K - 1 updates old. A call with a number that is not
         finite has changed no weights and is skipped. Raises Diverged after MAX_FAILED_CALLS such calls in a row.
         """
-        self.agent.normalise(self.moments)
+        self.agent.normalise(self.stats)
         for _ in count() if max_calls is None else range(max_calls):
             if not self.limiter.try_spend():
                 break

@@ -25,13 +25,13 @@ class Episodes(Protocol):
 
 
 def fill(
-    replay: Replay, source: str, spec: Spec, state_size: int, moments: RunningStats,
+    replay: Replay, source: str, spec: Spec, state_size: int, stats: RunningStats,
     open_dataset: Callable[[str], Episodes],
 ) -> None:  # fmt: skip
     """Fills an empty replay from `source`: a run folder, or minari:<dataset-id>, which `open_dataset(id)` reads.
 
     All loaded episodes count as closed, and their windows get the priority of new rows; when the replay cannot hold all
-    rows, the newest stay. The rows do not count as environment steps, but `moments` includes them. Raises UserError
+    rows, the newest stay. The rows do not count as environment steps, but `stats` includes them. Raises UserError
     when the source is missing or damaged or does not fit.
     """
     if source.startswith(MINARI):
@@ -44,7 +44,7 @@ def fill(
     if not replay.ready:
         raise UserError(f"replay.load={source}: not one window to learn from is in there ({there} rows)")
     for step in replay.stored():
-        moments.add(step)
+        stats.add(step)
     log.info("replay.load=%s: %d rows were loaded", source, len(replay))
 
 

@@ -54,10 +54,10 @@ class LocalSource:
     """
 
     def __init__(
-        self, make_rollout: Callable[..., Rollout], exploring: Exploring, replay: Replay, moments: RunningStats,
+        self, make_rollout: Callable[..., Rollout], exploring: Exploring, replay: Replay, stats: RunningStats,
         limiter: RateLimiter, learner: Learner, progress: Progress, seed: int, saves_replay: bool,
     ):  # fmt: skip
-        self.make_rollout, self.exploring, self.replay, self.moments = make_rollout, exploring, replay, moments
+        self.make_rollout, self.exploring, self.replay, self.stats = make_rollout, exploring, replay, stats
         self.limiter, self.learner, self.progress = limiter, learner, progress
         self._seed, self._saves_replay = seed, saves_replay
         self.rollout = make_rollout(seed=seed)
@@ -70,7 +70,7 @@ class LocalSource:
     def advance(self) -> bool:
         rollout_step = self.rollout.advance()
         transitions = self.replay.add(rollout_step.step)
-        self.moments.add(rollout_step.step)
+        self.stats.add(rollout_step.step)
         self.progress.add(rollout_step, transitions)
         self.limiter.add_steps(transitions, self.replay.ready and self.progress.steps > self._refill_until_step)
         self.learner.work()
@@ -83,7 +83,7 @@ class LocalSource:
         return self.progress.steps >= max_step
 
     def parts(self) -> dict[str, Part]:
-        parts: dict[str, Part] = {"exploring": self.exploring, "rollout": self.rollout, "moments": self.moments}
+        parts: dict[str, Part] = {"exploring": self.exploring, "rollout": self.rollout, "moments": self.stats}
         return parts | {"replay": self.replay} if self._saves_replay else parts
 
     def resumed(self) -> str:

@@ -41,8 +41,8 @@ def control() -> Codec:
     return Codec(CONNECTION)
 
 
-def replay_codec(spec: Spec, state_size: int, steps: int, burn_in: int, moments: Iterable[Sensor] = ()) -> Codec:
-    """The replay's kinds of messages. Windows have `burn_in` + `steps` steps; `moments`: sensors with statistics."""
+def replay_codec(spec: Spec, state_size: int, steps: int, burn_in: int, normalized: Iterable[Sensor] = ()) -> Codec:
+    """The replay's kinds of messages. Windows have `burn_in` + `steps` steps; `normalized`: sensors with statistics."""
     return Codec([
         *CONNECTION,
         MessageKind(
@@ -60,7 +60,7 @@ def replay_codec(spec: Spec, state_size: int, steps: int, burn_in: int, moments:
         # TD errors carry the question for the next batch, since each message has a cost of its own.
         MessageKind("update", WANTED, ("k", "b"), {"index": ((), "int64"), "td_error": ((), "float32")}),
         MessageKind("refresh", {}, ("k", "b"), {"index": ((), "int64"), "state": ((state_size,), "float32")}),
-        MessageKind("moments", {"count": int}, (), moment_columns(moments)),
+        MessageKind("moments", {"count": int}, (), stats_columns(normalized)),
         MessageKind("moments?"),
     ])  # fmt: skip
 
@@ -85,7 +85,7 @@ def batch_columns(spec: Spec, state_size: int, steps: int, burn_in: int) -> Colu
     }  # fmt: skip
 
 
-def moment_columns(sensors: Iterable[Sensor]) -> Columns:
+def stats_columns(sensors: Iterable[Sensor]) -> Columns:
     """The columns of running statistics: each sensor's mean and sum of squared deviations."""
     return {f"{part}/{s.name}": (s.shape, "float64") for s in sensors for part in ("mean", "m2")}
 

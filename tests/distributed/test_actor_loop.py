@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from sac.collect.agent_slots import Episode
 from sac.collect.restarting_env import EnvironmentFailed
-from sac.collect.rollout import Episode, RolloutStep
+from sac.collect.rollout import RolloutStep
 from sac.distributed.actor_loop import ActorLoop
 from sac.distributed.remote_agent import RunEnded
 from tests.wire.wire_kit import tagged

@@ -41,7 +41,7 @@ class Adding:
     def start(self) -> None:
         self.sum = 0.0
 
-    def normalise(self, moments) -> None:
+    def normalise(self, stats) -> None:
         pass
 
     def update(self, batch):
@@ -107,22 +107,22 @@ class Outcome(NamedTuple):
     seen: list  # every batch and every error
     arrays: dict  # the replay's state
     limiter: tuple
-    moments: RunningStats
+    stats: RunningStats
     weights: dict
 
 
 def on_one_machine(world: World, agent) -> tuple[Outcome, list[int]]:
     """Also returns the number of updates after each chunk."""
     agent.start()
-    replay, limiter, moments = world.replay(), world.limiter(), RunningStats(SPEC.sensors)
+    replay, limiter, stats = world.replay(), world.limiter(), RunningStats(SPEC.sensors)
     noted, updates = Noted(replay), []
     local = Learner(agent, noted, limiter, world.batch, Clock(), refresh_state=bool(world.state))
     for step in chunks(world):
         limiter.add_steps(replay.add(step), replay.ready)
-        moments.add(step)
+        stats.add(step)
         local.work()
         updates.append(limiter.updates)
-    return Outcome(noted.seen, replay.state()[0], limiter.state(), moments, agent.weights()), updates
+    return Outcome(noted.seen, replay.state()[0], limiter.state(), stats, agent.weights()), updates
 
 
 def over_the_wire(world: World, agent, folder, updates: list[int]) -> Outcome:
@@ -139,14 +139,14 @@ def over_the_wire(world: World, agent, folder, updates: list[int]) -> Outcome:
             all_heard(remote)
         arrays = {name: np.array(x) for name, x in served.replay.state()[0].items()}
         remote.client.close()
-        return Outcome(noted.seen, arrays, served.limiter.state(), remote.moments, agent.weights())
+        return Outcome(noted.seen, arrays, served.limiter.state(), remote.stats, agent.weights())
 
 
 def all_heard(remote) -> None:
     """Returns when the replay has handled all that the learner has sent."""
-    remote.moments.count = -1
+    remote.stats.count = -1
     remote.client.say("moments?")
-    wait_for(lambda: remote.moments.count >= 0, meanwhile=remote.pump)
+    wait_for(lambda: remote.stats.count >= 0, meanwhile=remote.pump)
 
 
 def take_the_way(way: str, monkeypatch) -> None:
@@ -168,7 +168,7 @@ def assert_agreement(world: World, agent, folder) -> None:
     assert ("sampler/priority" in local.arrays) != world.uniform
     assert local.limiter == distributed.limiter
     for part in ("mean", "m2"):
-        np.testing.assert_array_equal(*(getattr(x.moments, part)["v"] for x in (local, distributed)))
+        np.testing.assert_array_equal(*(getattr(x.stats, part)["v"] for x in (local, distributed)))
     for name, array in local.weights.items():
         np.testing.assert_array_equal(array, distributed.weights[name], err_msg=name)
 

@@ -348,22 +348,22 @@ def after_a_life(folder: Path, *typed: str) -> tuple[Path, dict, int, np.ndarray
         cell.insert(100)
         cell.spend()
         wait_for(lambda: cell.keeper.service.replay.transitions == 100)
-    memory, moments = cell.keeper.service.limiter.state()[1], cell.keeper.service.moments
-    return cell.folder, memory, 100, moments.state()[0]
+    memory, stats = cell.keeper.service.limiter.state()[1], cell.keeper.service.stats
+    return cell.folder, memory, 100, stats.state()[0]
 
 
 @WORSE
 def test_torn_files_of_a_replay_are_made_anew_from_the_rows(tmp_path, caplog, tear):
-    folder, counters, rows, moments = after_a_life(tmp_path, NORMALISED)
-    assert counters == {"steps": 100, "earning_steps": 92, "updates": 92, "credit": "0"} and moments
+    folder, counters, rows, stats = after_a_life(tmp_path, NORMALISED)
+    assert counters == {"steps": 100, "earning_steps": 92, "updates": 92, "credit": "0"} and stats
     for name in ("limiter.json", "layout.json", "moments.npz"):
         tear(folder / name)
     with Cell(tmp_path, NORMALISED) as cell:
         wait_for(cell.is_open)
         service = cell.keeper.service
         assert len(service.replay) == rows and service.limiter.state()[1] == counters
-        for key, value in service.moments.state()[0].items():
-            np.testing.assert_allclose(value, moments[key], rtol=1e-9)
+        for key, value in service.stats.state()[0].items():
+            np.testing.assert_allclose(value, stats[key], rtol=1e-9)
         cell.insert(10)
         wait_for(lambda: service.limiter.steps == 110)
     for words in ("limiter.json is damaged", "layout.json is missing or damaged", "moments.npz is damaged"):

@@ -398,11 +398,11 @@ def train(
         1 << 14, alpha=0.6, beta=0.4, beta_increment_per_sampling=1e-3, td_error_min=0.01, td_error_max=1.0
     )
     replay = Replay(env.spec, agent.state_size, sampler, steps=hyper.steps, burn_in=hyper.burn_in_step, seed=seed)
-    limiter, moments = RateLimiter(updates_per_step, 200, 4, env.n_agents), RunningStats(nets.normalizer.sensors)
-    learner = Learner(agent, replay, limiter, batch_size, Clock(), moments=moments)
+    limiter, stats = RateLimiter(updates_per_step, 200, 4, env.n_agents), RunningStats(nets.normalizer.sensors)
+    learner = Learner(agent, replay, limiter, batch_size, Clock(), stats=stats)
     for experience in islice(rollout, steps // env.n_agents):
         limiter.add_steps(replay.add(experience.step), replay.ready)
-        moments.add(experience.step)
+        stats.add(experience.step)
         learner.work()
     return agent
 

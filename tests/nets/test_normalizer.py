@@ -41,35 +41,35 @@ def test_any_chunks_and_processes_count_the_same(chunks, split):
 
 
 def test_final_rows_are_not_counted_and_too_few_rows_change_nothing():
-    rng, moments = np.random.default_rng(0), RunningStats(SENSORS)
+    rng, stats = np.random.default_rng(0), RunningStats(SENSORS)
     rows = step(rng, 4, last=np.array([False, True, False, True]))
-    moments.add(rows)
-    assert moments.count == 2
-    np.testing.assert_allclose(moments.mean["a"], rows.obs["a"][[0, 2]].mean(0), rtol=1e-6)
+    stats.add(rows)
+    assert stats.count == 2
+    np.testing.assert_allclose(stats.mean["a"], rows.obs["a"][[0, 2]].mean(0), rtol=1e-6)
     few = RunningStats(SENSORS)
     few.add(step(rng, 1))
     np.testing.assert_array_equal(few.std("a"), [1, 1])
 
 
 def test_it_survives_a_restore():
-    rng, moments = np.random.default_rng(0), RunningStats(SENSORS)
-    moments.add(step(rng, 5))
+    rng, stats = np.random.default_rng(0), RunningStats(SENSORS)
+    stats.add(step(rng, 5))
     again = RunningStats(SENSORS)
-    again.restore(*moments.state())
+    again.restore(*stats.state())
     more = step(rng, 3)
-    moments.add(more), again.add(more)
+    stats.add(more), again.add(more)
     for name in ("a", "b"):
-        np.testing.assert_array_equal(moments.mean[name], again.mean[name])
-        np.testing.assert_array_equal(moments.std(name), again.std(name))
+        np.testing.assert_array_equal(stats.mean[name], again.mean[name])
+        np.testing.assert_array_equal(stats.std(name), again.std(name))
 
 
 def test_the_layer_shifts_scales_and_clips_its_sensors_and_leaves_the_rest():
-    rng, moments, layer = np.random.default_rng(0), RunningStats(SENSORS[:1]), Normalizer(SENSORS[:1])
+    rng, stats, layer = np.random.default_rng(0), RunningStats(SENSORS[:1]), Normalizer(SENSORS[:1])
     rows = step(rng, 500)
     before = layer(rows.obs)
     np.testing.assert_allclose(before["a"], np.clip(rows.obs["a"], -CLIP, CLIP))
-    moments.add(rows)
-    layer.take(moments)
+    stats.add(rows)
+    layer.take(stats)
     out = layer(rows.obs)
     np.testing.assert_allclose(np.mean(out["a"], 0), 0, atol=1e-4)
     np.testing.assert_allclose(np.std(out["a"], 0), 1, atol=1e-3)
@@ -88,11 +88,11 @@ def test_without_sensors_it_is_the_identity():
 
 @pytest.mark.parametrize("constant", [0.0, 3.0])
 def test_a_constant_stays_finite(constant):
-    moments, layer = RunningStats(SENSORS[:1]), Normalizer(SENSORS[:1])
+    stats, layer = RunningStats(SENSORS[:1]), Normalizer(SENSORS[:1])
     rows = step(np.random.default_rng(0), 10)
     rows.obs["a"][:] = constant
-    moments.add(rows)
-    layer.take(moments)
+    stats.add(rows)
+    layer.take(stats)
     np.testing.assert_array_equal(layer(rows.obs)["a"], 0)
 
 
@@ -102,10 +102,10 @@ def test_bytes_with_statistics_are_not_scaled_before_and_others_are():
     nets = build_networks(spec, build, 1, normalized=spec.sensors[:1])
     rows = np.array([[10, 200], [20, 200], [30, 201], [40, 201]], np.uint8)
     none, zeros = np.zeros((4, 0), np.float32), np.zeros(4, np.float32)
-    moments = RunningStats(spec.sensors[:1])
+    stats = RunningStats(spec.sensors[:1])
     obs = {"ram": rows, "board": np.array([[2, 4]] * 4, np.uint8)}
-    moments.add(Step(zeros, obs, none, none, none, none, none, none, zeros, zeros, np.zeros(4, bool)))
-    nets.normalizer.take(moments)
+    stats.add(Step(zeros, obs, none, none, none, none, none, none, zeros, zeros, np.zeros(4, bool)))
+    nets.normalizer.take(stats)
     seen = nets.observe(obs)
     np.testing.assert_allclose(np.mean(seen["ram"], 0), [0, 0], atol=1e-5)
     np.testing.assert_allclose(np.std(seen["ram"], 0), [1, 1], rtol=1e-5)

@@ -423,15 +423,15 @@ def test_a_full_disk(tmp_path, monkeypatch, blind):
         subprocess.run(["umount", "-l", tmp_path], check=True)
 
 
-def moments_of(steps):
-    moments = RunningStats(NORMALISED)
+def stats_of(steps):
+    stats = RunningStats(NORMALISED)
     for step in steps:
-        moments.add(step)
-    return moments
+        stats.add(step)
+    return stats
 
 
-def assert_moments(found, steps):
-    expected = moments_of(steps)
+def assert_stats(found, steps):
+    expected = stats_of(steps)
     assert found.count == expected.count
     for name, mean in expected.mean.items():
         np.testing.assert_allclose(found.mean[name], mean, rtol=1e-12)
@@ -439,11 +439,11 @@ def assert_moments(found, steps):
 
 
 @pytest.mark.parametrize(("every", "life"), [(0.0, 5), (3600.0, 30)])
-def test_moments_count_every_row_once(tmp_path, every, life):
+def test_stats_count_every_row_once(tmp_path, every, life):
     """Cut off at any chunk, also between its commit and its count, through several turns of the ring."""
     replay, rng, seqs, steps = opened(tmp_path, 150), np.random.default_rng(2), dict.fromkeys(SOURCES, 0), []
     path = tmp_path / "moments.npz"
-    moments = DurableStats(NORMALISED, replay, path, every=every)
+    stats = DurableStats(NORMALISED, replay, path, every=every)
     for turn in range(90):
         source = SOURCES[rng.integers(3)]
         seqs[source] += 1
@@ -452,22 +452,22 @@ def test_moments_count_every_row_once(tmp_path, every, life):
             if replay.add_from(source, seqs[source], step) is not None:
                 steps.append(step)
                 if turn % life:
-                    moments.add(step)
-                    moments.save_if_due()
+                    stats.add(step)
+                    stats.save_if_due()
         if turn % 4 == 1:
             replay.close_source(source)
         if turn % life == 0:  # a crash: what memory held is gone
             replay.close()
             replay = opened(tmp_path, 150)
-            moments = DurableStats(NORMALISED, replay, path, every=every)
-        assert_moments(moments, steps)
+            stats = DurableStats(NORMALISED, replay, path, every=every)
+        assert_stats(stats, steps)
     assert replay.total > 5 * 150
 
 
-def test_moments_of_another_replay_or_other_sensors_are_counted_anew(tmp_path):
+def test_stats_of_another_replay_or_other_sensors_are_counted_anew(tmp_path):
     replay, step = durable(tmp_path / "a", 30), chunk([Row(0, 1), Row(0, 5), Row(0, 7)])
     replay.add(step)
     path = tmp_path / "moments.npz"
     assert DurableStats((), replay, path).count == 0
-    assert_moments(DurableStats(NORMALISED, replay, path), [step])
+    assert_stats(DurableStats(NORMALISED, replay, path), [step])
     assert DurableStats(NORMALISED, durable(tmp_path / "b", 30), path).count == 0

@@ -34,8 +34,8 @@ def random_codecs(rng) -> list[Codec]:
     spec, state = random_spec(rng), int(rng.integers(2)) * 4
     steps, burn_in = int(rng.integers(1, 4)), int(rng.integers(3))
     weights = {f"w{i}": (tuple(rng.integers(0, 4, rng.integers(3)).tolist()), "float32") for i in range(3)}
-    moments = [sensor for sensor in spec.sensors if sensor.normalizable]
-    return [control(), replay_codec(spec, state, steps, burn_in, moments), learner_codec(spec, state, 2, weights)]
+    normalized = [sensor for sensor in spec.sensors if sensor.normalizable]
+    return [control(), replay_codec(spec, state, steps, burn_in, normalized), learner_codec(spec, state, 2, weights)]
 
 
 def random_message(kind: MessageKind, rng) -> tuple[dict, dict]:

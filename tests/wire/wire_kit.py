@@ -111,7 +111,7 @@ class Served(InThread):
         self, world: World, folder: Path, directory=None, *, host="127.0.0.1", keys: Keys | None = None, **limits
     ):  # fmt: skip
         super().__init__()
-        self.replay, self.limiter, self.moments = (
+        self.replay, self.limiter, self.stats = (
             world.replay(folder),
             world.limiter(),
             RunningStats(world.spec.sensors[:1]),
@@ -121,7 +121,7 @@ class Served(InThread):
             "replay", world.codec, self.directory, world.description, host=host, keys=keys,
             arrived=lambda peer: self.service.arrived(peer), left=lambda peer: self.service.left(peer),
         )  # fmt: skip
-        self.service = ReplayServer(self.server, self.replay, self.limiter, self.moments, world.batch, **limits)
+        self.service = ReplayServer(self.server, self.replay, self.limiter, self.stats, world.batch, **limits)
 
     def turn(self) -> None:
         self.service.turn(0.02)
@@ -210,8 +210,8 @@ def client(directory, *, world: World = WORLD, role="actor", number=1, keys: Key
 
 def learner(directory, world: World = WORLD, outstanding: int = 4, **options) -> ReplayClient:
     line = client(directory, world=world, role="learner", **options)
-    moments = RunningStats(world.spec.sensors[:1])
-    return ReplayClient(line, world.batch, world.calls, moments, outstanding, prioritized=not world.uniform)
+    stats = RunningStats(world.spec.sensors[:1])
+    return ReplayClient(line, world.batch, world.calls, stats, outstanding, prioritized=not world.uniform)
 
 
 @contextlib.contextmanager
