@@ -1,4 +1,4 @@
-"""What the critics expected at the start of evaluation episodes, beside what came of it. NumPy only."""
+"""The critics' estimates at the start of evaluation episodes, beside the returns of these episodes. NumPy only."""
 
 from __future__ import annotations
 
@@ -6,81 +6,81 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sac.collect.rollout import Episode
+from sac.collect.agent_slots import Episode
 from sac.types import Step
 
-Row = tuple[Step, int]  # one row of a Step
+Row = tuple[Step, int]  # a Step and the position of one of its rows
 
 
 class QBias:
-    """Follows episodes row by row and keeps of each its first row, its last one and its discounted reward.
+    """Keeps the first row, the latest row and the discounted reward of each episode.
 
-    An over-estimating critic shows here (van Hasselt et al., arXiv:1509.06461, figure 3): Q of the first step against
-    the discounted return. Where a time limit cut an episode, Q of its last step stands for that step and all after it;
-    `eval/q_rest` is the part of the return that comes from there.
-    Where the targets of Q are paid for entropy (`sac.soft_target`), Q counts the bonuses of a policy that explores and
-    the return counts none: Q may lie above by alpha * entropy / (1 - gamma).
+    The difference of `eval/q_start` (Q of the first step) and `eval/discounted_return` shows over-estimating critics
+    (van Hasselt et al., arXiv:1509.06461, figure 3). Where a time limit cut an episode, the return ends with
+    gamma^n Q of its last step, which stands for that step's reward and all later ones; `eval/q_rest` is this part.
+    Where the targets of Q include an entropy bonus (`sac.soft_target`), Q counts the bonuses of the exploring policy
+    and the return has none: an unbiased Q may then lie above the return by up to alpha * entropy / (1 - gamma).
     """
 
     def __init__(self, gamma: float, estimate_q: Callable[[Step], np.ndarray]):
-        self.gamma, self._appraise = gamma, estimate_q
-        self._open: dict[int, _Open] = {}  # by stream
-        self._over: dict[int, _Open] = {}  # the newest finished one of each stream
-        self._counted: list[_Open] = []
+        """`estimate_q` returns Q [k] of the actions in k rows."""
+        self.gamma, self._estimate_q = gamma, estimate_q
+        self._running: dict[int, _PartialReturn] = {}  # by stream
+        self._finished: dict[int, _PartialReturn] = {}  # the newest finished one of each stream
+        self._counted: list[_PartialReturn] = []
 
-    def see(self, step: Step) -> None:
-        """Takes rows in."""
+    def add_rows(self, step: Step) -> None:
+        """Takes in the rows of one turn, in the order of their time."""
         for i, (stream, last) in enumerate(zip(step.stream.tolist(), step.last.tolist())):
             if last:
-                if stream in self._open:
-                    self._over[stream] = self._open.pop(stream)
-            elif stream in self._open:
-                self._open[stream].go_on((step, i), self.gamma)
+                if stream in self._running:
+                    self._finished[stream] = self._running.pop(stream)
+            elif stream in self._running:
+                self._running[stream].add((step, i), self.gamma)
             else:
-                self._open[stream] = _Open((step, i))
+                self._running[stream] = _PartialReturn((step, i))
 
-    def count(self, episodes: Sequence[Episode]) -> None:
-        """These, which have just ended, belong to the evaluation."""
-        self._counted += [self._over[e.stream] for e in episodes if e.stream in self._over]
+    def add_episodes(self, episodes: Sequence[Episode]) -> None:
+        """Counts these episodes, which ended with the rows that were added last."""
+        self._counted += [self._finished[e.stream] for e in episodes if e.stream in self._finished]
 
     def metrics(self) -> dict[str, float]:
-        """Means over the episodes counted; nothing without one."""
+        """Means over the counted episodes; empty without one."""
         if not self._counted:
             return {}
-        first = self._appraise(_rows([e.first for e in self._counted]))
-        rest = self._appraise(_rows([e.latest for e in self._counted]))
-        earned, hoped = zip(*(e.discounted_return(float(q)) for e, q in zip(self._counted, rest)))
+        q_first = self._estimate_q(_stacked([e.first for e in self._counted]))
+        q_latest = self._estimate_q(_stacked([e.latest for e in self._counted]))
+        earned, rest = zip(*(e.discounted_return(float(q)) for e, q in zip(self._counted, q_latest)))
         return {
-            "eval/q_start": float(np.mean(first)),
-            "eval/discounted_return": float(np.mean(earned) + np.mean(hoped)),
-            "eval/q_rest": float(np.mean(hoped)),
+            "eval/q_start": float(np.mean(q_first)),
+            "eval/discounted_return": float(np.mean(earned) + np.mean(rest)),
+            "eval/q_rest": float(np.mean(rest)),
         }
 
 
-class _Open:
+class _PartialReturn:
     """An episode so far: its first and latest row, and the discounted reward of the rows before the latest."""
 
     def __init__(self, row: Row):
         self.first = self.latest = row
         self.before, self.weight = 0.0, 1.0  # weight: gamma ^ (rows before the latest)
 
-    def go_on(self, row: Row, gamma: float) -> None:
+    def add(self, row: Row, gamma: float) -> None:
         step, i = self.latest
         self.before += self.weight * float(step.reward[i])
         self.weight *= gamma
         self.latest = row
 
     def discounted_return(self, q_latest: float) -> tuple[float, float]:
-        """What was earned, and what is hoped for where a time limit cut the episode."""
+        """The sum of the rewards received, and the critics' estimate of the rest where a time limit cut the episode."""
         step, i = self.latest
         if step.discount[i] == 0:
             return self.before + self.weight * float(step.reward[i]), 0.0
         return self.before, self.weight * q_latest
 
 
-def _rows(rows: Sequence[Row]) -> Step:
-    """Single rows as one Step."""
-    names = rows[0][0].obs
-    obs = {name: np.stack([step.obs[name][i] for step, i in rows]) for name in names}
-    columns = {f: np.stack([getattr(step, f)[i] for step, i in rows]) for f in Step._fields if f != "obs"}
-    return Step(obs=obs, **columns)
+def _stacked(rows: Sequence[Row]) -> Step:
+    """Single rows (at least one) as one Step."""
+    names = rows[0][0].columns()
+    columns = [step.columns() for step, _ in rows]
+    return Step.of({name: np.stack([x[name][i] for x, (_, i) in zip(columns, rows)]) for name in names})

@@ -7,10 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from sac.collect.agent_slots import Episode
 from sac.collect.episode_limit import EpisodeLimit
 from sac.collect.exploration import Greedy
-from sac.collect.rollout import Episode, Rollout
-from sac.evaluation.episodes import Scores, evaluate, fair_episodes
+from sac.collect.rollout import Rollout
+from sac.evaluation.episodes import evaluate, fair_episodes
+from sac.evaluation.evaluator import Scores
 from sac.evaluation.q_bias import QBias
 from tests.collect.players import Counting, Lengths, Linear, Said, Stage
 from tests.envs.scripted import ScriptedEnv
