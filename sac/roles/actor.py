@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sac import assemble
-from sac.collect.restarting_env import RESTARTS, RestartingEnv
+from sac.collect.restarting_env import DEFAULT_RESTARTS, RestartingEnv
 from sac.config.schema import Config
 from sac.distributed.remote_agent import RunEnded
 from sac.files import write_atomically
@@ -45,7 +45,7 @@ def actor(config: Config, make_env: Callable[..., Env] = assemble.make_env, obse
         port = config.base.port + EVALUATION_PORTS * number
         env = RestartingEnv(
             lambda seed: make_env(config, seed=seed, port=port, log_folder=own), seeds_from(seed),
-            max(RESTARTS, config.base.env_restarts), interruption.outside,
+            max(DEFAULT_RESTARTS, config.base.env_restarts), interruption.outside,
         )  # fmt: skip
         stack.callback(env.close)
         steps = 0

@@ -63,7 +63,7 @@ def test_the_third_failure_within_a_minute_is_no_chance(monkeypatch):
     env.step(ACT)
     with pytest.raises(RuntimeError, match="failed 3 times"):
         env.step(ACT)
-    monkeypatch.setattr(restarting_env, "SECONDS", 0.0)  # long ago counts for nothing
+    monkeypatch.setattr(restarting_env, "RESTART_WINDOW_SECONDS", 0.0)  # long ago counts for nothing
     env = RestartingEnv(lambda _: Fragile({4, 5, 6, 7}), count())
     env.reset()
     for _ in range(4):
