@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-FLUSH_SECONDS = 5.0  # seconds between two flushes of a file that is written all the time
-NOT_OFFERED = (errno.EINVAL, errno.ENOTSUP)  # errors of a network drive that cannot flush a folder
+FLUSH_EVERY_SECONDS = 5.0  # seconds between two flushes of a file that is written all the time
+UNSUPPORTED_ERRNOS = (errno.EINVAL, errno.ENOTSUP)  # errors of a network drive that cannot flush a folder
 
 
 @contextlib.contextmanager
@@ -55,7 +55,7 @@ class OftenWritten:
     def write(self, text: str, *, last: bool = False) -> None:
         """Replaces the file; the last text is always flushed. Raises OSError."""
         now = time.monotonic()
-        due = last or now - self._flushed_at >= FLUSH_SECONDS
+        due = last or now - self._flushed_at >= FLUSH_EVERY_SECONDS
         write_atomically(self.path, text, flush=due)
         if due:
             self._flushed_at = now
@@ -83,7 +83,7 @@ def flush_folder(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in NOT_OFFERED:
+        if error.errno not in UNSUPPORTED_ERRNOS:
             raise
     finally:
         os.close(handle)

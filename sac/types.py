@@ -29,7 +29,7 @@ def obs_of(by_column: Mapping[str, Value]) -> dict[str, Value]:
 
 
 Bound = float | tuple[float, ...]  # one for all elements of a sensor, or one for each in row-major order
-BYTES: tuple[Bound, Bound] = (0.0, 255.0)
+UINT8_BOUNDS: tuple[Bound, Bound] = (0.0, 255.0)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Sensor:
 
     def __post_init__(self) -> None:
         if self.bounds is None and self.dtype == "uint8":
-            object.__setattr__(self, "bounds", BYTES)
+            object.__setattr__(self, "bounds", UINT8_BOUNDS)
 
     @property
     def is_image(self) -> bool:
@@ -60,12 +60,13 @@ class Sensor:
     @property
     def offset_and_factor(self) -> tuple[Any, Any]:
         """(value - offset) * factor lies in [0, 1]; numbers, or arrays of the sensor's shape. Needs `bounds`."""
-        if not any(isinstance(bound, tuple) for bound in self.bounds):
-            low, high = self.bounds
+        assert self.bounds is not None
+        low, high = self.bounds
+        if not isinstance(low, tuple) and not isinstance(high, tuple):
             return low, 1 / (high - low) if high > low else 1.0
-        low, high = (np.broadcast_to(np.array(b, np.float64), math.prod(self.shape)) for b in self.bounds)
-        factor = 1 / np.where(high > low, high - low, 1)  # an element that cannot change stays 0
-        return low.astype(np.float32).reshape(self.shape), factor.astype(np.float32).reshape(self.shape)
+        lows, highs = (np.broadcast_to(np.array(b, np.float64), math.prod(self.shape)) for b in (low, high))
+        factor = 1 / np.where(highs > lows, highs - lows, 1)  # an element that cannot change stays 0
+        return lows.astype(np.float32).reshape(self.shape), factor.astype(np.float32).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ class Batch(NamedTuple):
     state: np.ndarray  # [B, S] float32, stored state of the very first row
     stored: np.ndarray  # [B, S] float32, stored state of the first trained row
     weight: np.ndarray  # [B] float32, importance-sampling weights; the largest is 1
-    index: np.ndarray  # [B] int64, arrival numbers of the first trained rows: give them back with the priorities
+    index: np.ndarray  # type: ignore[assignment]  # [B] int64, arrival numbers of the first trained rows (hides tuple.index)
 
     def columns(self) -> dict[str, np.ndarray]:
         """All arrays by the names of stored files and of messages."""
@@ -258,7 +259,7 @@ COLUMN_NAMES = {"raw_action": "continuous"}  # of fields whose column, for the s
 
 
 def _columns(rows: Step | Batch) -> dict[str, np.ndarray]:
-    rest = {COLUMN_NAMES.get(name, name): array for name, array in zip(rows._fields, rows) if name != "obs"}
+    rest = {COLUMN_NAMES.get(name, name): getattr(rows, name) for name in rows._fields if name != "obs"}
     return obs_columns(rows.obs) | rest
 
 

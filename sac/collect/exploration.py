@@ -9,8 +9,8 @@ import numpy as np
 
 from sac.types import Choice, Noise, Spec
 
-NOISE_BLOCK = 1024  # steps of coloured noise made at once for an agent
-RANDOM_STREAM = 2**63  # sets our numbers of a seed apart from the replay's, whose keys count from zero
+NOISE_BLOCK_STEPS = 1024  # steps of coloured noise made at once for an agent
+PHILOX_KEY = 2**63  # sets our numbers of a seed apart from the replay's, whose keys count from zero
 
 
 class WhiteNoise:
@@ -20,7 +20,7 @@ class WhiteNoise:
         self.spec, self.seed, self.candidates, self.counter = spec, seed, candidates, 0
 
     def _generator(self, *key: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(key=[self.seed % 2**63, RANDOM_STREAM], counter=[0, 0, *key]))
+        return np.random.Generator(np.random.Philox(key=[self.seed % 2**63, PHILOX_KEY], counter=[0, 0, *key]))
 
     @property
     def layer_seed(self) -> tuple[int, int]:
@@ -61,7 +61,7 @@ class ColoredNoise(WhiteNoise):
         super().__init__(spec, seed, candidates)
         self.color = color
         self._position = np.zeros(0, np.int64)  # of each agent, in steps since its first
-        self._blocks: list[tuple[int, np.ndarray]] = []  # of each agent: number, noise [n * A, NOISE_BLOCK]
+        self._blocks: list[tuple[int, np.ndarray]] = []  # of each agent: number, noise [n * A, NOISE_BLOCK_STEPS]
 
     def _normal(self, rng: np.random.Generator, slots: np.ndarray) -> np.ndarray:
         missing = int(slots.max(initial=-1)) + 1 - len(self._position)
@@ -73,20 +73,20 @@ class ColoredNoise(WhiteNoise):
         return noise.astype(np.float32)
 
     def _at(self, slot: int) -> np.ndarray:
-        number, offset = divmod(int(self._position[slot]), NOISE_BLOCK)
+        number, offset = divmod(int(self._position[slot]), NOISE_BLOCK_STEPS)
         if self._blocks[slot][0] != number:
             self._blocks[slot] = number, self._block(self._generator(number, 2 + slot))
         return self._blocks[slot][1][:, offset]
 
     def _block(self, rng: np.random.Generator) -> np.ndarray:
-        frequency = np.fft.rfftfreq(NOISE_BLOCK)
+        frequency = np.fft.rfftfreq(NOISE_BLOCK_STEPS)
         frequency[0] = frequency[1]
         amplitude = frequency ** (-self.color / 2)
         shape = self._width, len(frequency)
         spectrum = amplitude * (rng.standard_normal(shape) + 1j * rng.standard_normal(shape))
-        noise = np.fft.irfft(spectrum, NOISE_BLOCK)
+        noise = np.fft.irfft(spectrum, NOISE_BLOCK_STEPS)
         ends = amplitude[0] ** 2 + amplitude[-1] ** 2  # these two are real, the others complex and counted twice
-        return noise * NOISE_BLOCK / np.sqrt(4 * np.sum(amplitude[1:-1] ** 2) + ends)
+        return noise * NOISE_BLOCK_STEPS / np.sqrt(4 * np.sum(amplitude[1:-1] ** 2) + ends)
 
     def state(self) -> dict[str, np.ndarray]:
         return super().state() | {"position": self._position}

@@ -5,9 +5,11 @@ from sac.replay.compatibility import fitted
 from sac.replay.durable import DurableReplay
 from sac.replay.durable_stats import DurableStats
 from sac.replay.fifo import Fifo
+from sac.replay.layout import columns
 from sac.replay.prioritized import Prioritized
 from sac.replay.rate_limiter import RateLimiter, UnlimitedRate
-from sac.replay.replay import Replay, Sampler, columns
+from sac.replay.replay import Replay
+from sac.replay.sampler import Sampler
 from sac.replay.uniform import Uniform
 
 __all__ = [

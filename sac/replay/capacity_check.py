@@ -1,4 +1,4 @@
-"""What the replay will take, checked against the machine before anything is allocated."""
+"""Checks the size of a replay against the machine before anything is allocated."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from sac.errors import UserError
 
-GIB = 2**30
+GIB_BYTES = 2**30
 
 
 def machine_memory() -> int | None:
-    """Bytes of memory that this process may use, a container's limit included; None where that cannot be told."""
+    """Bytes of memory that this process may use, including a container's limit; None where that is unknown."""
     limits = []
     try:
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -21,12 +21,13 @@ def machine_memory() -> int | None:
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
             limits.append(int(Path("/sys/fs/cgroup", name).read_text()))
-        except (OSError, ValueError):  # no control group, or the word "max"
+        except (OSError, ValueError):  # there is no control group, or its limit is the word "max"
             continue
     return min((limit for limit in limits if limit > 0), default=None)
 
 
 def _windows_memory() -> list[int]:
+    """[bytes] on Windows, else []."""
     if not hasattr(ctypes, "windll"):
         return []
 
@@ -42,12 +43,15 @@ def _windows_memory() -> list[int]:
 
 
 def check_memory(needed: int, capacity: int, available: int | None = None) -> None:
-    """Raises UserError when a replay of `capacity` rows needs more bytes than there are."""
+    """Raises UserError when a replay of `capacity` rows has `needed` bytes and fewer are `available`.
+
+    `available` is the machine's memory by default.
+    """
     available = machine_memory() if available is None else available
     if available is not None and needed > available:
         raise UserError(
-            f"replay.capacity={capacity} takes {needed / GIB:.1f} GiB of memory, this machine has "
-            f"{available / GIB:.1f} GiB; at most {int(capacity * available / needed):,} rows would fit: "
+            f"replay.capacity={capacity} takes {needed / GIB_BYTES:.1f} GiB of memory, this machine has "
+            f"{available / GIB_BYTES:.1f} GiB; at most {int(capacity * available / needed):,} rows would fit: "
             "set a smaller replay.capacity or smaller observations"
         )
 

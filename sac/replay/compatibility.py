@@ -1,4 +1,4 @@
-"""Whether rows that another run has saved fit this run's environment and networks."""
+"""Checks whether rows that another run has saved fit this run's environment and networks."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ COLUMNS_IN_WORDS = {
     "mask": "choices of all branches",
     "state": "the recurrent state",
 }
-CURE = "load what was recorded in the same environment"
-NETWORKS = "use the networks (base.nn, base.nn_kwargs) of that run"
+CURE_ENVIRONMENT = "load what was recorded in the same environment"
+CURE_NETWORKS = "use the networks (base.nn, base.nn_kwargs) of that run"
 
 
 def fitted(
     expected: Columns, branches: tuple[int, ...], arrays: Mapping[str, np.ndarray], source: str
 ) -> dict[str, np.ndarray]:
-    """The saved columns [n, ...] of a ring, every expected one among them; other arrays pass as they are.
+    """The arrays of a saved replay, in which all `expected` columns [n, ...] are present and fit.
 
-    A column that an older version did not save is added where it has no width. `source` stands in messages. Raises
-    UserError naming sensor or column, what was expected and what was found.
+    A column that an older version did not save is added where its width is 0. Arrays that are no columns are returned
+    as they are. `branches` are the numbers of choices of the discrete branches; `source` names the saved replay in
+    messages. Raises UserError that names the sensor or column, what was expected and what was found.
     """
     for name in sorted({n for n in arrays if n.startswith(OBS_PREFIX)} - expected.keys()):
         there = _kind(arrays[name].shape[1:], arrays[name].dtype)
@@ -45,12 +46,12 @@ def fitted(
         if largest >= size:
             raise UserError(
                 f"replay.load={source}: branch {branch} of the actions: expected {size} choices (0 to {size - 1}), "
-                f"found choice {largest}; {CURE}"
+                f"found choice {largest}; {CURE_ENVIRONMENT}"
             )
     return arrays
 
 
-def _kind(shape: tuple[int, ...], dtype) -> str:
+def _kind(shape: tuple[int, ...], dtype: np.dtype | str) -> str:
     return f"shape {shape} {np.dtype(dtype).name}"
 
 
@@ -59,5 +60,5 @@ def _unfit(source: str, name: str, expected: str, found: str) -> UserError:
         what = f"sensor '{name.removeprefix(OBS_PREFIX)}'"
     else:
         what = COLUMNS_IN_WORDS.get(name, f"column '{name}'")
-    cure = NETWORKS if name in ("state", "previous") else CURE
+    cure = CURE_NETWORKS if name in ("state", "previous") else CURE_ENVIRONMENT
     return UserError(f"replay.load={source}: {what}: expected {expected}, found {found}; {cure}")

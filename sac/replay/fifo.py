@@ -1,34 +1,39 @@
-"""Every window once, as soon as it is complete."""
+"""A sampler that returns every window once, as soon as the window is complete."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
+BYTES_PER_PLACE = 100  # an entry of the dictionary and its key
+
 
 class Fifo:
-    """Hands out the places that became legal since they were last asked for, in that order; nothing is random.
+    """Draws the places that became legal since the last draw, in the order in which they did; nothing is random.
 
-    `replay.sample(newcomers.count)`, where `replay.ready`, is all of them. Plain Python on purpose: they are few.
+    `replay.sample(fifo.count)`, where `replay.ready`, returns all of their windows. Few places wait at a time, and for
+    these plain Python is fast enough.
     """
 
     def __init__(self, capacity: int):
         self.capacity = capacity
-        self._waiting: dict[int, None] = {}  # places, the first come first: a set that keeps its order
+        self._waiting: dict[int, None] = {}  # places, first come first: a set that keeps its order
 
     @staticmethod
     def bytes(capacity: int) -> int:
-        return 100 * capacity  # if nobody ever asks: an entry of the dictionary and its number
+        """Memory in bytes if all places wait."""
+        return BYTES_PER_PLACE * capacity
 
     @property
     def count(self) -> int:
-        """Of legal places that were not handed out yet."""
+        """Legal places that were not drawn yet."""
         return len(self._waiting)
 
     def legal(self) -> np.ndarray:
-        """Places that wait, the first come first."""
+        """Places that wait, first come first [n]."""
         return np.fromiter(self._waiting, np.int64, self.count)
 
     def admit(self, places: np.ndarray) -> None:
@@ -50,23 +55,23 @@ class Fifo:
         return places.reshape(shape), np.ones(shape, np.float32)
 
     def update(self, places: np.ndarray, td_error: np.ndarray) -> None:
-        """Nothing to learn from errors."""
+        """Does nothing: the order does not depend on errors."""
 
     def metrics(self) -> dict[str, float]:
         return {}
 
-    def state(self, size: int) -> tuple[dict[str, np.ndarray], dict]:
-        """Each place's turn [size], -1 where it waits no longer."""
+    def state(self, size: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The position of each place in the queue [size], -1 where it does not wait."""
         turn = np.full(size, -1)
         turn[self.legal()] = np.arange(self.count)
         return {"turn": turn}, {}
 
     def restore(
-        self, legal: np.ndarray, source: np.ndarray, arrays: Mapping[str, np.ndarray], scalars: Mapping
+        self, legal: np.ndarray, source: np.ndarray, arrays: Mapping[str, np.ndarray], scalars: Mapping[str, Any]
     ) -> None:
-        """Those of the legal places [n] wait that did when saved; all of them, if another sampler saved them.
+        """Queues the legal places [n] that waited when they were saved; all of them if another sampler saved them.
 
-        `source` tells where each place lay then.
+        `source` gives the place that each place had when it was saved.
         """
         turn = arrays["turn"][source[legal]] if "turn" in arrays else np.arange(len(legal))
         order = np.argsort(turn)

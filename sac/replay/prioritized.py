@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from sac.replay.sum_tree import SumTree
 class Prioritized:
     """Draws a window with probability p / sum p, p = clip(|delta|, td_error_min, td_error_max)^alpha (eq. 1).
 
-    A place is legal where its leaf is positive.
+    delta is the TD error of the window. A place is legal where its leaf of the tree is positive.
     """
 
     def __init__(
@@ -32,36 +33,37 @@ class Prioritized:
         self.beta_start = beta
         self.beta_increment = beta_increment_per_sampling
         self.td_error_min, self.td_error_max = td_error_min, td_error_max
-        self.largest: float | None = None  # |delta| seen so far
+        self.largest: float | None = None  # of all |delta| so far
         self.drawn = 0  # batches
         self.count = 0  # of legal places
         self._tree = SumTree(capacity)
 
     @staticmethod
     def bytes(capacity: int) -> int:
+        """Memory in bytes."""
         return SumTree.bytes(capacity)
 
     @property
     def beta(self) -> float:
-        """Exponent of the next batch's weights."""
+        """The exponent of the next batch's weights; it rises to 1 (section 3.4)."""
         return min(1.0, self.beta_start + self.drawn * self.beta_increment)
 
     def legal(self) -> np.ndarray:
-        """Legal places, ascending."""
+        """Legal places [n], ascending."""
         return np.flatnonzero(self._tree.leaves)
 
     def priority(self, td_error: np.ndarray | float) -> np.ndarray:
-        """p of absolute errors."""
+        """p of absolute errors |delta|."""
         return np.clip(td_error, self.td_error_min, self.td_error_max) ** self.alpha
 
     def admit(self, places: np.ndarray) -> None:
-        """These rows [n] became legal starts; they get the priority of the largest error seen."""
-        self.count += len(places) - np.count_nonzero(self._tree.leaves[places])
+        """These rows [n] became legal starts; they get the priority of the largest error so far (algorithm 1)."""
+        self.count += len(places) - int(np.count_nonzero(self._tree.leaves[places]))
         self._tree.set(places, self.priority(self.td_error_max if self.largest is None else self.largest))
 
     def drop(self, places: np.ndarray) -> None:
         """These rows [n] were overwritten."""
-        self.count -= np.count_nonzero(self._tree.leaves[places])
+        self.count -= int(np.count_nonzero(self._tree.leaves[places]))
         self._tree.set(places, 0.0)
 
     def draw(self, batch_size: int, generators: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +77,10 @@ class Prioritized:
         return places, ((p / p.min(axis=-1, keepdims=True)) ** -beta[:, None]).astype(np.float32)
 
     def update(self, places: np.ndarray, td_error: np.ndarray) -> None:
-        """New errors of places [n]; where one occurs twice the last counts; rows no longer legal stay as they are."""
+        """New errors of places [n]. Of a place that occurs twice the last error counts; illegal places are skipped.
+
+        Raises ValueError when an error is not finite.
+        """
         error = np.abs(td_error, dtype=np.float64)
         if not len(error):
             return
@@ -93,16 +98,16 @@ class Prioritized:
             "replay/mean_priority": self._tree.total / max(1, self.count),
         }
 
-    def state(self, size: int) -> tuple[dict[str, np.ndarray], dict]:
-        """Priorities of the first `size` places (a view), and two numbers."""
+    def state(self, size: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Priorities p of the first `size` places (a view), the largest error and the number of batches drawn."""
         return {"priority": self._tree.leaves[:size]}, {"largest": self.largest, "drawn": self.drawn}
 
     def restore(
-        self, legal: np.ndarray, source: np.ndarray, arrays: Mapping[str, np.ndarray], scalars: Mapping
+        self, legal: np.ndarray, source: np.ndarray, arrays: Mapping[str, np.ndarray], scalars: Mapping[str, Any]
     ) -> None:
-        """Takes over the saved priorities of legal places [n]; rows that had none get a new row's.
+        """Takes over the saved priorities of legal places [n]; rows without one get the priority of a new row.
 
-        `source` tells where each place lay when it was saved. What another sampler saved has no priorities.
+        `source` gives the place that each place had when it was saved. Another sampler has saved no priorities.
         """
         self.largest, self.drawn = scalars.get("largest"), scalars.get("drawn", 0)
         self._tree, self.count = SumTree(self.capacity), 0

@@ -1,63 +1,28 @@
-"""The replay: streams of Steps in, windows out, errors back."""
+"""The replay: `add` Steps, `sample` windows of them, `update` their priorities; `state` and `restore` save it."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from sac.replay.capacity_check import check_memory
-from sac.replay.ring import Columns, Ring
+from sac.replay.layout import ACTION_COLUMNS, STATE_COLUMNS, columns
+from sac.replay.ring import Ring
 from sac.replay.rng import RandomStream
-from sac.replay.writer import Writer
+from sac.replay.sampler import Sampler
+from sac.replay.writer import StreamKey, Writer
 from sac.types import Batch, Spec, Step, obs_columns
 
-OF_STATES = ("mask", "previous")  # columns of a window that have a row for the state after its last step too
-OF_ACTIONS = ("continuous", "discrete", "log_prob", "reward", "discount")
-
-
-class Sampler(Protocol):
-    """Decides which legal windows are drawn; knows places in the ring and nothing else."""
-
-    capacity: int
-    count: int  # of legal places
-
-    def admit(self, places: np.ndarray) -> None: ...
-    def drop(self, places: np.ndarray) -> None: ...
-    def draw(self, batch_size: int, generators: list[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        """Places and weights [K, B], a batch from each generator; these are not to be kept."""
-        ...
-
-    def update(self, places: np.ndarray, td_error: np.ndarray) -> None: ...
-    def metrics(self) -> dict[str, float]: ...
-    def state(self, size: int) -> tuple[dict[str, np.ndarray], dict]: ...
-    def restore(self, legal: np.ndarray, source: np.ndarray, arrays: Mapping, scalars: Mapping) -> None: ...
-    @staticmethod
-    def bytes(capacity: int) -> int: ...
-
-
-def columns(spec: Spec, state_size: int) -> Columns:
-    """Shape and dtype of what is stored of a row."""
-    return {
-        **obs_columns({sensor.name: (sensor.shape, sensor.dtype) for sensor in spec.sensors}),
-        "mask": ((spec.choices,), "bool"),
-        "continuous": ((spec.continuous,), "float32"),
-        "discrete": ((len(spec.branches),), "int32"),
-        "log_prob": ((2,), "float32"),
-        "state": ((state_size,), "float32"),
-        "previous": ((spec.action_size if state_size else 0,), "float32"),
-        "reward": ((), "float32"),
-        "discount": ((), "float32"),
-        "last": ((), "bool"),
-    }
+READ_CHUNK_ROWS = 4096  # rows that `stored` reads at a time
 
 
 class Replay:
-    """Rows of all streams in one linked ring, and windows of `steps` = T steps from it.
+    """Stores the rows of all streams in one ring and draws windows of `steps` = T steps.
 
-    A window begins at its first trained row y; y is legal when it holds an action and has T successors, a final row
-    being its own successor. With `burn_in` = b windows are b rows longer in front.
+    A window begins at its first trained row y. y is legal when it holds an action and has T successors, where a final
+    row is its own successor. With `burn_in` = b a window has b more rows in front.
     """
 
     def __init__(
@@ -74,20 +39,20 @@ class Replay:
         if steps < 1 or burn_in < 0:
             raise ValueError(f"steps={steps} must be at least 1 and burn_in={burn_in} at least 0")
         self.capacity, self.steps, self.burn_in, self.seed = sampler.capacity, steps, burn_in, seed
-        self.nbytes = self.bytes(spec, state_size, sampler)  # memory of this replay once it is full
+        self.nbytes = self.bytes(spec, state_size, sampler)  # memory of the full replay
         check_memory(self.nbytes, self.capacity)
         self._columns = columns(spec, state_size)
-        self._of_states = [*obs_columns({sensor.name: sensor for sensor in spec.sensors}), *OF_STATES]
+        self._state_columns = [*obs_columns({sensor.name: sensor for sensor in spec.sensors}), *STATE_COLUMNS]
         self._ring = self._make_ring()
         self._writer = Writer(steps)
         self._sampler = sampler
         self._random = RandomStream()
-        self._draws = 0  # batches drawn so far: with the seed, all there is to know of the randomness
-        self._log_prob_unknown = 0  # rows below this arrival number do not say how probable their actions were
+        self._draws = 0  # batches drawn so far: with the seed, the whole state of the random numbers
+        self._log_prob_unknown = 0  # the `log_prob` of rows below this arrival number means nothing
 
     @staticmethod
     def bytes(spec: Spec, state_size: int, sampler: Sampler) -> int:
-        """Memory that a replay takes in the end."""
+        """Memory in bytes of a full replay."""
         return Ring.bytes(columns(spec, state_size), sampler.capacity) + sampler.bytes(sampler.capacity)
 
     def __len__(self) -> int:
@@ -96,31 +61,32 @@ class Replay:
 
     @property
     def fill(self) -> float:
+        """Share of the capacity that is in use."""
         return len(self) / self.capacity
 
     @property
     def ready(self) -> bool:
-        """A legal start exists."""
+        """Whether a window can be drawn."""
         return self._sampler.count > 0
 
     @property
     def log_prob_known(self) -> bool:
-        """Every row says how probable its action was; those of a foreign dataset do not."""
+        """Whether the `log_prob` of every row is right; it is not in rows of a foreign dataset."""
         return self._log_prob_unknown <= self._ring.oldest
 
     @property
     def legal(self) -> np.ndarray:
-        """Arrival numbers of all legal starts; for tests and statistics, O(capacity)."""
+        """Arrival numbers [n] of all legal rows, ascending; takes time in proportion to the capacity."""
         return np.sort(self._ring.number(self._sampler.legal()))
 
     def metrics(self) -> dict[str, float]:
         return {"replay/rows": len(self), "replay/fill": self.fill, **self._sampler.metrics()}
 
     def add(self, step: Step) -> int:
-        """Stores rows [k] in their order and returns how many of them are real transitions (hold an action).
+        """Stores rows [k] in their order; returns how many of them hold an action.
 
-        One stream may occur several times. Raises ValueError, with nothing stored, on a column of a wrong shape and
-        on a row that follows the end of its episode.
+        A stream may have several rows. Raises ValueError, with nothing stored, where a column has a wrong shape or
+        dtype and where a row follows the end of its episode.
         """
         rows = self._rows(step)
         return self._insert(step.stream, rows) if len(step.stream) else 0
@@ -131,29 +97,29 @@ class Replay:
         self._log_prob_unknown = self._ring.total
         return transitions
 
-    def stored(self, chunk: int = 4096) -> Iterator[Step]:
-        """All live rows in the order of their arrival; streams are not told apart any more."""
+    def stored(self, chunk: int = READ_CHUNK_ROWS) -> Iterator[Step]:
+        """All live rows in the order of their arrival, `chunk` rows at a time; all have the stream number 0."""
         for first in range(self._ring.oldest, self._ring.total, chunk):
             yield self._step(np.arange(first, min(first + chunk, self._ring.total)) % self.capacity)
 
     def close_open_streams(self, streams: Iterable[int] | None = None) -> int:
-        """Ends open episodes (all, or those named) as truncations; returns how many.
+        """Ends open episodes (all, or those of `streams`) as truncations; returns how many.
 
-        What the newest row's action led to was never stored, so this row becomes the final observation.
+        The outcome of the newest row's action was never stored, so this row becomes the final row.
         """
         return self._close(None if streams is None else map(int, streams))
 
     def sample(self, batch_size: int, batches: int | None = None) -> Batch:
-        """Draws windows: arrays [B, b + T (+ 1), ...], or [K, B, b + T (+ 1), ...] with K `batches`.
+        """Draws B windows: arrays [B, b + T (+ 1), ...], or [K, B, b + T (+ 1), ...] with K `batches`.
 
-        In front, where an episode has fewer than b rows before y, its oldest live row is repeated with valid = 0, and
-        `state` is that row's. `index` names y. Raises ValueError when not `ready`.
+        Where an episode has fewer than b rows before y, its oldest live row is repeated with valid = 0, and `state` is
+        the state of that row. `index` is the arrival number of y. Raises ValueError when not `ready`.
         """
         index, weight = self.draw(batch_size, 1 if batches is None else batches)
         return self.windows(index[0], weight[0]) if batches is None else self.windows(index, weight)
 
     def draw(self, batch_size: int, batches: int) -> tuple[np.ndarray, np.ndarray]:
-        """What `windows` makes K `batches` of: indices [K, B] and weights [K, B]; as if K were drawn one by one.
+        """Indices [K, B] and weights [K, B] of K `batches`, for `windows`; the same as K draws of one batch.
 
         Raises ValueError when not `ready`.
         """
@@ -165,7 +131,7 @@ class Replay:
         return self._ring.number(places), weight
 
     def windows(self, index: np.ndarray, weight: np.ndarray, out: Mapping[str, np.ndarray] | None = None) -> Batch:
-        """The windows of `draw`, as `sample` returns them; they are written into `out`, columns by name, if given."""
+        """The windows that `draw` has drawn, as of `sample`; they are written into the columns `out`, where given."""
         ring, into = self._ring, out or {}
         rows = ring.forward(index, self.steps)
         if self.burn_in:
@@ -186,8 +152,8 @@ class Replay:
             return out[name]
 
         return Batch.of({
-            **{name: column(name, rows) for name in self._of_states},
-            **{name: column(name, acts) for name in OF_ACTIONS},
+            **{name: column(name, rows) for name in self._state_columns},
+            **{name: column(name, acts) for name in ACTION_COLUMNS},
             "valid": kept("valid", valid.astype(np.float32)),
             "state": column("state", rows[..., 0]),
             "stored": ring.gather("state", rows[..., self.burn_in], into.get("stored")),
@@ -196,32 +162,32 @@ class Replay:
         })  # fmt: skip
 
     def update(self, index: np.ndarray, td_error: np.ndarray) -> None:
-        """Gives back |delta| [B] or [K, B] for the windows `index` [B] or [K, B]; of duplicates the last counts.
+        """Gives the sampler |delta| [B] or [K, B] of the windows `index` [B] or [K, B]; of duplicates the last counts.
 
-        Rows overwritten meanwhile are skipped. Raises ValueError when an error is not finite.
+        Rows that were overwritten meanwhile are skipped. Raises ValueError when an error is not finite.
         """
         index, td_error = np.asarray(index).ravel(), np.asarray(td_error).ravel()
         live = index >= self._ring.oldest
         self._sampler.update(index[live] % self.capacity, td_error[live])
 
     def refresh(self, index: np.ndarray, state: np.ndarray) -> None:
-        """Overwrites the stored recurrent state [..., S] of rows `index` [...] that are still live."""
+        """Overwrites the stored recurrent states [..., S] of those rows `index` [...] that are still live."""
         live = index >= self._ring.oldest
         self._ring.columns["state"][index[live] % self.capacity] = state[live]
 
-    def state(self) -> tuple[dict[str, np.ndarray], dict]:
-        """Live rows as views (save them before the next `add`), and scalars ready for JSON."""
-        arrays, scalars = self._ring.state()
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Views of the live rows, which must be saved before the next `add`, and scalars ready for JSON."""
+        arrays, numbers = self._ring.state()
         own, more = self._sampler.state(self._ring.extent)
         arrays |= {f"sampler/{name}": array for name, array in own.items()}
         arrays |= {f"open/{name}": array for name, array in self._writer.state().items()}
-        scalars |= {"draws": self._draws, "seed": self.seed, "silent": self._log_prob_unknown, "sampler": more}
-        return arrays, scalars
+        draws = {"draws": self._draws, "seed": self.seed, "silent": self._log_prob_unknown, "sampler": more}
+        return arrays, {**numbers, **draws}
 
-    def restore(self, arrays: Mapping[str, np.ndarray], scalars: Mapping) -> None:
-        """Continues from `state`: bit for bit under the same settings, else with the newest rows that fit.
+    def restore(self, arrays: Mapping[str, np.ndarray], scalars: Mapping[str, Any]) -> None:
+        """Continues from `state`: bit for bit with the same settings, otherwise with the newest rows that fit.
 
-        Legality is worked out anew from the links, so T, capacity and sampler may differ from the saved ones.
+        T, capacity and sampler may differ from the saved ones, because the legal rows are found by following the links.
         """
         ring = self._ring
         source, shift = ring.restore(arrays, scalars["total"], scalars["capacity"], scalars.get("floor", 0))
@@ -233,20 +199,21 @@ class Replay:
         self._draws, self.seed = scalars["draws"], scalars["seed"]
         self._log_prob_unknown = max(0, scalars.get("silent", 0) - shift)
 
-    def take_over(self, arrays: Mapping[str, np.ndarray], scalars: Mapping) -> None:
-        """Fills an empty replay with another run's `state`: its episodes are closed, its rows count as new ones.
+    def take_over(self, arrays: Mapping[str, np.ndarray], scalars: Mapping[str, Any]) -> None:
+        """Fills an empty replay with the rows of another run's `state` as if they were new, and closes its episodes.
 
-        Of the other run's sampling (priorities, beta, random numbers) nothing is kept. See `foreign.fitted` first.
+        Priorities, beta and random numbers of the other run are not taken over. Check the arrays with `fitted` first.
         """
         rows = {name: array for name, array in arrays.items() if not name.startswith("sampler/")}
         self.restore(rows, {**scalars, "draws": 0, "seed": self.seed, "sampler": {}})
         self.close_open_streams()
 
     def _make_ring(self) -> Ring:
+        """The ring; a subclass may place it in a file."""
         return Ring(self._columns, self.capacity)
 
     def _insert(self, stream: np.ndarray, rows: Mapping[str, np.ndarray], source: int | None = None) -> int:
-        """Stores checked rows [k] of `stream` [k] of a source, k > 0; returns how many are real transitions."""
+        """Stores checked rows [k] of the streams `stream` [k] of a source, k > 0; returns how many hold an action."""
         last, total = rows["last"], self._ring.total
         self._writer.check(stream, source, rows["discount"], last)
         before, legal = self._writer.place(stream, source, last, total, self.capacity)
@@ -256,7 +223,8 @@ class Replay:
         self._admit(legal)
         return int(np.count_nonzero(~last))
 
-    def _close(self, streams: Iterable[Hashable] | None) -> int:
+    def _close(self, streams: Iterable[StreamKey] | None) -> int:
+        """Ends open episodes as truncations; returns how many had a live row."""
         newest, legal = self._writer.close(streams)
         numbers = np.array(newest, np.int64)
         numbers = numbers[numbers >= self._ring.oldest]
@@ -265,7 +233,7 @@ class Replay:
         return len(numbers)
 
     def _make_final(self, numbers: np.ndarray) -> None:
-        """Turns rows [n] into final ones. `last` comes first and `next` at the end: between them it can be resumed."""
+        """Turns rows [n] into final ones. The store of `last` comes first and that of `next` last, for durable replays."""
         places, column = numbers % self.capacity, self._ring.columns
         column["last"][places] = True
         for name in ("continuous", "discrete", "log_prob", "reward"):
@@ -274,12 +242,12 @@ class Replay:
         column["next"][places] = numbers
 
     def _step(self, places: np.ndarray) -> Step:
-        """Rows [k] as a Step, of one stream for want of a name."""
+        """The rows at `places` [k] as a Step of stream 0."""
         columns = {name: self._ring.gather(name, places) for name in self._columns}
         return Step.of({"stream": np.zeros(len(places), np.int64), **columns})
 
     def _rows(self, step: Step) -> dict[str, np.ndarray]:
-        """A Step as columns, each checked: NumPy would spread a [1] over [k] and cut 0.5 to uint8 0 without a word."""
+        """The columns of a Step, after a check: NumPy would broadcast shapes and cast dtypes without an error."""
         rows = step.columns()
         k = len(step.stream)
         if k > self.capacity:
@@ -295,6 +263,7 @@ class Replay:
         return rows
 
     def _admit(self, numbers: np.ndarray) -> None:
+        """Tells the sampler which rows became legal, except those that are overwritten already."""
         live = numbers[numbers >= self._ring.oldest]
         if len(live):
             self._sampler.admit(live % self.capacity)

@@ -1,72 +1,79 @@
-"""Sums of non-negative leaves, for drawing in proportion to them (arXiv:1511.05952, appendix B.2.1)."""
+"""A tree of sums for drawing in proportion to non-negative numbers (arXiv:1511.05952, appendix B.2.1)."""
 
 from __future__ import annotations
 
 import numpy as np
 
+MAX_STALE_WRITES = 4096  # calls of `set` after which the sums are updated at the latest
+WHOLE_TREE_SHARE = 16  # where more than 1 / 16 of the leaves were written, all sums are computed again
+
 
 class SumTree:
-    """A binary tree in float64 below a row of roots, padded to a power of two.
+    """The lower half of a binary tree in float64, padded to a power of two; each node is the sum of its children.
 
-    The root row is searched by its running sum, so only the lower half of the tree is walked. Sums are brought up to
-    date when they are next needed: writing costs nothing but the leaf, and the tree is a pure function of its leaves.
+    The topmost row that is kept, the roots, is searched by its cumulative sum. Writing a leaf changes no other node:
+    sums are updated when they are next needed, and depend on the leaves only.
     """
 
     def __init__(self, size: int):
         depth = max(1, (size - 1).bit_length())
         self.size = size
         self._first = 1 << depth  # node number of leaf 0; node i has the children 2i and 2i + 1
-        self._roots = 1 << min(depth, (depth + 3) // 2)  # the row of roots begins here and is as wide
+        self._roots = 1 << min(depth, (depth + 3) // 2)  # node number of the first root, and the number of roots
         self._levels = self._first.bit_length() - self._roots.bit_length()
         self._tree = np.zeros(2 * self._first)
-        self._stale: list[np.ndarray] = []
+        self._stale: list[np.ndarray] = []  # leaves written since the sums were updated
         self._stale_count = 0
-        self.leaves = self._tree[self._first : self._first + size]  # read only for others
+        self.leaves = self._tree[self._first : self._first + size]  # other classes must not write it
 
     @staticmethod
     def bytes(size: int) -> int:
-        """Memory of a tree before it is made."""
+        """Memory in bytes of a tree of `size` leaves."""
         return 16 << max(1, (size - 1).bit_length())
 
     def set(self, index: np.ndarray, value: np.ndarray | float) -> None:
-        """Writes leaves [n]; of several writes to one leaf the last counts."""
+        """Writes the leaves `index` [n]; of several writes to one leaf the last counts."""
         self.leaves[index] = value
         self._stale.append(index)
         self._stale_count += len(index)
-        if len(self._stale) > 4096:
+        if len(self._stale) > MAX_STALE_WRITES:
             self._refresh()
 
     @property
     def total(self) -> float:
+        """The sum of all leaves."""
         self._refresh()
         return float(np.cumsum(self._tree[self._roots : 2 * self._roots])[-1])
 
     def sample(self, fractions: np.ndarray) -> np.ndarray:
-        """Leaves [n] on which `fractions` [n] of the total, each in [0, 1), fall; never one that is zero."""
+        """The leaves [n] on which `fractions` [n] of the total fall, each in [0, 1); never a leaf that is zero.
+
+        Raises ValueError when all leaves are zero.
+        """
         self._refresh()
         tree = self._tree
         sums = np.cumsum(tree[self._roots : 2 * self._roots])
         if not sums[-1] > 0:
             raise ValueError("a tree of zeros has nothing to draw")
         rest = fractions * sums[-1]
-        # a product may round up to the total: the first root that reaches it is the last one that is not zero
+        # where a product is rounded up to the total, the last root that is not zero is taken
         root = np.minimum(sums.searchsorted(rest, side="right"), sums.searchsorted(sums[-1]))
         rest -= np.where(root > 0, sums[root - 1], 0.0)
         node = root + self._roots
         for _ in range(self._levels):
             node <<= 1
             left = tree.take(node)
-            right = (rest >= left) & (tree.take(node + 1) > 0)  # rounding must not lead below a zero
+            right = (rest >= left) & (tree.take(node + 1) > 0)  # rounding must not lead to a zero
             rest -= left * right
             node += right
         return node - self._first
 
     def _refresh(self) -> None:
-        """Sums anew what lies above written leaves, or everything when that is less work."""
+        """Updates the sums above the written leaves, or all sums where that is less work."""
         if not self._stale:
             return
         tree = self._tree
-        if self._stale_count > self._first // 16:
+        if self._stale_count > self._first // WHOLE_TREE_SHARE:
             low = self._first
             while low > self._roots:
                 low >>= 1

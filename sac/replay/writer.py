@@ -1,34 +1,32 @@
-"""Keeps each stream in order: which row came before, and whose window is complete now."""
+"""The open episodes of all streams: finds the row before each new row, and the windows that are complete now."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise, repeat
 
 import numpy as np
 
-from sac.replay.ring import NONE, Ring
+from sac.replay.ring import NO_ROW, Ring
 
-UNUSUAL = 1024  # open streams from which on those are looked for whose rows are all overwritten
-FEW = 16  # rows up to which plain Python is faster than NumPy: a step of so many agents
-SHORT = 4  # rows of an episode in a chunk, on average, up to which it is
+StreamKey = int | tuple[int, int]  # a stream's number, or (source, number) where there are several sources
+TIDY_ABOVE_STREAMS = 1024  # with more open streams, those whose rows are all overwritten are removed
+FEW_ROWS = 16  # of a chunk: up to this many, plain Python is faster than NumPy
+SHORT_EPISODE_ROWS = 4  # rows of one episode in a chunk, on average: up to this many, plain Python is faster
 
 
 class Writer:
-    """Remembers the last T rows of every open episode.
-
-    A stream is called by its number, or by source and number where there are many sources.
-    """
+    """Remembers the arrival numbers of the last T rows of every open episode."""
 
     def __init__(self, steps: int):
         self.steps = steps  # T
-        self.open: dict[Hashable, deque[int]] = {}  # stream -> arrival numbers of its newest rows, oldest first
-        self.terminated: set[Hashable] = set()  # streams whose newest row was a true end: only a final row may follow
-        self._tidy_at = UNUSUAL
+        self.open: dict[StreamKey, deque[int]] = {}  # arrival numbers of the newest rows, oldest first
+        self.terminated: set[StreamKey] = set()  # streams whose newest row has discount 0: a final row must follow
+        self._tidy_at = TIDY_ABOVE_STREAMS
 
     def check(self, stream: np.ndarray, source: int | None, discount: np.ndarray, last: np.ndarray) -> None:
-        """Raises ValueError, before anything changed, where a row comes after the end of its episode."""
+        """Raises ValueError where a row follows a row with discount 0 and is no final row; nothing has changed then."""
         if discount.all() and not self.terminated:
             return
         terminated = set(self.terminated)
@@ -43,26 +41,28 @@ class Writer:
     def place(
         self, stream: np.ndarray, source: int | None, last: np.ndarray, first: int, capacity: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Takes k rows that will get the arrival numbers first, first + 1, ...
+        """Takes in k rows that will have the arrival numbers `first`, `first` + 1, ...
 
-        Returns the number of the row before each (NONE at a beginning) [k], and the rows that became legal starts
-        (some of them perhaps overwritten by this very chunk), in that order within a stream.
+        Returns the arrival number of the row before each (NO_ROW where an episode begins) [k], and the arrival numbers
+        of the rows that became legal starts of windows, in order within each stream. Some of these may be overwritten
+        by the chunk itself.
         """
         if len(self.open) > self._tidy_at:
             self._forget_overwritten(first - capacity)
-        if len(stream) > FEW:
+        if len(stream) > FEW_ROWS:
             order = np.argsort(stream, kind="stable")
             inside = stream[order[1:]] == stream[order[:-1]]
-            inside &= ~last[order[:-1]]  # the row before is of the same stream and episode
+            inside &= ~last[order[:-1]]  # whether the sorted row before is of the same episode
             cuts = np.flatnonzero(~inside) + 1
-            if SHORT * (len(cuts) + 1) < len(stream):
+            if SHORT_EPISODE_ROWS * (len(cuts) + 1) < len(stream):
                 return self._by_episode(order, [0, *cuts.tolist(), len(stream)], stream, source, last, first, capacity)
-        before, legal = [], []
+        before: list[int] = []
+        legal: list[int] = []
         for number, (name, final) in enumerate(zip(_names(stream, source), last.tolist()), first):
             recent = self._recent(name, number - capacity)
-            before.append(recent[-1] if recent else NONE)
+            before.append(recent[-1] if recent else NO_ROW)
             if final:
-                legal += recent  # the final row stands in for all successors that are missing
+                legal += recent  # the final row stands for all missing successors
                 del self.open[name]
             else:
                 if len(recent) == self.steps:
@@ -74,14 +74,16 @@ class Writer:
         self, order: np.ndarray, cuts: list[int], stream: np.ndarray, source: int | None, last: np.ndarray, first: int,
         capacity: int,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """`place` for rows `order` [k], which is cut where an episode begins or goes on."""
-        numbers, before, legal = (order + first).tolist(), [], []
+        """`place` for rows sorted by stream, `order` [k]; between two `cuts` all rows are of one episode."""
+        numbers: list[int] = (order + first).tolist()
+        before: list[int] = []
+        legal: list[int] = []
         heads = order[cuts[:-1]]
         tails = order[np.array(cuts[1:]) - 1]
         for name, final, (start, end) in zip(_names(stream[heads], source), last[tails].tolist(), pairwise(cuts)):
             recent = self._recent(name, numbers[start] - capacity)
             rows = [*recent, *numbers[start:end]]
-            before += rows[len(recent) - 1 : -1] if recent else [NONE, *rows[:-1]]
+            before += rows[len(recent) - 1 : -1] if recent else [NO_ROW, *rows[:-1]]
             if final:
                 legal += rows[:-1]
                 del self.open[name]
@@ -92,22 +94,23 @@ class Writer:
         placed[order] = before
         return placed, np.array(legal, np.int64)
 
-    def _recent(self, name: Hashable, gone: int) -> deque[int]:
-        """The newest rows of a stream; none where the newest one is `gone` or older, for then it begins afresh."""
+    def _recent(self, name: StreamKey, overwritten: int) -> deque[int]:
+        """The newest rows of a stream; none where the row `overwritten` or an older one is the newest."""
         recent = self.open.get(name)
-        if recent is None or recent[-1] <= gone:
+        if recent is None or recent[-1] <= overwritten:
             recent = self.open[name] = deque(maxlen=self.steps)
         return recent
 
     def _forget_overwritten(self, oldest: int) -> None:
-        """Streams that never went on: whoever names a new one with each row would fill the memory."""
+        """Removes open streams without live rows; a source with a new stream for each row would fill the memory."""
         self.open = {name: recent for name, recent in self.open.items() if recent[-1] >= oldest}
         self.terminated &= self.open.keys()
-        self._tidy_at = max(UNUSUAL, 2 * len(self.open))
+        self._tidy_at = max(TIDY_ABOVE_STREAMS, 2 * len(self.open))
 
-    def close(self, streams: Iterable[Hashable] | None = None) -> tuple[list[int], list[int]]:
-        """Ends open episodes (all, or those named) at their newest rows; returns these and the rows made legal."""
-        newest, legal = [], []
+    def close(self, streams: Iterable[StreamKey] | None = None) -> tuple[list[int], list[int]]:
+        """Ends open episodes (all, or those of `streams`); returns their newest rows and the rows that became legal."""
+        newest: list[int] = []
+        legal: list[int] = []
         for name in list(self.open) if streams is None else streams:
             self.terminated.discard(name)
             if recent := self.open.pop(name, None):
@@ -116,12 +119,12 @@ class Writer:
         return newest, legal
 
     def state(self) -> dict[str, np.ndarray]:
-        """Open streams and their newest rows; the ring's links hold the rest."""
+        """Open streams and their newest rows; the other rows follow from the ring's links."""
         heads = {name: recent[-1] for name, recent in self.open.items()}
         return {"stream": np.array(list(heads), np.int64), "newest": np.array(list(heads.values()), np.int64)}
 
-    def restore(self, streams: Sequence[Hashable], newest: np.ndarray, ring: Ring, discount: np.ndarray) -> None:
-        """Walks back from the newest rows of a restored ring; `discount` [len] is its column."""
+    def restore(self, streams: Sequence[StreamKey], newest: np.ndarray, ring: Ring, discount: np.ndarray) -> None:
+        """Follows the links of a restored ring back from the newest rows [n]; `discount` [capacity] is its column."""
         past, real = ring.backward(newest, self.steps - 1)
         rows = zip(streams, newest.tolist(), past.tolist(), real.tolist())
         self.open = {
@@ -132,5 +135,5 @@ class Writer:
         self.terminated = {name for name, end in zip(streams, ended.tolist()) if end}
 
 
-def _names(stream: np.ndarray, source: int | None) -> Sequence[Hashable]:
+def _names(stream: np.ndarray, source: int | None) -> Sequence[StreamKey]:
     return stream.tolist() if source is None else list(zip(repeat(source), stream.tolist()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sac.collect.exploration import NOISE_BLOCK, ColoredNoise, Epsilon, Exploring, Greedy, WhiteNoise
+from sac.collect.exploration import NOISE_BLOCK_STEPS, ColoredNoise, Epsilon, Exploring, Greedy, WhiteNoise
 from sac.replay import Replay, Uniform
 from sac.types import Sensor, Spec
 from tests.collect.players import Linear
@@ -31,14 +31,14 @@ def test_each_step_of_coloured_noise_is_standard_normal(color):
 
 @pytest.mark.parametrize("color", [0.0, 0.5, 1.0, 2.0])
 def test_power_falls_as_the_color_says(color):
-    x = series(ColoredNoise(SPEC, 0, color), NOISE_BLOCK * 8).reshape(8, NOISE_BLOCK, 6)
+    x = series(ColoredNoise(SPEC, 0, color), NOISE_BLOCK_STEPS * 8).reshape(8, NOISE_BLOCK_STEPS, 6)
     power = (np.abs(np.fft.rfft(x, axis=1)) ** 2).mean((0, 2))[2:200]
     slope = np.polyfit(np.log(np.arange(2, 200)), np.log(power), 1)[0]
     assert slope == pytest.approx(-color, abs=0.1)
 
 
 def test_agents_and_dimensions_have_noise_of_their_own():
-    x = series(ColoredNoise(SPEC, 0, 1.0), NOISE_BLOCK).reshape(NOISE_BLOCK, 6)
+    x = series(ColoredNoise(SPEC, 0, 1.0), NOISE_BLOCK_STEPS).reshape(NOISE_BLOCK_STEPS, 6)
     correlation = np.corrcoef(x.T) - np.eye(6)
     assert np.abs(correlation).max() < 0.6  # pink noise of 1,024 steps has few independent parts
     white = series(WhiteNoise(SPEC, 0), 4000).reshape(4000, 6)
@@ -58,7 +58,7 @@ def test_an_agent_hears_its_own_noise_whoever_else_asks():
 @pytest.mark.parametrize("make", [WhiteNoise, lambda spec, seed: ColoredNoise(spec, seed, 1.0)])
 def test_noise_is_reproduced_from_seed_and_counter_and_goes_on_after_a_restore(make):
     one, two, other = make(SPEC, 7), make(SPEC, 7), make(SPEC, 8)
-    for _ in range(NOISE_BLOCK - 2):  # so that the continuation crosses into the next block
+    for _ in range(NOISE_BLOCK_STEPS - 2):  # so that the continuation crosses into the next block
         a, b, c = one.draw(SLOTS), two.draw(SLOTS), other.draw(SLOTS)
         np.testing.assert_array_equal(a[0], b[0])
         np.testing.assert_array_equal(a[1], b[1])
@@ -153,8 +153,8 @@ def test_greedy_hands_no_noise_to_the_policy():
 
 def test_the_mean_of_a_block_has_the_power_of_the_lowest_frequency():
     """Frequency 0 has the power of frequency 1: an agent keeps a leaning of its own for as long as a block lasts."""
-    means = [series(ColoredNoise(SPEC, seed, 1.0), NOISE_BLOCK).mean(0).ravel() for seed in range(150)]
-    power = 1 / np.arange(1.0, NOISE_BLOCK // 2 + 1)  # of frequencies 1 to the highest, which like 0 is a real number
+    means = [series(ColoredNoise(SPEC, seed, 1.0), NOISE_BLOCK_STEPS).mean(0).ravel() for seed in range(150)]
+    power = 1 / np.arange(1.0, NOISE_BLOCK_STEPS // 2 + 1)  # of frequencies 1 to the highest, a real number like 0
     expected = power[0] / (power[0] + power[-1] + 4 * power[:-1].sum())
     assert np.var(means) == pytest.approx(expected, rel=4 * np.sqrt(2 / 900))
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ring_model import SPEC, Model, Player, Row, check_windows, chunk, make
 
 from sac.replay import writer
-from sac.replay.ring import NONE, Ring
+from sac.replay.ring import NO_ROW, Ring
 
 whats = st.sampled_from(["act"] * 6 + ["end", "time"])
 
@@ -25,12 +25,14 @@ def scripts(draw):
     return capacity, T, b, acts, sizes, dict(closed)
 
 
-@pytest.fixture(autouse=True, params=[(writer.FEW, writer.SHORT), (0, 0)], ids=["row by row", "by episode"])
+@pytest.fixture(
+    autouse=True, params=[(writer.FEW_ROWS, writer.SHORT_EPISODE_ROWS), (0, 0)], ids=["row by row", "by episode"]
+)
 def way(request):
     """These chunks are small, and would never be placed as large ones are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "FEW", request.param[0])
-        patch.setattr(writer, "SHORT", request.param[1])
+        patch.setattr(writer, "FEW_ROWS", request.param[0])
+        patch.setattr(writer, "SHORT_EPISODE_ROWS", request.param[1])
         yield
 
 
@@ -106,11 +108,11 @@ def test_a_row_that_its_own_chunk_overwrites_is_not_linked():
     The ring has four places. Before come row 1 of stream 1, rows 0 and 2 of stream 2, row 3 of stream 3.
     """
     ring = Ring({"tag": ((), "int64")}, 4)
-    ring.append({"tag": np.arange(4)}, np.array([NONE, NONE, 0, NONE]), np.zeros(4, bool))
+    ring.append({"tag": np.arange(4)}, np.array([NO_ROW, NO_ROW, 0, NO_ROW]), np.zeros(4, bool))
     places = ring.append({"tag": np.array([4, 5])}, np.array([1, 2]), np.zeros(2, bool))
     assert places.tolist() == [0, 1]
     assert ring.columns["tag"].tolist() == [4, 5, 2, 3]
-    assert ring.next.tolist() == [NONE, NONE, 5, NONE], "row 2 leads to row 5, and nothing to row 4"
+    assert ring.next.tolist() == [NO_ROW, NO_ROW, 5, NO_ROW], "row 2 leads to row 5, and nothing to row 4"
     assert ring.legal(1).tolist() == [2]
 
 

@@ -231,7 +231,7 @@ def test_episodes_that_nobody_reads_are_bounded(monkeypatch):
 
 def test_streams_that_never_go_on_are_bounded(tmp_path, monkeypatch):
     """Each row has a new stream; the replay keeps the streams of the rows that it still holds."""
-    monkeypatch.setattr(writer, "UNUSUAL", 8)
+    monkeypatch.setattr(writer, "TIDY_ABOVE_STREAMS", 8)
     world = World(capacity=32)
     replay = world.replay(tmp_path)
     for seq in range(1, 401):
