@@ -1,4 +1,4 @@
-"""Small files that a crash, a full disk or a power cut leaves whole: a reader finds the old one or the new one."""
+"""Files that stay whole in a crash, on a full disk and in a power cut: a reader finds the old or the new content."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-FLUSH_EVERY_SECONDS = 5.0  # seconds between two flushes of a file that is written all the time
-UNSUPPORTED_ERRNOS = (errno.EINVAL, errno.ENOTSUP)  # errors of a network drive that cannot flush a folder
+FLUSH_EVERY_SECONDS = 5.0  # of an OftenWritten file
+UNSUPPORTED_ERRNOS = (errno.EINVAL, errno.ENOTSUP)  # raised by network drives that cannot flush a folder
 
 
 @contextlib.contextmanager
 def replacing(path: Path, *, flush: bool = True, temporary: Path | None = None) -> Iterator[Path]:
-    """Where to write a file, which takes the place of `path` at the end of the block, or never. Raises OSError.
+    """Yields a temporary path to write to; at the end of the block that file replaces `path`. Raises OSError.
 
-    With `flush` the file is on the disk before it takes that place, and the folder after it: a power cut cannot leave
-    an empty file. `temporary` is where it is written until then.
+    When the block raises, `path` stays as it was. With `flush` the file is brought to the disk before it replaces
+    `path`, and the folder afterwards, so that a power cut cannot leave an empty file. `temporary` sets the temporary
+    path.
     """
     temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -37,15 +38,15 @@ def replacing(path: Path, *, flush: bool = True, temporary: Path | None = None) 
 
 
 def write_atomically(path: Path, text: str, *, flush: bool = True) -> None:
-    """Writes a small file as a whole (see `replacing`). Raises OSError."""
+    """Replaces a small file as a whole (see `replacing`). Raises OSError."""
     with replacing(path, flush=flush) as new:
         new.write_text(text, encoding="utf8")
 
 
 class OftenWritten:
-    """A small file that is written anew all the time, and flushed to the disk every few seconds only.
+    """A small file that is replaced very often and is flushed to the disk every FLUSH_EVERY_SECONDS only.
 
-    What a power cut leaves of it may be empty, so its reader must be able to do without it.
+    A power cut may leave it empty, so its reader must be able to do without it.
     """
 
     def __init__(self, path: Path):
@@ -53,7 +54,7 @@ class OftenWritten:
         self._flushed_at = float("-inf")
 
     def write(self, text: str, *, last: bool = False) -> None:
-        """Replaces the file; the last text is always flushed. Raises OSError."""
+        """Replaces the file and flushes it where a flush is due or this is the `last` text. Raises OSError."""
         now = time.monotonic()
         due = last or now - self._flushed_at >= FLUSH_EVERY_SECONDS
         write_atomically(self.path, text, flush=due)
@@ -62,7 +63,7 @@ class OftenWritten:
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder, and those above it, so that they are there after a power cut. Raises OSError."""
+    """Makes a folder and its parents, and brings them to the disk. Raises OSError."""
     if not path.is_dir():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
@@ -70,13 +71,13 @@ def make_folder(path: Path) -> None:
 
 
 def flush_file(file: BinaryIO) -> None:
-    """Brings a file that was written to the disk."""
+    """Brings the content of an open file to the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def flush_folder(path: Path) -> None:
-    """Brings names and renames in a folder to the disk, where the system offers it (not on Windows)."""
+    """Brings the names in a folder to the disk, where the system can do so (Windows cannot)."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

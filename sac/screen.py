@@ -1,4 +1,4 @@
-"""Standard output and error that nobody needs to read: what cannot be printed costs the words and nothing else."""
+"""Standard output and error that never raise: text that cannot be printed is lost, and the program goes on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 
-class Unbreakable:
-    """A text stream. When its other end is gone or its disk is full, it goes on into nowhere."""
+class UnbreakableStream:
+    """A text stream that writes to the null device once its reader is gone or its disk is full."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
@@ -34,7 +34,7 @@ class Unbreakable:
             self._into_nowhere()
 
     def _into_nowhere(self) -> None:
-        """What the stream still holds goes there too, so that Python does not fail over it when it ends."""
+        """Redirects the stream with the text that it still buffers; otherwise Python would fail to flush it at exit."""
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -47,7 +47,7 @@ class Unbreakable:
 
 @contextlib.contextmanager
 def unbreakable_screen() -> Iterator[None]:
-    """Standard output and error are Unbreakable inside, and flushed at the end."""
+    """Makes standard output and error unbreakable inside of the block, and flushes them at its end."""
     before = sys.stdout, sys.stderr
     make_unbreakable()
     try:
@@ -59,13 +59,14 @@ def unbreakable_screen() -> Iterator[None]:
 
 
 def make_unbreakable() -> None:
-    """Standard output and error of this process from now on."""
-    sys.stdout, sys.stderr = (Unbreakable(stream or _nowhere()) for stream in (sys.stdout, sys.stderr))
+    """Makes standard output and error of this process unbreakable from now on."""
+    sys.stdout, sys.stderr = (UnbreakableStream(stream or _nowhere()) for stream in (sys.stdout, sys.stderr))
 
 
 def _nowhere() -> TextIO:
-    """For a stream that was closed or never was (None), as by `2>&-`.
+    """The null device, in place of a stream that was closed before the start, as by `2>&-`, and is None in Python.
 
-    It takes the lowest free number, the stream's own, so that no file of a run gets that and what libraries print.
+    It gets the lowest free file descriptor, which is the closed stream's. Otherwise a file of the run would get that
+    descriptor, and with it the text that libraries print.
     """
     return Path(os.devnull).open("w", encoding="utf8")

@@ -1,20 +1,22 @@
-"""Seconds spent in the phases of the training loop."""
+"""The time that the phases of the training loop take."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class Clock:
-    """Adds up wall seconds by phase name: `with clock("act"): ...`."""
+    """Sums the wall-clock seconds of each phase: `with clock("act"): ...`."""
 
-    def __init__(self):
-        self.start, self._spent = time.perf_counter(), defaultdict(float)
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+        self._spent: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
-    def __call__(self, phase: str):
+    def __call__(self, phase: str) -> Iterator[None]:
         began = time.perf_counter()
         try:
             yield
@@ -23,11 +25,11 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Since the clock was made."""
+        """Seconds since the clock was made."""
         return time.perf_counter() - self.start
 
     def drain(self) -> dict[str, float]:
-        """Seconds by phase since the last drain."""
+        """{"seconds/<phase>": seconds} since the last drain."""
         spent = {f"seconds/{name}": value for name, value in self._spent.items()}
         self._spent.clear()
         return spent

@@ -1,7 +1,8 @@
-"""Names, shapes and dtypes that every part agrees on (NumPy only).
+"""The data that all parts of the program exchange: names, shapes and dtypes (NumPy only).
 
-Letters: k agents of one turn, n candidates of an action, B batch, T window steps, A continuous actions, C columns
-(all discrete choices of all branches, side by side), S recurrent state, P previous action (0 without a state).
+Letters in shapes: k agents of one turn, n candidates for an action, B windows of a batch, T steps of a window,
+A continuous actions, C columns (all discrete choices of all branches, side by side), S recurrent state, P previous
+action (0 without a recurrent state).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def obs_of(by_column: Mapping[str, Value]) -> dict[str, Value]:
     return {n.removeprefix(OBS_PREFIX): value for n, value in by_column.items() if n.startswith(OBS_PREFIX)}
 
 
-Bound = float | tuple[float, ...]  # one for all elements of a sensor, or one for each in row-major order
+Bound = float | tuple[float, ...]  # for all elements of a sensor, or for each element in row-major order
 UINT8_BOUNDS: tuple[Bound, Bound] = (0.0, 255.0)
 
 
@@ -36,13 +37,13 @@ UINT8_BOUNDS: tuple[Bound, Bound] = (0.0, 255.0)
 class Sensor:
     """One observation of an agent: `shape` is `(n,)` or `(H, W, channels)`.
 
-    `bounds` are the lowest and the highest value: networks see them as 0 and 1. Without bounds values stay as they are.
+    `bounds` are the lowest and the highest value, which networks get as 0 and 1. Without bounds, values are not scaled.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
-    bounds: tuple[Bound, Bound] | None = None  # of uint8 they are 0 and 255 where nothing else is said
+    bounds: tuple[Bound, Bound] | None = None  # 0 and 255 by default where `dtype` is uint8
 
     def __post_init__(self) -> None:
         if self.bounds is None and self.dtype == "uint8":
@@ -54,12 +55,12 @@ class Sensor:
 
     @property
     def normalizable(self) -> bool:
-        """Pictures are scaled and need no statistics."""
+        """Whether running statistics are kept of it; pictures are scaled by their bounds instead."""
         return not self.is_image
 
     @property
     def offset_and_factor(self) -> tuple[Any, Any]:
-        """(value - offset) * factor lies in [0, 1]; numbers, or arrays of the sensor's shape. Needs `bounds`."""
+        """Numbers or arrays [*shape] so that (value - offset) * factor lies in [0, 1]. Needs `bounds`."""
         assert self.bounds is not None
         low, high = self.bounds
         if not isinstance(low, tuple) and not isinstance(high, tuple):
@@ -76,12 +77,12 @@ class Spec:
     sensors: tuple[Sensor, ...]
     continuous: int = 0  # A: continuous actions, each in [-1, 1]
     branches: tuple[int, ...] = ()  # number of choices of each discrete branch
-    feature: int = 0  # width of z; known once the representation exists
-    extra: tuple[str, ...] = ()  # sensors that only the prediction model sees
+    feature: int = 0  # width F of the features z; known once the representation network exists
+    extra: tuple[str, ...] = ()  # names of the sensors that only the prediction model gets
 
     @property
     def seen(self) -> tuple[Sensor, ...]:
-        """Sensors that the representation is made of."""
+        """The sensors that the representation network gets."""
         return tuple(s for s in self.sensors if s.name not in self.extra)
 
     @property
@@ -90,7 +91,7 @@ class Spec:
 
     @property
     def choices(self) -> int:
-        """Width of an action mask: all branches' choices side by side."""
+        """C, the width of an action mask: the choices of all branches side by side."""
         return sum(self.branches)
 
     @property
@@ -100,7 +101,7 @@ class Spec:
 
     @property
     def action_size(self) -> int:
-        """Width of an action as networks take it: the continuous part and every choice as one column of a one-hot."""
+        """Width of an action as networks get it: A continuous actions and a one-hot vector for each branch."""
         return self.continuous + self.choices
 
     def with_feature(self, feature: int) -> Spec:
@@ -115,37 +116,37 @@ class Action(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """The random numbers of one step of k agents, which choose among n candidates each."""
+    """The random numbers of one step of k agents; each chooses among n candidates."""
 
     normal: np.ndarray  # [k, n, A] standard normal
     gumbel: np.ndarray  # [k, n, C]
-    pick: np.ndarray  # [k, n] Gumbel: which candidate
-    explore: np.ndarray  # [k] uniform: whether the discrete choice is a random one
+    pick: np.ndarray  # [k, n] Gumbel, for the choice among candidates
+    explore: np.ndarray  # [k] uniform, for whether the discrete choice is a random one
 
 
 class Choice(NamedTuple):
-    """What a policy chose for k agents, and how."""
+    """The actions that a policy chose for k agents, with their probabilities."""
 
     raw: np.ndarray  # [k, A] continuous, before the squash
     action: np.ndarray  # [k, A] continuous, in [-1, 1]
     discrete: np.ndarray  # [k, branches]
-    log_prob: np.ndarray  # [k, 2] log mu of the continuous and of the discrete part
+    log_prob: np.ndarray  # [k, 2] log-probability of the continuous and of the discrete part
     state: np.ndarray  # [k, S] the recurrent state after this step
 
 
 @dataclass
 class Ended:
-    """Episodes that are over, with their own last observation."""
+    """Episodes that have ended, with their final observations."""
 
     agents: np.ndarray  # [e] int64
     obs: dict[str, np.ndarray]  # {sensor: [e, ...]}
     mask: np.ndarray  # [e, C] bool, true = legal
     reward: np.ndarray  # [e] float32, earned since the agent's last action
-    discount: np.ndarray  # [e] float32, 0 = terminated (a true end), 1 = truncated (bootstrap)
+    discount: np.ndarray  # [e] float32: 0 = terminated (a true end), 1 = truncated (its value is bootstrapped)
 
 
 def no_endings(spec: Spec) -> Ended:
-    """An Ended with nobody in it."""
+    """An Ended without episodes."""
     obs = {s.name: np.zeros((0, *s.shape), s.dtype) for s in spec.sensors}
     nothing = np.zeros(0, np.float32)
     return Ended(np.zeros(0, np.int64), obs, np.zeros((0, spec.choices), bool), nothing, nothing)
@@ -153,43 +154,44 @@ def no_endings(spec: Spec) -> Ended:
 
 @dataclass
 class Turn:
-    """What an environment says after `reset` or `step`: first who ended or was lost, then who asks for an action.
+    """The answer of an environment to `reset` or `step`: episodes that ended, agents that were lost, agents that ask.
 
-    One agent may be in `ended` and in `agents` of the same turn: the ending belongs to its old episode, the
-    request is the first of its new one. `agents` may be empty; the environment is then stepped without actions.
+    An agent may be in `ended` and in `agents` of the same turn: the ending belongs to its old episode, the request for
+    an action to its new one. `agents` may be empty; the environment is then stepped without actions.
     """
 
-    agents: np.ndarray  # [k] int64, ids of those that ask
+    agents: np.ndarray  # [k] int64, ids of the agents that ask for an action
     obs: dict[str, np.ndarray]  # {sensor: [k, ...]}
     mask: np.ndarray  # [k, C] bool, true = legal
     reward: np.ndarray  # [k] float32, since the agent's last action (no meaning on the first request of an episode)
     ended: Ended
-    lost: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # ids gone without a good last row
+    # [l] int64, ids of agents that are gone without a final observation
+    lost: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 class Env(Protocol):
-    """A set of agents that act at the same time or in turns. Adapters in `envs/adapters` make these."""
+    """A set of agents that act at the same time or in turns; the adapters in `envs` implement it."""
 
     spec: Spec
     n_agents: int
 
     def reset(self, seed: int | None = None) -> Turn:
-        """Starts a new episode for every agent; open ones are dropped without a word. `seed` only at the first call."""
+        """Starts a new episode for every agent and drops open ones. `seed` is given at the first call only."""
 
     def step(self, action: Action) -> Turn:
-        """Acts for the agents of the last turn, row by row in the same order."""
+        """Acts for the agents of the last turn, in the order of its rows."""
 
     def render(self) -> np.ndarray | None:
         """The current picture [H, W, 3] uint8, or None where the environment draws nothing."""
 
     def close(self) -> None:
-        """Ends every process and file of the environment; may be called twice."""
+        """Ends all processes and closes all files of the environment; may be called twice."""
 
 
 class Step(NamedTuple):
     """Rows of streams (one stream = one agent), ready for the replay.
 
-    A row is an observation with what was done there and what came of it. The row after an episode's last action
+    A row is an observation, the action that was taken there and its outcome. The row after an episode's last action
     holds the final observation: its `last` is true and its action columns mean nothing.
     """
 
@@ -198,12 +200,12 @@ class Step(NamedTuple):
     mask: np.ndarray  # [k, C] bool
     raw_action: np.ndarray  # [k, A] float32, continuous, before the squash into [-1, 1]
     discrete: np.ndarray  # [k, branches] int32
-    log_prob: np.ndarray  # [k, 2] float32: log mu of the continuous and of the discrete part
-    state: np.ndarray  # [k, S] float32, the recurrent state the action was chosen in
-    previous: np.ndarray  # [k, P] float32, the action before it: continuous in [-1, 1], choices as one-hot
+    log_prob: np.ndarray  # [k, 2] float32: log-probability of the continuous and of the discrete part
+    state: np.ndarray  # [k, S] float32, the recurrent state before the action
+    previous: np.ndarray  # [k, P] float32, the previous action: continuous in [-1, 1], choices as one-hot
     reward: np.ndarray  # [k] float32
     discount: np.ndarray  # [k] float32: 0 after a true end, else 1
-    last: np.ndarray  # [k] bool: a final observation, no action
+    last: np.ndarray  # [k] bool: whether this is a final observation without an action
 
     def columns(self) -> dict[str, np.ndarray]:
         """All arrays by the names of stored files and of messages."""
@@ -225,10 +227,10 @@ def joined(steps: Sequence[Step]) -> Step:
 
 
 class Batch(NamedTuple):
-    """B windows of L = b + T steps from the replay, batch-major; what states have comes L + 1 times.
+    """B windows of L = b + T steps from the replay; columns of states have L + 1 rows.
 
-    The first b steps only warm up a recurrent state; where an episode has fewer, its oldest row is repeated there with
-    valid = 0.
+    The first b steps (burn-in) only warm up the recurrent state. Where an episode has fewer steps before the first
+    trained row, its oldest row is repeated with valid = 0.
     """
 
     obs: dict[str, np.ndarray]  # {sensor: [B, L + 1, ...]}
@@ -240,10 +242,11 @@ class Batch(NamedTuple):
     reward: np.ndarray  # [B, L] float32
     discount: np.ndarray  # [B, L] float32
     valid: np.ndarray  # [B, L] float32: 1 where an action was taken, 0 on final rows and their padding
-    state: np.ndarray  # [B, S] float32, stored state of the very first row
-    stored: np.ndarray  # [B, S] float32, stored state of the first trained row
+    state: np.ndarray  # [B, S] float32, stored recurrent state of the first row
+    stored: np.ndarray  # [B, S] float32, stored recurrent state of the first trained row
     weight: np.ndarray  # [B] float32, importance-sampling weights; the largest is 1
-    index: np.ndarray  # type: ignore[assignment]  # [B] int64, arrival numbers of the first trained rows (hides tuple.index)
+    # [B] int64, arrival numbers of the first trained rows, for `Replay.update`; hides tuple.index, which nothing calls
+    index: np.ndarray  # type: ignore[assignment]
 
     def columns(self) -> dict[str, np.ndarray]:
         """All arrays by the names of stored files and of messages."""
@@ -255,7 +258,7 @@ class Batch(NamedTuple):
         return cls(**_fields(cls, columns))
 
 
-COLUMN_NAMES = {"raw_action": "continuous"}  # of fields whose column, for the sake of old files, is called otherwise
+COLUMN_NAMES = {"raw_action": "continuous"}  # of fields whose column has another name, as in older files
 
 
 def _columns(rows: Step | Batch) -> dict[str, np.ndarray]:

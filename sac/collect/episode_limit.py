@@ -1,4 +1,4 @@
-"""How long an episode of evaluation or play may last."""
+"""The limit of an episode's steps in evaluation and play."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class EpisodeLimit:
-    """`steps` of an episode, and the words that say where that number comes from. It says once that it was reached."""
+    """At most `steps` steps for an episode; `reason` names the setting that this number comes from."""
 
     steps: int
     reason: str
-    _said: bool = field(default=False, init=False)
+    _warned: bool = field(default=False, init=False)
 
     def reached(self) -> None:
-        """An episode was ended by it."""
-        if not self._said:
-            self._said = True
+        """Warns, the first time only, that the limit has ended an episode."""
+        if not self._warned:
+            self._warned = True
             log.warning(
                 "an episode of evaluation or play ended after %s steps (%s); it counts as truncated, like later ones. "
                 "To change the limit set eval.max_episode_steps",
@@ -28,4 +28,5 @@ class EpisodeLimit:
             )
 
 
-NO_LIMIT = EpisodeLimit(1 << 62, "none")
+UNLIMITED_STEPS = 1 << 62  # no episode is longer
+NO_LIMIT = EpisodeLimit(UNLIMITED_STEPS, "none")

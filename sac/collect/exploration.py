@@ -1,20 +1,25 @@
-"""How actions are chosen while collecting, evaluating and playing. NumPy only; randomness is (seed, counter)."""
+"""Behaviours that choose actions while a run collects, evaluates and plays, and their random numbers. NumPy only.
+
+Random numbers depend on a seed and a counter only.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from sac.types import Choice, Noise, Spec
+from sac.types import Choice, Noise, Obs, Spec
 
-NOISE_BLOCK_STEPS = 1024  # steps of coloured noise made at once for an agent
-PHILOX_KEY = 2**63  # sets our numbers of a seed apart from the replay's, whose keys count from zero
+NOISE_BLOCK_STEPS = 1024  # of coloured noise, made at once for an agent
+PHILOX_KEY = 2**63  # other random numbers than the replay's with the same seed, whose keys count from 0
+EDGE = 1e-6  # distance of a uniform action from -1 and 1, where its raw action would be infinite
 
 
 class WhiteNoise:
-    """Independent noise of every step, for `candidates` actions an agent."""
+    """Noise that is independent in every step, for `candidates` actions of each agent."""
 
     def __init__(self, spec: Spec, seed: int, candidates: int = 1):
         self.spec, self.seed, self.candidates, self.counter = spec, seed, candidates, 0
@@ -24,11 +29,11 @@ class WhiteNoise:
 
     @property
     def layer_seed(self) -> tuple[int, int]:
-        """Seed of noisy layers at the next step."""
+        """Seed of noisy network layers at the next step."""
         return (self.seed * 100) % 2**31, self.counter % 2**31
 
     def draw(self, slots: np.ndarray) -> Noise:
-        """What one step of these agents needs."""
+        """The random numbers for one step of the agents `slots` [k]."""
         rng = self._generator(self.counter, 1)
         self.counter += 1
         k, n, f32 = len(slots), self.candidates, np.float32
@@ -46,22 +51,23 @@ class WhiteNoise:
     def state(self) -> dict[str, np.ndarray]:
         return {"counter": np.array(self.counter)}
 
-    def restore(self, values: dict[str, np.ndarray]) -> None:
+    def restore(self, values: Mapping[str, np.ndarray]) -> None:
         self.counter = int(values["counter"])
 
 
 class ColoredNoise(WhiteNoise):
-    """Normal noise whose power falls as 1 / f^color along each agent's steps (Eberhard et al., ICLR 2023).
+    """Normal noise whose power falls as 1 / f^color along the steps of each agent (Eberhard et al., ICLR 2023).
 
-    Each single step's noise is still standard normal, so log mu of an action is what the policy says; successive
-    actions agree more, and exploration goes further. Block by block from (seed, agent, block).
+    The noise of each single step is standard normal, so the policy's log-probability of an action stays right.
+    Successive actions are correlated, which makes exploration go further. Noise is made in blocks of NOISE_BLOCK_STEPS
+    steps, each from (seed, slot, block).
     """
 
     def __init__(self, spec: Spec, seed: int, color: float, candidates: int = 1):
         super().__init__(spec, seed, candidates)
         self.color = color
-        self._position = np.zeros(0, np.int64)  # of each agent, in steps since its first
-        self._blocks: list[tuple[int, np.ndarray]] = []  # of each agent: number, noise [n * A, NOISE_BLOCK_STEPS]
+        self._position = np.zeros(0, np.int64)  # of each slot: steps so far
+        self._blocks: list[tuple[int, np.ndarray]] = []  # of each slot: block number, noise [n * A, NOISE_BLOCK_STEPS]
 
     def _normal(self, rng: np.random.Generator, slots: np.ndarray) -> np.ndarray:
         missing = int(slots.max(initial=-1)) + 1 - len(self._position)
@@ -85,19 +91,19 @@ class ColoredNoise(WhiteNoise):
         shape = self._width, len(frequency)
         spectrum = amplitude * (rng.standard_normal(shape) + 1j * rng.standard_normal(shape))
         noise = np.fft.irfft(spectrum, NOISE_BLOCK_STEPS)
-        ends = amplitude[0] ** 2 + amplitude[-1] ** 2  # these two are real, the others complex and counted twice
+        ends = amplitude[0] ** 2 + amplitude[-1] ** 2  # these two are real; the others are complex and count twice
         return noise * NOISE_BLOCK_STEPS / np.sqrt(4 * np.sum(amplitude[1:-1] ** 2) + ends)
 
     def state(self) -> dict[str, np.ndarray]:
         return super().state() | {"position": self._position}
 
-    def restore(self, values: dict[str, np.ndarray]) -> None:
+    def restore(self, values: Mapping[str, np.ndarray]) -> None:
         super().restore(values)
         self._position, self._blocks = np.array(values["position"]), []
 
 
 class Epsilon:
-    """The chance of a random discrete choice: from `start` to `end` in a straight line over `steps` steps."""
+    """The probability of a random discrete choice, which changes linearly from `start` to `end` over `steps` steps."""
 
     def __init__(self, start: float = 0.0, end: float = 0.0, steps: int = 1):
         self.start, self.end, self.steps = start, end, steps
@@ -112,9 +118,9 @@ NEVER = Epsilon()
 class Exploring:
     """Acts with the agent's policy and noise; the first `random_steps` actions are uniform over the legal ones.
 
-    `extra_noise` sets one of several actors apart: the standard deviation of Gaussian noise on continuous actions
-    before the squash, and the least chance of a random discrete choice. Raises UserError where the policy's
-    distribution does not say what noise makes of it.
+    `extra_noise` makes one of several actors explore more than others: it is the standard deviation of Gaussian noise
+    on continuous actions before the squash, and the lowest probability of a random discrete choice. Raises UserError
+    where the log-probability of noisy actions is unknown for the policy's distribution.
     """
 
     explores = True
@@ -130,7 +136,9 @@ class Exploring:
         self.state_size, self.previous_size = agent.state_size, agent.previous_size
         self.steps = 0
 
-    def choose(self, slots, obs, mask, previous_action, state) -> Choice:
+    def choose(
+        self, slots: np.ndarray, obs: Obs, mask: np.ndarray, previous_action: np.ndarray, state: np.ndarray
+    ) -> Choice:
         seed, noise = self.noise.layer_seed, self.noise.draw(slots)
         epsilon = max(self.epsilon(self.steps), self.least_epsilon)
         choice = self.agent.act(obs, mask, previous_action, state, noise, seed, epsilon, self.extra_std, self.explores)
@@ -139,10 +147,10 @@ class Exploring:
         self.steps += len(slots)
         return choice
 
-    def _uniform(self, choice: Choice, mask, normal, gumbel) -> Choice:
-        """Random actions from the same noise: the normal's quantile is uniform, the best Gumbel of legal ones too."""
+    def _uniform(self, choice: Choice, mask: np.ndarray, normal: np.ndarray, gumbel: np.ndarray) -> Choice:
+        """Uniform actions from the same noise: the CDF of normal noise, and the largest Gumbel noise of legal choices."""
         spec = self.agent.spec
-        action = np.clip(_normal_cdf(normal) * 2 - 1, -1 + 1e-6, 1 - 1e-6).astype(np.float32)
+        action = np.clip(_normal_cdf(normal) * 2 - 1, -1 + EDGE, 1 - EDGE).astype(np.float32)
         scores = np.where(mask, gumbel, -np.inf)
         discrete, log_d, start = np.zeros_like(choice.discrete), np.zeros(len(mask), np.float32), 0
         for i, size in enumerate(spec.branches):
@@ -153,28 +161,30 @@ class Exploring:
         log_c = np.full(len(mask), -spec.continuous * np.log(2.0), np.float32)
         return Choice(np.arctanh(action), action, discrete, np.stack([log_c, log_d], -1), choice.state)
 
-    def state(self):
-        """Arrays and scalars that must survive."""
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+        """Arrays and scalars for a checkpoint."""
         return self.noise.state(), {"steps": self.steps}
 
-    def restore(self, arrays, scalars) -> None:
+    def restore(self, arrays: Mapping[str, np.ndarray], scalars: Mapping[str, Any]) -> None:
         self.steps = scalars["steps"]
         self.noise.restore(arrays)
 
 
 class Sampling(Exploring):
-    """Acts with actions drawn from the policy and nothing that only explores: for sac.sample_in_play."""
+    """Acts with actions drawn from the policy, without additional exploration; for sac.sample_in_play."""
 
     explores = False
 
 
 class Greedy:
-    """Acts with the mode of the policy: for evaluation and play."""
+    """Acts with the mode of the policy, for evaluation and play."""
 
     def __init__(self, agent):
         self.agent, self.state_size, self.previous_size = agent, agent.state_size, agent.previous_size
 
-    def choose(self, slots, obs, mask, previous_action, state) -> Choice:
+    def choose(
+        self, slots: np.ndarray, obs: Obs, mask: np.ndarray, previous_action: np.ndarray, state: np.ndarray
+    ) -> Choice:
         spec, k = self.agent.spec, len(slots)
         n, f32 = self.agent.candidates, np.float32
         none = Noise(np.zeros((k, n, spec.continuous), f32), np.zeros((k, n, spec.choices), f32),

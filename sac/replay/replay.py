@@ -233,7 +233,7 @@ class Replay:
         return len(numbers)
 
     def _make_final(self, numbers: np.ndarray) -> None:
-        """Turns rows [n] into final ones. The store of `last` comes first and that of `next` last, for durable replays."""
+        """Turns rows [n] into final ones; a durable replay needs the store of `last` first and that of `next` last."""
         places, column = numbers % self.capacity, self._ring.columns
         column["last"][places] = True
         for name in ("continuous", "discrete", "log_prob", "reward"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from short_runs import PENDULUM, RunFiles
 
-from sac.screen import Unbreakable, unbreakable_screen
+from sac.screen import UnbreakableStream, unbreakable_screen
 
 ROOT = Path(__file__).parents[2]
 RUN = [sys.executable, str(ROOT / "run.py")]
@@ -66,7 +66,7 @@ def test_a_signal_where_output_and_error_are_closed(tmp_path):
 def test_a_pipe_without_a_reader_swallows_what_is_written():
     reader, writer = os.pipe()
     os.close(reader)
-    stream = Unbreakable(os.fdopen(writer, "w"))
+    stream = UnbreakableStream(os.fdopen(writer, "w"))
     for _ in range(3):
         assert stream.write("words\n") == 6
         stream.flush()
