@@ -148,7 +148,7 @@ class Exploring:
         return choice
 
     def _uniform(self, choice: Choice, mask: np.ndarray, normal: np.ndarray, gumbel: np.ndarray) -> Choice:
-        """Uniform actions from the same noise: the CDF of normal noise, and the largest Gumbel noise of legal choices."""
+        """Uniform actions from the same noise: the CDF of normal noise, and the largest Gumbel of the legal choices."""
         spec = self.agent.spec
         action = np.clip(_normal_cdf(normal) * 2 - 1, -1 + EDGE, 1 - EDGE).astype(np.float32)
         scores = np.where(mask, gumbel, -np.inf)
