@@ -26,20 +26,24 @@ MAY_IMPORT = {
     "sac.extras": "sac.nets sac.ops sac.backend",
     "sac.agent": "sac.extras sac.nets sac.ops sac.backend",
     "sac.replay": "",
-    "sac.collect": "",
+    "sac.collect": "sac.runs.signals",
     "sac.evaluation": "sac.collect",
-    "sac.population": "sac.wire",
+    # A member of a population is a TransitionSource, reports evaluations and reads the agent's weights.
+    "sac.population": "sac.wire sac.evaluation sac.training sac.nets.saving",
     "sac.wire": "sac.replay",
     "sac.distributed": "sac.wire sac.replay sac.collect sac.training sac.nets.saving",
     "sac.track": "",
     "sac.report": "",  # reads run folders, and knows nothing of what wrote them
-    "sac.training": "sac.collect sac.evaluation sac.replay",
+    "sac.training": "sac.collect sac.evaluation sac.replay sac.runs.checkpoint sac.runs.checkpoint_files sac.runs.signals",
     "envs": "sac.nets sac.backend",  # the scenes' nn.py
     "envs.gymnasium_adapter": "",
     "envs.unity_adapter": "",
     "envs.players": "",
     "sac.config": "",
-    "sac.runs": "sac.config",
+    # These modules of sac.runs read no config, so that lower rooms may import them.
+    "sac.runs.checkpoint": "sac.runs.checkpoint_files",
+    **dict.fromkeys("sac.runs.checkpoint_files sac.runs.signals sac.runs.log_file".split(), ""),
+    "sac.runs": "sac.config sac.track",  # the summary names the command that uploads an offline W&B run
     "sac.assemble": "sac envs",
     "sac.roles": "sac envs",
     "run": "sac.config sac.roles sac.runs",
@@ -109,7 +113,7 @@ def test_a_wrong_arrow_is_noticed(name, wrong):
 
 
 NUMPY_HALF = """sac.replay sac.track sac.collect sac.evaluation sac.training sac.wire sac.runs.checkpoint
-sac.runs.networks_file envs.gymnasium_adapter envs.unity_adapter envs.players"""
+sac.runs.checkpoint_files sac.runs.signals sac.runs.log_file sac.runs.networks_file envs.gymnasium_adapter envs.unity_adapter envs.players"""
 NUMPY_RIM = "sac.runs sac.config sac.assemble sac.roles sac.report sac.distributed sac.population"
 
 
