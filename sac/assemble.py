@@ -1,4 +1,4 @@
-"""Config -> objects. The only reader of configs below the roles; TensorFlow is imported inside functions."""
+"""Makes the objects of a run from its config. The rooms below read no config. TensorFlow is imported in functions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from sac.collect.episode_limit import NO_LIMIT, EpisodeLimit
 from sac.collect.exploration import ColoredNoise, Epsilon, Exploring, Greedy, Sampling, WhiteNoise
+from sac.collect.rollout import Behaviour
 from sac.config.schema import Config
 from sac.errors import UserError
 from sac.evaluation.evaluator import Evaluator
@@ -30,13 +31,19 @@ from sac.training.prefill import Episodes, fill
 from sac.training.schedule import Schedule
 from sac.types import Env, Sensor, Spec
 
+if TYPE_CHECKING:
+    from envs.gymnasium_adapter.reading import Reading
+    from sac.agent import Agent
+    from sac.extras.extra import Extras
+    from sac.nets.contract import Builder
+
 log = logging.getLogger(__name__)
 MAX_EPISODE_STEPS = 3_000  # steps after which evaluation and play end an episode that nothing else limits
 EVALUATION_SEED_OFFSET = 1_000_003  # so that evaluation plays other episodes than training
 
 
 def run_seed(config: Config) -> int:
-    """The seed of this repetition; drawn from the system when none is given."""
+    """The seed of this repetition; the system draws one when the config has none."""
     seed = config.sac.seed if config.sac.seed is not None else int.from_bytes(os.urandom(3), "little")
     return seed + config.repeat
 
@@ -69,7 +76,10 @@ def make_env(
     config: Config, *, seed: int, n_agents: int | None = None, render_mode: str | None = None,
     port: int | None = None, log_folder: Path,
 ) -> Env:  # fmt: skip
-    """An environment of the configured kind, which draws from `seed` alone. Raises UserError when it cannot start."""
+    """An environment of the configured kind, whose randomness depends on `seed` alone.
+
+    Raises UserError when it cannot start.
+    """
     from envs.joint_branches import join_branches
 
     base, reset = config.base, config.reset
@@ -77,7 +87,7 @@ def make_env(
     if base.env_type == "GYM":
         from envs.gymnasium_adapter.env import GymEnv
 
-        env = GymEnv(
+        env: Env = GymEnv(
             base.build_path, n, base.vectorization, reset_options=reset,
             render_mode=render_mode, env_kwargs=base.env_kwargs, reading=make_reading(config),
             reward_weights=base.reward_weights, seed=seed,
@@ -93,7 +103,7 @@ def make_env(
     return join_branches(env, config.sac.branch_product_max)
 
 
-def make_reading(config: Config):
+def make_reading(config: Config) -> Reading:
     """How the observations of a Gymnasium environment are read."""
     from envs.gymnasium_adapter.reading import Reading
 
@@ -101,7 +111,7 @@ def make_reading(config: Config):
     return Reading(base.scale_by == "bounds", base.channels, base.action_mask)
 
 
-def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int):
+def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int) -> Agent:
     """Networks, optimizers and compiled functions. Raises UserError when nn.py breaks its contract."""
     from sac.agent import Agent, Hyperparameters
     from sac.backend import seed_everything
@@ -145,8 +155,8 @@ def _with_extra(spec: Spec, names: list[str]) -> Spec:
     return replace(spec, extra=tuple(names))
 
 
-def make_extras(config: Config, build, spec: Spec):
-    """The optional parts that the config asks for. Raises UserError when nn.py breaks their contract."""
+def make_extras(config: Config, build: Builder, spec: Spec) -> Extras:
+    """The optional losses that the config asks for. Raises UserError when nn.py breaks their contract."""
     from sac.extras.curiosity import Curiosity
     from sac.extras.extra import Extras
     from sac.extras.prediction import Prediction
@@ -161,12 +171,12 @@ def make_extras(config: Config, build, spec: Spec):
 
 
 def make_running_stats(config: Config, spec: Spec) -> RunningStats:
-    """Statistics of what normalisation needs; of nothing without it."""
+    """Running statistics of the sensors that are normalised."""
     return RunningStats(normalized_sensors(config, spec))
 
 
 def normalized_sensors(config: Config, spec: Spec) -> list[Sensor]:
-    """Of what statistics are kept: of nothing without normalisation; of bytes only where bounds count."""
+    """The sensors that are normalised; bytes are among them only when bounds of observations are used."""
     if not config.sac.use_normalization:
         return []
     return [s for s in spec.sensors if s.normalizable and (config.base.scale_by == "bounds" or s.dtype != "uint8")]
@@ -175,7 +185,7 @@ def normalized_sensors(config: Config, spec: Spec) -> list[Sensor]:
 def make_tracker(config: Config, folder: RunFolder, resumed_at: int, console: Console, observer: Observer) -> Tracker:
     """The sinks that the config asks for; one that cannot be opened is reported and left out.
 
-    What was recorded of steps beyond `resumed_at` was taken back with the checkpoint.
+    Records of steps after `resumed_at`, the step of the checkpoint, are dropped.
     """
     from sac.track.console import ConsoleSink
     from sac.track.csv_file import CsvSink
@@ -198,8 +208,10 @@ def make_tracker(config: Config, folder: RunFolder, resumed_at: int, console: Co
 
 
 def model_files(folder: RunFolder) -> dict[str, Path]:
-    """What plays a run: its best checkpoint (else the latest) without the memory, config and networks, by their paths
-    in the run's folder; nothing before the first checkpoint."""
+    """The files that play a run, by their paths in its folder; none before the first checkpoint.
+
+    These are the config, the networks, and the best checkpoint (else the latest) without the replay.
+    """
     checkpoints = Checkpoints(folder.checkpoints)
     saved = checkpoints.best() or next(reversed(checkpoints.all()), None)
     if saved is None:
@@ -210,13 +222,13 @@ def model_files(folder: RunFolder) -> dict[str, Path]:
 
 
 def make_replay(config: Config, spec: Spec, state_size: int, n_agents: int, seed: int) -> Replay:
-    """Ring and sampler. Raises UserError when capacity or memory does not suffice."""
+    """The replay of a single process. Raises UserError when capacity or memory does not suffice."""
     sampler, (steps, burn_in) = make_sampler(config, n_agents), window(config)
     return Replay(spec, state_size, sampler, steps=steps, burn_in=burn_in, seed=seed)
 
 
 def make_durable_replay(config: Config, spec: Spec, state_size: int, folder: Path) -> DurableReplay:
-    """The ring of a cell, in files. Raises UserError when capacity, memory or disk do not suffice."""
+    """The replay of a cell, in files. Raises UserError when capacity, memory or disk do not suffice."""
     base, (steps, burn_in) = config.base, window(config)
     sampler = make_sampler(config, base.n_agents * base.max_actors_each_learner)
     seed = 0 if config.sac.seed is None else run_seed(config)
@@ -224,22 +236,22 @@ def make_durable_replay(config: Config, spec: Spec, state_size: int, folder: Pat
 
 
 def make_durable_stats(config: Config, spec: Spec, replay: DurableReplay, folder: Path) -> DurableStats:
-    """Statistics of the rows of a cell's ring."""
+    """Running statistics of the rows of a cell's replay."""
     return DurableStats(normalized_sensors(config, spec), replay, folder / "moments.npz")
 
 
 def window(config: Config) -> tuple[int, int]:
-    """Steps T of a window from its first trained row, and those before it."""
+    """Rows of a window: T from the first trained row on, and the burn-in rows before it."""
     return config.sac.sequence_length + config.sac.n_step - 1, config.sac.burn_in_step
 
 
 def actors_send_td_errors(config: Config) -> bool:
-    """Whether actors work out the TD errors of what they send."""
+    """Whether actors compute the TD errors of the rows that they send, as initial priorities."""
     return config.replay.initial_priority == "td_error" and prioritized(config)
 
 
 def prioritized(config: Config) -> bool:
-    """Whether windows are drawn by their TD errors."""
+    """Whether windows are sampled by their TD errors."""
     return config.sac.use_priority and config.replay.alpha > 0
 
 
@@ -257,7 +269,7 @@ def make_sampler(config: Config, n_agents: int) -> Sampler:
 
 
 def fill_replay(config: Config, env: Env, replay: Replay, state_size: int, stats: RunningStats) -> None:
-    """What a new run has in its memory before it begins. Raises UserError when the source does not fit."""
+    """Fills the replay of a new run from replay.load. Raises UserError when that does not fit."""
     if config.replay.load is not None:
         fill(replay, config.replay.load, env.spec, state_size, stats, partial(open_dataset, env))
         check_log_prob(config, replay)
@@ -272,7 +284,7 @@ def open_dataset(env: Env, dataset_id: str) -> Episodes:
 
 
 def check_log_prob(config: Config, replay: Replay) -> None:
-    """Raises UserError when returns shall be corrected by probabilities that some rows do not know."""
+    """Raises UserError when returns are to be corrected by probabilities that some rows lack."""
     s = config.sac
     if s.n_step > 1 and s.use_n_step_is and not replay.log_prob_known:
         raise UserError(
@@ -282,7 +294,7 @@ def check_log_prob(config: Config, replay: Replay) -> None:
 
 
 def make_limiter(config: Config, n_agents: int) -> RateLimiter:
-    """Credit for updates; by default one update for each step of all agents."""
+    """The rate limiter of a single process; by default it grants one update for each step of all agents."""
     per_step = config.sac.updates_per_step
     starts = config.replay.learning_starts
     return RateLimiter(
@@ -293,8 +305,8 @@ def make_limiter(config: Config, n_agents: int) -> RateLimiter:
     )
 
 
-def make_exploring(config: Config, agent, seed: int, extra_noise: float = 0.0) -> Exploring:
-    """The behaviour that collects. Raises UserError when there is extra noise and the policy has no form for it."""
+def make_exploring(config: Config, agent: Any, seed: int, extra_noise: float = 0.0) -> Exploring:
+    """The behaviour that collects. Raises UserError for extra noise that the policy cannot use."""
     s, n = config.sac, agent.candidates
     color = s.noise_color
     noise = ColoredNoise(agent.spec, seed, color, n) if color > 0 else WhiteNoise(agent.spec, seed, n)
@@ -302,7 +314,7 @@ def make_exploring(config: Config, agent, seed: int, extra_noise: float = 0.0) -
     return Exploring(agent, noise, config.replay.random_steps, epsilon, extra_noise)
 
 
-def make_greedy(config: Config, agent, seed: int):
+def make_greedy(config: Config, agent: Any, seed: int) -> Behaviour:
     """The behaviour of evaluation and play."""
     if config.sac.sample_in_play:
         return Sampling(agent, WhiteNoise(agent.spec, seed, agent.candidates))
@@ -329,13 +341,13 @@ def make_evaluator(config: Config, agent: Any, open_env: Callable[[], Env], stop
 
 
 def evaluation_agents(config: Config) -> int:
-    """How many agents evaluate in parallel."""
+    """The number of agents that evaluate in parallel."""
     wanted = config.eval.n_agents or config.base.n_agents
     return min(wanted, config.eval.episodes)
 
 
 def episode_limit(config: Config, env: Env) -> EpisodeLimit:
-    """How long an episode of evaluation or play in `env` may last, since some tasks never end by themselves."""
+    """The limit on episodes of evaluation and play in `env`, since some tasks never end by themselves."""
     own, iteration = getattr(env, "max_episode_steps", None), config.base.max_step_each_iter
     if config.eval.max_episode_steps is not None:
         wanted = config.eval.max_episode_steps

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parent.parent
 TF_DOOR = "sac.backend"
 # Modules that everybody may import: they import nothing of this project.
 FLOOR = "sac.types sac.errors sac.seeds sac.timers sac.files sac.screen"
+# Modules of sac.runs that read no config, so that lower rooms may import them.
+CONFIG_FREE_RUNS = "sac.runs.checkpoint sac.runs.checkpoint_files sac.runs.signals sac.runs.log_file"
 # The rim reads configs; what lies below gets plain objects and never sees a config.
 RIM = "sac.roles sac.assemble sac.config sac.runs run"
 
@@ -34,15 +36,13 @@ MAY_IMPORT = {
     "sac.distributed": "sac.wire sac.replay sac.collect sac.training sac.nets.saving",
     "sac.track": "",
     "sac.report": "",  # reads run folders, and knows nothing of what wrote them
-    "sac.training": "sac.collect sac.evaluation sac.replay sac.runs.checkpoint sac.runs.checkpoint_files sac.runs.signals",
+    "sac.training": f"sac.collect sac.evaluation sac.replay {CONFIG_FREE_RUNS}",
     "envs": "sac.nets sac.backend",  # the scenes' nn.py
     "envs.gymnasium_adapter": "",
     "envs.unity_adapter": "",
     "envs.players": "",
     "sac.config": "",
-    # These modules of sac.runs read no config, so that lower rooms may import them.
-    "sac.runs.checkpoint": "sac.runs.checkpoint_files",
-    **dict.fromkeys("sac.runs.checkpoint_files sac.runs.signals sac.runs.log_file".split(), ""),
+    **dict.fromkeys(CONFIG_FREE_RUNS.split(), CONFIG_FREE_RUNS),
     "sac.runs": "sac.config sac.track",  # the summary names the command that uploads an offline W&B run
     "sac.assemble": "sac envs",
     "sac.roles": "sac envs",
@@ -112,8 +112,8 @@ def test_a_wrong_arrow_is_noticed(name, wrong):
     assert complaints(name, [wrong])
 
 
-NUMPY_HALF = """sac.replay sac.track sac.collect sac.evaluation sac.training sac.wire sac.runs.checkpoint
-sac.runs.checkpoint_files sac.runs.signals sac.runs.log_file sac.runs.networks_file envs.gymnasium_adapter envs.unity_adapter envs.players"""
+NUMPY_HALF = f"""{CONFIG_FREE_RUNS} sac.replay sac.track sac.collect sac.evaluation sac.training sac.wire
+sac.runs.networks_file envs.gymnasium_adapter envs.unity_adapter envs.players"""
 NUMPY_RIM = "sac.runs sac.config sac.assemble sac.roles sac.report sac.distributed sac.population"
 
 

@@ -1,4 +1,4 @@
-"""What one process does. Roles are imported when they are called: some need no TensorFlow."""
+"""Roles: what one process does. A role's module is imported when it runs, since some roles need no TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sac.config.schema import Config
 from sac.runs.folder import RunFolder
 from sac.track.observer import Observer
 
-LOAD_CODE = ("train", "play", "learner", "actor")  # the others hold numbers only
+ROLES_THAT_LOAD_CODE = ("train", "play", "learner", "actor")  # the others handle arrays only
 
 
 def run(config: Config, observer: Observer | None = None) -> float | None:
-    """Runs the role that the config names; returns its objective (None without one).
+    """Runs the role that the config names, and returns its objective, if it has one.
 
-    `observer` is whoever watches the run from outside, e.g. a launcher.
+    `observer` is told about the run, e.g. for a launcher.
     """
     limit_threads(config.base.threads)
     check_code(config)
@@ -25,16 +25,17 @@ def run(config: Config, observer: Observer | None = None) -> float | None:
 
 
 def check_code(config: Config) -> None:
-    """Raises UserError before code of a run is loaded that did not come from this machine."""
+    """Raises UserError when the role would load code from a run folder that is not trusted on this machine."""
     resumes = config.role == "play" or config.ckpt is not None
-    if config.role in LOAD_CODE and resumes:
-        what = [f"role={config.role}"] * (config.role != "train") + [f"ckpt={config.ckpt}"] * (config.ckpt is not None)
+    if config.role in ROLES_THAT_LOAD_CODE and resumes:
+        what = [] if config.role == "train" else [f"role={config.role}"]
+        what += [] if config.ckpt is None else [f"ckpt={config.ckpt}"]
         command = run_command(config, *what, "base.trust=true")
         RunFolder.of(config).check_code(config.base.trust, command)
 
 
 def limit_threads(threads: int | None) -> None:
-    """Sets the threads of the BLAS libraries that NumPy may bring: they look once, when NumPy is imported."""
+    """Sets the threads of NumPy's BLAS library, which reads these variables once, when NumPy is imported."""
     if threads is not None:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[name] = str(threads)

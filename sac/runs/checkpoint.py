@@ -1,11 +1,12 @@
-"""Everything that must survive, on disk in a way that a crash at any moment leaves a run that resumes. NumPy only.
+"""The state of a run on disk, written so that a run resumes after a crash at any moment. NumPy only.
 
 A checkpoint is a folder `step_<env steps>` with one `<part>.npz` for each part's arrays and `scalars.json`. It is
-written under a temporary name, flushed to the disk and renamed, so a name that is there is whole; `manifest.json` holds
-a sha256 of every file. The newest keeps the replay; the last ten and the best by evaluation stay.
+written under a temporary name, flushed to the disk and renamed, so a checkpoint with a final name is complete;
+`manifest.json` holds a sha256 of every file. Only the newest holds the replay. The last ten and the best by evaluation
+are kept.
 
-Disks lose bytes all the same. The small files are there twice, so that such a byte costs nothing, and of a damaged
-checkpoint all parts that are intact are used. What is not used lies in `set_aside`, where nothing is ever deleted.
+A disk may still lose bytes. The small files exist twice, and all intact parts of a damaged checkpoint are used. Files
+that a resumed run does not use are moved to `set_aside`, where nothing is ever deleted.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,17 +29,17 @@ from sac.runs import checkpoint_files
 from sac.runs.checkpoint_files import NEEDED, ONLY_NEWEST, Contents, Damaged, Part, State
 
 log = logging.getLogger(__name__)
-KEEP = 10
-ANEW = (*ONLY_NEWEST, "rollout")  # parts of one moment: where one is damaged, no other step's can take its place
-DISPENSABLE = ("evaluation", "exploring")  # parts that may begin anew where no earlier checkpoint holds them either
-WORTH = (*NEEDED, *ONLY_NEWEST)  # a checkpoint is used as long as one of these is intact
+KEPT_CHECKPOINTS = 10  # besides the best
+BOUND_TO_STEP = (*ONLY_NEWEST, "rollout")  # parts that an earlier checkpoint cannot replace when they are damaged
+DISPENSABLE = ("evaluation", "exploring")  # parts that begin anew when no earlier checkpoint can replace them
+WORTH_LOADING = (*NEEDED, *ONLY_NEWEST)  # a checkpoint is used when one of these parts is intact
 ASIDE = "set_aside"
-NAME = re.compile(r"step_(\d{12})(?:\.(\d+))?")  # the same step written again gets a number
+NAME = re.compile(r"step_(\d{12})(?:\.(\d+))?")  # a step that is written again gets a number
 
 
 @dataclass
 class Saved:
-    """A checkpoint on disk; `lost` are the parts that could not be loaded from it because they are damaged."""
+    """A checkpoint on disk; `lost` names the damaged parts that no other checkpoint could replace."""
 
     path: Path
     step: int
@@ -46,13 +48,13 @@ class Saved:
 
 
 class Checkpoints:
-    """The checkpoints of one run folder. `beside` are small files of the run of which each checkpoint holds a copy."""
+    """The checkpoints of one run. Each also holds copies of the files `beside`, which are small."""
 
     def __init__(self, folder: Path, beside: Sequence[Path] = ()):
         self.folder, self._beside = folder, beside
 
     def save(self, parts: Mapping[str, Part], step: int, evaluation: float | None) -> Path:
-        """Writes all parts and drops what is too old. Raises OSError when the disk refuses; nothing is left then."""
+        """Writes all parts, then removes old checkpoints. Raises OSError, leaving nothing, when the disk refuses."""
         make_folder(self.folder)
         for left in self.folder.glob(".tmp-*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -70,12 +72,12 @@ class Checkpoints:
         return final
 
     def _free_name(self, step: int) -> Path:
-        """Never one that is there: removing it first would leave a moment without either."""
+        """A name that is not in use, since removing the former checkpoint first would risk having neither."""
         taken = [_number(s.path) for s in self.all() if s.step == step]
         return self.folder / (f"step_{step:012d}" + (f".{max(taken) + 1}" if taken else ""))
 
     def all(self) -> list[Saved]:
-        """What is there, oldest first; a damaged one has no evaluation."""
+        """The checkpoints on disk, oldest first; one with a damaged manifest has no evaluation."""
         found = []
         for path in self.folder.glob("step_*"):
             if match := NAME.fullmatch(path.name):
@@ -85,7 +87,7 @@ class Checkpoints:
         return sorted(found, key=lambda s: (s.step, _number(s.path)))
 
     def best(self) -> Saved | None:
-        """The one with the highest evaluation, the newest of equals; None without any evaluation."""
+        """The checkpoint with the highest evaluation, the newest of equals; None when none has an evaluation."""
         scored = [s for s in self.all() if s.evaluation is not None]
         return max(scored, key=lambda s: (s.evaluation, s.step), default=None)
 
@@ -108,12 +110,13 @@ class Checkpoints:
         return chosen
 
     def load(self, parts: Mapping[str, Part], which: str | int) -> Saved:
-        """Restores all parts and returns the checkpoint that it took, with the parts that are lost.
+        """Restores all parts; returns the checkpoint that was used, with the parts that are lost.
 
-        Of a damaged one all that is intact is used: an earlier checkpoint lends networks or statistics, and a memory
-        starts empty. So do the evaluations and the exploration where no earlier checkpoint lends them. Where neither
-        networks nor memory are intact the one before is taken. Each of these is said.
-        Parts that an older checkpoint no longer holds keep their fresh state. Raises UserError when none is usable.
+        All intact parts of a damaged checkpoint are used. An earlier checkpoint replaces damaged networks or
+        statistics, while a damaged replay starts empty; so do evaluations and exploration when no earlier checkpoint
+        can replace them. When neither networks nor replay are intact, the checkpoint before is used instead. Each
+        replacement is logged as a warning. Parts that an older checkpoint no longer holds keep their fresh state.
+        Raises UserError when no checkpoint is usable.
         """
         candidates = self.select(which)
         for saved in candidates:
@@ -138,17 +141,17 @@ class Checkpoints:
     def _mended(
         self, saved: Saved, contents: Contents, parts: Collection[str], earlier: Sequence[Saved]
     ) -> dict[str, State]:
-        """The states of all parts that can be had, said where they are not this checkpoint's. Raises Damaged."""
+        """The states of all parts, damaged ones replaced as `load` says. Raises Damaged when that is impossible."""
         damaged = ", ".join(f"{name}.npz {why}" for name, why in contents.damaged.items())
-        if contents.damaged and not any(name in contents.arrays for name in WORTH):
+        if contents.damaged and not any(name in contents.arrays for name in WORTH_LOADING):
             raise Damaged(damaged)
-        states, said = {name: contents.state(name) for name in contents.arrays}, []
+        states, said = {name: contents.state(name) for name in contents.arrays}, list[str]()
         for name in contents.damaged:
-            lent = None if name in ANEW else _lent(name, earlier)
-            if lent is not None:
-                lender, states[name] = lent
-                said.append(f"the {name} of step {lender.step} takes its place")
-            elif name in (*ANEW, *DISPENSABLE):
+            replacement = None if name in BOUND_TO_STEP else _newest_intact(name, earlier)
+            if replacement is not None:
+                other, states[name] = replacement
+                said.append(f"the {name} of step {other.step} takes its place")
+            elif name in (*BOUND_TO_STEP, *DISPENSABLE):
                 said.append(f"the {name} begins anew")
             else:
                 raise Damaged(damaged)
@@ -160,7 +163,7 @@ class Checkpoints:
         return states
 
     def _what_is_left(self, parts: Collection[str]) -> str:
-        """Words for a memory that is intact although no networks are."""
+        """A hint for the user when the replay is intact although no networks are."""
         for saved in self.all()[:-2:-1]:
             with contextlib.suppress(Damaged):
                 if any(name in parts and name in _read(saved, [name]).arrays for name in ONLY_NEWEST):
@@ -168,10 +171,10 @@ class Checkpoints:
                     return f"the memory of {saved.path.name} is intact, a new run takes it by replay.load={run}; "
         return ""
 
-    def newest_with(self, part: str) -> tuple[Saved, dict[str, np.ndarray], Mapping]:
-        """The newest undamaged checkpoint that holds this part: itself, the part's arrays and scalars.
+    def newest_with(self, part: str) -> tuple[Saved, dict[str, np.ndarray], Mapping[str, Any]]:
+        """The newest checkpoint that holds this part undamaged, and the part's arrays and scalars.
 
-        Damaged ones are passed over, and that is said. Raises UserError when there is none.
+        A warning is logged for each damaged one. Raises UserError when there is none.
         """
         for saved in reversed(self.all()):
             try:
@@ -182,16 +185,16 @@ class Checkpoints:
                 log.warning("checkpoint %s is damaged (%s); trying the one before", saved.path, error)
                 continue
             if part in contents.arrays:
-                return saved, *contents.state(part)
+                return saved, contents.arrays[part], contents.state(part)[1]
         raise UserError(
             f"{self.folder} holds no undamaged checkpoint with a {part}: a run keeps it in its newest checkpoint only, "
             "and only with replay.save=true"
         )
 
     def continue_from(self, loaded: Saved) -> None:
-        """Sets aside what the run does not go on from: later checkpoints and damaged files. Nothing is deleted.
+        """Moves later checkpoints and damaged files to `set_aside`, so that `latest` means the resumed run.
 
-        `latest` shall mean the line that goes on. Raises UserError when a later one is a newer version's.
+        Raises UserError when a newer version of this program has written a later checkpoint.
         """
         saved = self.all()
         later = saved[[s.path for s in saved].index(loaded.path) + 1 :]
@@ -222,8 +225,8 @@ class Checkpoints:
         for i, saved in enumerate(reversed(self.all())):
             if saved.path == newest:
                 continue
-            replaced = NAME.fullmatch(saved.path.name)[1] == NAME.fullmatch(newest.name)[1]
-            if replaced or (i >= KEEP and (best is None or saved.path != best.path)):
+            replaced = _parsed(saved.path)[0] == _parsed(newest)[0]
+            if replaced or (i >= KEPT_CHECKPOINTS and (best is None or saved.path != best.path)):
                 shutil.rmtree(saved.path, ignore_errors=True)
                 continue
             for name in ONLY_NEWEST:
@@ -234,7 +237,7 @@ def _read(saved: Saved, names: Collection[str]) -> Contents:
     return checkpoint_files.read(saved.path, saved.step, names)
 
 
-def _lent(name: str, earlier: Sequence[Saved]) -> tuple[Saved, State] | None:
+def _newest_intact(name: str, earlier: Sequence[Saved]) -> tuple[Saved, State] | None:
     """The newest of the earlier checkpoints in which a part is intact, and the part's state."""
     for saved in earlier:
         with contextlib.suppress(Damaged):
@@ -256,4 +259,11 @@ def check_disk(folder: Path, needed: int) -> None:
 
 def _number(path: Path) -> int:
     """How often its step had been written before."""
-    return int(NAME.fullmatch(path.name)[2] or 0)
+    return _parsed(path)[1]
+
+
+def _parsed(path: Path) -> tuple[int, int]:
+    """Step and number in the name of a checkpoint."""
+    match = NAME.fullmatch(path.name)
+    assert match is not None
+    return int(match[1]), int(match[2] or 0)

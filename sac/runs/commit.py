@@ -1,4 +1,4 @@
-"""Which commit of this project is running."""
+"""The commit of this project that is running."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def commit() -> str | None:
-    """The short commit of the working copy, with `+` when files differ from it; None outside of git."""
+    """The short hash of the working copy's commit, with `+` when files differ from it; None outside of git."""
     try:
-        if not _git("ls-files", "sac/runs/commit.py"):  # an installed package may lie inside somebody else's repository
+        if not _git("ls-files", "sac/runs/commit.py"):  # an installed package may be inside another repository
             return None
         return f"{_git('rev-parse', '--short', 'HEAD')}{'+' * bool(_git('status', '--porcelain', '-uno'))}" or None
     except (OSError, subprocess.SubprocessError):

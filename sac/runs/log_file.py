@@ -1,4 +1,4 @@
-"""Where a run's words go: warnings to the screen, everything to log.log."""
+"""The log of a run: warnings go to the screen, everything goes to log.log."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rich.logging import RichHandler
 
 from sac.errors import UserError
 
-ONCE = {"once": True}  # `extra` of a record that is said once in a run
+ONCE = {"once": True}  # `extra` of a record that is logged once in a run
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @contextlib.contextmanager
 def run_log(path: Path | None, console: Console | None = None) -> Iterator[None]:
-    """Adds the handlers of one run and takes them away after it. `path` None: no file.
+    """Adds the log handlers of one run, and removes them after it. Without a `path` no file is written.
 
     In a terminal warnings go through `console`, which prints them above its live line. Raises UserError when the file
     cannot be opened.
@@ -53,7 +53,7 @@ def run_log(path: Path | None, console: Console | None = None) -> Iterator[None]
 
 def _screen(console: Console | None) -> logging.Handler:
     if console is not None and console.is_terminal:
-        screen = RichHandler(console=console, show_time=False, show_path=False, rich_tracebacks=False)
+        screen: logging.Handler = RichHandler(console=console, show_time=False, show_path=False, rich_tracebacks=False)
     else:
         screen = logging.StreamHandler(sys.stderr)
         screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
@@ -62,7 +62,7 @@ def _screen(console: Console | None) -> logging.Handler:
 
 
 def _record_failure(files: list[logging.Handler], error: Exception) -> None:
-    """Into the files only: the screen gets it when the job ends."""
+    """Writes the exception into the files only; the screen shows it when the job ends."""
     bug = None if isinstance(error, UserError) else (type(error), error, error.__traceback__)
     words = "%s" if bug is None else "the run failed: %s"
     record = logging.LogRecord("sac", logging.ERROR, __file__, 0, words, (error,), bug)
@@ -71,7 +71,7 @@ def _record_failure(files: list[logging.Handler], error: Exception) -> None:
 
 
 class SaidOnce(logging.Filter):
-    """Lets a record with `extra=ONCE` through once: what is true of an environment is true of its evaluation's too."""
+    """Drops repetitions of records with `extra=ONCE`: the evaluation's environment repeats the training's warnings."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class SaidOnce(logging.Filter):
 
 
 class LogFile(logging.FileHandler):
-    """A log file that a full disk makes incomplete, no more."""
+    """A log file whose disk may be full: it is incomplete then, and the run goes on. One warning is printed."""
 
     failed = False
 

@@ -15,12 +15,12 @@ ENVS = Path(__file__).parents[2] / "envs"
 
 
 def find_networks(nn: str, env: str | None) -> Path | None:
-    """The file that `base.nn` names: the scene's own, another one there, a dotted module, or a path.
+    """The file that `base.nn` names: a module in the scene's folder, a dotted module, or a path.
 
-    None when nn is `nn` and the scene brings none: then every network is the default. A variant (`roller/hard`) uses
-    its own folder first, then its scene's. Raises UserError naming every place that was looked at.
+    None when nn is `nn` and the scene has no such module: then every network is the default. For a variant of a scene
+    (`roller/hard`) its own folder comes first, then the scene's. Raises UserError that names every place.
     """
-    tried = []
+    tried: list[str] = []
     if nn.endswith(".py"):
         path = Path(nn).expanduser()
         if path.is_file():
@@ -51,10 +51,11 @@ def find_networks(nn: str, env: str | None) -> Path | None:
 
 
 def load_networks(path: Path | None) -> ModuleType | None:
-    """Imports a networks file by path. Raises UserError with file and line when it does not import."""
+    """Imports a networks file by its path. Raises UserError with file and line when the import fails."""
     if path is None:
         return None
     spec = importlib.util.spec_from_file_location(f"networks_{abs(hash(path))}", path)
+    assert spec is not None and spec.loader is not None  # None for unknown suffixes only, and this one is .py
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
@@ -67,7 +68,7 @@ def load_networks(path: Path | None) -> ModuleType | None:
 
 
 def _line(error: Exception, path: Path) -> int | None:
-    """The line of the file where it went wrong, also when the error came up in a library that this line calls."""
+    """The line of the file that raised the error, also when a library raised it that this line calls."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a run in order; a second one ends it at once, whatever it is doing."""
+"""SIGINT and SIGTERM end a run in order: it saves first. A second signal ends it at once."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-IN_ORDER = {signal.SIGINT: 130, signal.SIGTERM: 75}
-CUT_SHORT = {signal.SIGINT: 130, signal.SIGTERM: 143}
-SAYS_AFTER_SECONDS = 1.0  # of waiting after a signal: then it is said what is waited for
-HANGS_AFTER_SECONDS = 10.0  # of waiting after a signal: then the run ends without what is waited for
-LOOKS_SECONDS = 0.1  # between two looks after a signal
+# Exit codes by signal, of a run that has saved and of a process that has not:
+SAVED_EXIT_CODES: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 75}
+UNSAVED_EXIT_CODES: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
+NOTICE_AFTER_SECONDS = 1.0  # of waiting after a signal, the user is told what the run waits for
+RESCUE_AFTER_SECONDS = 10.0  # of waiting after a signal, the run ends without what it waits for
+LOOK_INTERVAL_SECONDS = 0.1  # between two looks at the main thread after a signal
 
 
 class Outside:
-    """What the main thread is waiting for outside our own code; nothing of ours changes meanwhile.
+    """A call of the main thread into foreign code, e.g. an environment's `step`; our own state is at rest meanwhile.
 
-    Whoever holds `lock` while something is waited for keeps the main thread out there.
+    `what` describes the call and is empty outside of one. The main thread cannot return from the call while another
+    thread holds `lock`.
     """
 
     def __init__(self) -> None:
@@ -31,6 +33,7 @@ class Outside:
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
+        """Marks a call into foreign code."""
         self.since, self.what = time.monotonic(), what
         try:
             yield
@@ -40,17 +43,18 @@ class Outside:
 
 
 class Interruption:
-    """As a context manager it notes the first signal: ask `requested` between steps, exit with `exit_code`.
+    """A context manager that notes the first signal: check `requested` between steps, exit with `exit_code`.
 
-    Where the main thread does not come back from `outside` after a signal, another thread calls `rescue` (which saves)
-    and ends the process.
+    When the main thread does not return from a call `outside` after a signal, another thread calls `rescue` (which
+    saves) and ends the process. `doing` is what the user is told that the run does after a signal; without `saves` the
+    exit codes are those of a process that did not save.
     """
 
     def __init__(self, doing: str = "saving, then ending", saves: bool = True):
         self.signal: int | None = None
         self.outside = Outside()
         self.rescue: Callable[[], None] = lambda: None
-        self._promise, self._codes = doing, IN_ORDER if saves else CUT_SHORT
+        self._promise, self._codes = doing, SAVED_EXIT_CODES if saves else UNSAVED_EXIT_CODES
         self._handlers: dict = {}
         self._wakeup = -1
 
@@ -60,23 +64,23 @@ class Interruption:
 
     @property
     def name(self) -> str:
-        return signal.Signals(self.signal).name if self.requested else ""
+        return "" if self.signal is None else signal.Signals(self.signal).name
 
     @property
     def exit_code(self) -> int:
-        """What the shell is told after an orderly end: 130 for SIGINT, 75 for SIGTERM and saved, 0 without a signal."""
-        return self._codes[self.signal] if self.requested else 0
+        """The process's exit code: 130 after SIGINT, 75 after SIGTERM when the run was saved, 0 without a signal."""
+        return 0 if self.signal is None else self._codes[self.signal]
 
     def __enter__(self) -> Interruption:
-        if threading.current_thread() is not threading.main_thread():  # elsewhere Python refuses handlers
+        if threading.current_thread() is not threading.main_thread():  # Python allows handlers there only
             return self
-        # Python runs handlers between two lines of Python only; the bytes of this pipe come in the midst of a long
-        # compilation too
+        # Python runs handlers between two lines of Python only. The bytes in this pipe arrive during a long compilation
+        # as well.
         self._writer, reader = socket.socketpair()
         self._writer.setblocking(False)
         threading.Thread(target=self._watch, args=(reader,), name="signals", daemon=True).start()
         self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._handlers = {s: signal.signal(s, self._note) for s in CUT_SHORT}
+        self._handlers = {s: signal.signal(s, self._note) for s in UNSAVED_EXIT_CODES}
         return self
 
     def __exit__(self, *_) -> None:
@@ -94,27 +98,28 @@ class Interruption:
     # --- the thread that watches
 
     def _watch(self, reader: socket.socket) -> None:
-        """Ends at once at the second signal, and after the first when the main thread stays outside."""
-        first, waits = 0, None
+        """Ends the process at the second signal, and after the first when the main thread does not return."""
+        waits: Waits | None = None  # since the first signal
         with reader:
             while True:
                 try:
                     received = reader.recv(16)
-                except TimeoutError:
+                except TimeoutError:  # there is one after the first signal only
+                    assert waits is not None
                     waits.look()
                     continue
-                if not received:  # all is over
+                if not received:  # the context was left
                     return
                 for number in received:
-                    if number in CUT_SHORT and first:
+                    if number in UNSAVED_EXIT_CODES and waits is not None:
                         end_at_once(number, "ended at once")
-                    if number in CUT_SHORT:
-                        first, waits = number, Waits(self, number)
-                        reader.settimeout(LOOKS_SECONDS)
+                    if number in UNSAVED_EXIT_CODES:
+                        waits = Waits(self, number)
+                        reader.settimeout(LOOK_INTERVAL_SECONDS)
 
 
 class Waits:
-    """Looks, after a signal, whether the main thread comes back from outside."""
+    """Checks, after a signal, whether the main thread returns from a call into foreign code."""
 
     def __init__(self, interruption: Interruption, number: int):
         self._interruption, self._number, self._since = interruption, number, time.monotonic()
@@ -122,16 +127,17 @@ class Waits:
         self._rescuer: threading.Thread | None = None
 
     def look(self) -> None:
+        """Tells the user what the run waits for, and starts the rescue when it has waited too long."""
         outside = self._interruption.outside
         waited = time.monotonic() - max(self._since, outside.since)
         if not outside.what or self._rescuer is not None:
             return
-        if waited >= SAYS_AFTER_SECONDS and self._said != outside.what:
+        if waited >= NOTICE_AFTER_SECONDS and self._said != outside.what:
             self._said = outside.what
-            self._interruption._note(self._number)  # the handler itself does not run inside of C
-            left = HANGS_AFTER_SECONDS - waited
+            self._interruption._note(self._number)  # since Python does not run the handler during a call of C code
+            left = RESCUE_AFTER_SECONDS - waited
             say(f"waiting for {outside.what}; in {left:.0f} s the run ends without it")
-        if waited >= HANGS_AFTER_SECONDS:  # in a thread of its own: a second signal ends this too
+        if waited >= RESCUE_AFTER_SECONDS:  # in its own thread, so that a second signal can end it
             self._rescuer = threading.Thread(
                 target=self._end_without, args=(outside.since,), name="rescue", daemon=True
             )
@@ -141,9 +147,9 @@ class Waits:
         interruption, outside = self._interruption, self._interruption.outside
         with outside.lock:
             if not outside.what or outside.since != since:
-                self._rescuer = None  # it has come back
+                self._rescuer = None  # the main thread has returned
                 return
-            say(f"{outside.what} has not come back for {HANGS_AFTER_SECONDS:.0f} s: ending without it")
+            say(f"{outside.what} has not come back for {RESCUE_AFTER_SECONDS:.0f} s: ending without it")
             code = interruption.exit_code
             try:
                 interruption.rescue()
@@ -154,20 +160,21 @@ class Waits:
 
 
 def say(words: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # a screen that is gone
+    """Prints to stderr; a closed terminal is ignored."""
+    with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(f"\n{words}\n")
         sys.stderr.flush()
 
 
 def end_at_once(number: int, why: str) -> None:
-    """Ends this process and its workers as by signal `number`, saving nothing."""
+    """Ends this process and its workers without saving, with the exit code of signal `number`."""
     with contextlib.suppress(OSError):
         os.write(2, f"\n{why}; the newest checkpoint is the last one that was written\n".encode())
-    _leave(CUT_SHORT[number])
+    _leave(UNSAVED_EXIT_CODES[number])
 
 
 def _leave(code: int) -> None:
-    for worker in multiprocessing.active_children():  # players have a guard that sees this process end
+    for worker in multiprocessing.active_children():  # Unity players end by themselves with this process
         worker.kill()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()

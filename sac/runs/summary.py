@@ -1,8 +1,9 @@
-"""The last lines on the screen: how a run ended, where it lies, how to go on."""
+"""The last lines on the screen: how a run ended, its folder, and the commands that play and resume it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from sac.config.overrides import place, run_command
 from sac.config.schema import Config
@@ -10,12 +11,11 @@ from sac.runs.folder import RunFolder
 from sac.track.wandb_run import resolve_mode, sync_command, unsynced
 
 REASONS = {"solved": "solved", "max_step": "reached base.max_step", "max_iter": "reached base.max_iter"}
+FAILED = " failed: "  # part of the reasons that are whole sentences
 
-FAILED = " failed: "  # in a reason that is a sentence of its own
 
-
-def farewell(config: Config, folder: RunFolder, result: Mapping) -> str:
-    """Several lines; the commands can be typed as they stand."""
+def farewell(config: Config, folder: RunFolder, result: Mapping[str, Any]) -> str:
+    """Several lines of text, whose commands can be copied into a shell."""
     reason = result["reason"]
     words = REASONS.get(reason, reason if FAILED in reason else f"ended by {reason}")
     score = "no evaluation"
@@ -33,7 +33,7 @@ def farewell(config: Config, folder: RunFolder, result: Mapping) -> str:
 
 
 def _resume(config: Config) -> str:
-    """A learner on its own needs its place in the cell again."""
+    """The command that resumes the run; a learner's also names the addresses of its cell."""
     if config.role != "learner":
         return run_command(config, "ckpt=latest")
     return run_command(config, "role=learner", *place(config))

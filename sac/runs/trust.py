@@ -1,7 +1,7 @@
-"""The code that a run folder brings or names: code that is new on this machine runs only when the user trusts it.
+"""Checks the code that a run folder contains or names: code that is new on this machine needs the user's consent.
 
-For each piece of code that was used or trusted here there is a mark, a small file in a folder of the user's own. No
-mark lies in a run folder, so nobody can send a run together with its mark.
+Each piece of code that was used or trusted on this machine has a mark, a small file in the user's state folder. Marks
+are never in run folders, so nobody can send a run together with its mark.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from sac.errors import UserError
 from sac.runs.networks_file import ENVS
 
 log = logging.getLogger(__name__)
-STATE = "SAC_STATE"  # environment variable: the folder of the marks
-OURS = "envs."  # modules of this project
+STATE = "SAC_STATE"  # environment variable: the user's state folder
+OURS = "envs."  # prefix of this project's modules
 STAND_IN, OLD_GYM = "player:", "gym:"  # prefixes of base.build_path that name no module
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Code that a run brings or names: in words, and what tells it from any other."""
+    """Code that a run contains or names: words for the user, and a text that identifies it."""
 
     words: str
     identity: str
 
     @property
     def mark(self) -> Path:
-        """Raises RuntimeError where the user has no home."""
+        """The file that marks the code as known. Raises RuntimeError when the user has no home."""
         return _marks() / hashlib.sha256(self.identity.encode("utf8", "surrogateescape")).hexdigest()
 
     @property
     def known(self) -> bool:
-        """Whether it was used or trusted here before."""
+        """Whether the code was used or trusted on this machine before."""
         try:
             return self.mark.is_file()
         except (OSError, RuntimeError):
@@ -46,7 +46,7 @@ class Piece:
 
 
 def pieces(folder: Path, config: Mapping[str, Any] | None) -> list[Piece]:
-    """The code that the run in `folder` with this config would run; none for what this project brings itself.
+    """The code that the run in `folder` would run with this config, without this project's own code.
 
     Without a config only the networks count.
     """
@@ -57,7 +57,7 @@ def pieces(folder: Path, config: Mapping[str, Any] | None) -> list[Piece]:
 
 
 def check(found: Sequence[Piece], trusted: bool, run: Path, command: str) -> None:
-    """Raises UserError for code that is new here, with the command that says that it is trusted; then it is marked."""
+    """Marks trusted code as known. Raises UserError for other new code, with the command that trusts it."""
     new = [piece for piece in found if not piece.known]
     if new and not trusted:
         raise UserError(
@@ -69,7 +69,7 @@ def check(found: Sequence[Piece], trusted: bool, run: Path, command: str) -> Non
 
 
 def remember(found: Sequence[Piece]) -> None:
-    """Marks code as used here. A home that cannot be written costs the mark, not the run."""
+    """Marks code as known. When the mark cannot be written, a warning is logged."""
     new = [piece for piece in found if not piece.known]
     try:
         for piece in new:
@@ -90,7 +90,7 @@ def _marks() -> Path:
 
 
 def _state() -> Path:
-    """A folder of the user's own. Raises RuntimeError where there is no home."""
+    """The user's state folder for this program. Raises RuntimeError when the user has no home."""
     if asked := os.environ.get(STATE):
         return Path(asked)
     if sys.platform == "win32":
@@ -103,7 +103,7 @@ def _state() -> Path:
 
 
 def _networks(file: Path, base: Mapping[str, Any]) -> Iterator[Piece]:
-    """The copy of nn.py by its content; without one, an actor takes what base.nn names."""
+    """The run's nn.py, identified by its content; without the file, the networks that base.nn names."""
     if file.exists():
         content = file.read_bytes()
         if content not in (shipped.read_bytes() for shipped in ENVS.rglob(file.name)):
@@ -115,7 +115,7 @@ def _networks(file: Path, base: Mapping[str, Any]) -> Iterator[Piece]:
 
 
 def _environment(base: Mapping[str, Any]) -> Iterator[Piece]:
-    """A module that an environment's id names, also one inside its arguments; the program of a Unity player."""
+    """The modules that an environment's id and arguments name; the program of a Unity player."""
     for text in _texts(base.get("build_path")):
         if base.get("env_type") != "GYM":
             if not text.startswith(STAND_IN):
@@ -133,7 +133,7 @@ def _module(key: str, text: str) -> Iterator[Piece]:
 
 
 def _arguments(base: Mapping[str, Any]) -> Iterator[Piece]:
-    """Keras makes objects of mappings, of whatever module these name."""
+    """Arguments of layers that are mappings, since Keras imports the modules that these name."""
     kwargs = base.get("nn_kwargs")
     for name, values in kwargs.items() if isinstance(kwargs, Mapping) else ():
         for key, value in values.items() if isinstance(values, Mapping) else ():
@@ -142,14 +142,14 @@ def _arguments(base: Mapping[str, Any]) -> Iterator[Piece]:
 
 
 def _interpolations(base: Any) -> Iterator[Piece]:
-    """No config that we write holds one: it would hide what it stands for."""
+    """Interpolations, which could hide code; no config that this program writes contains one."""
     for text in _texts(base):
         if "${" in text:
             yield Piece(f"the interpolation {text} in config.yaml", f"interpolation {text}")
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a value, however deep."""
+    """All texts in a nested value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

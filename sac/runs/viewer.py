@@ -1,4 +1,4 @@
-"""How a played run is shown: not at all, in the environment's own window, or as a video file."""
+"""Shows a played run: not at all, in the environment's own window, or as a video file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +15,11 @@ from sac.errors import UserError
 from sac.types import Env
 
 log = logging.getLogger(__name__)
-PICTURES_A_SECOND = 30  # of a film whose environment does not say
+DEFAULT_FPS = 30  # pictures per second of a film when the environment does not tell
 
 
 class NoViewer(AbstractContextManager):
-    """Shows nothing, or leaves it to the environment's own window (`mode` "human")."""
+    """Shows nothing itself; with `mode` "human" the environment opens its own window."""
 
     def __init__(self, mode: str | None = None):
         self.mode = mode
@@ -28,7 +29,7 @@ class NoViewer(AbstractContextManager):
 
     @property
     def words(self) -> str:
-        """What to say at the end."""
+        """Text for the user at the end."""
         return ""
 
     def __exit__(self, *_) -> None:
@@ -36,9 +37,9 @@ class NoViewer(AbstractContextManager):
 
 
 class Film(NoViewer):
-    """Writes every turn's picture into an mp4 file, as many a second as the environment says.
+    """Writes the picture of each turn into an mp4 file, at the environment's own rate.
 
-    Raises UserError without the extra, or where nothing is drawn.
+    Raises UserError when the extra `video` is not installed or the environment draws nothing.
     """
 
     def __init__(self, path: Path):
@@ -49,8 +50,9 @@ class Film(NoViewer):
         except ImportError as error:
             raise UserError(f'render=video needs the extra video ({error}): pip install -e ".[video]"') from error
         self._open = lambda fps: imageio.get_writer(path, fps=fps, macro_block_size=2)
-        self._path, self._writer = path, None
-        self._size: tuple[int, int] | None = None  # of the first picture: a film has one size
+        self._path = path
+        self._writer: Any = None  # imageio's, from the first picture on
+        self._size = (0, 0)  # height and width of the first picture: all pictures of a film have one size
         self._warned = False
 
     def show(self, env: Env) -> None:
@@ -59,8 +61,8 @@ class Film(NoViewer):
             raise UserError("render=video: this environment gives no pictures; where there is a screen: render=window")
         picture = as_rgb(picture)
         if self._writer is None:
-            self._size = picture.shape[:2]
-            self._writer = self._open(getattr(env, "render_fps", None) or PICTURES_A_SECOND)
+            self._size = picture.shape[0], picture.shape[1]
+            self._writer = self._open(getattr(env, "render_fps", None) or DEFAULT_FPS)
         if picture.shape[:2] != self._size and not self._warned:
             self._warned = True
             first, now = ("x".join(map(str, size[::-1])) for size in (self._size, picture.shape[:2]))
@@ -77,7 +79,7 @@ class Film(NoViewer):
 
 
 def as_rgb(picture: np.ndarray) -> np.ndarray:
-    """A picture [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of bytes as [H, W, 3]. Raises UserError for another form."""
+    """Converts a picture uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] to [H, W, 3]. Raises UserError for others."""
     grey = picture[..., None] if picture.ndim == 2 else picture
     if grey.ndim != 3 or grey.shape[2] not in (1, 3, 4) or grey.dtype != np.uint8 or not grey.size:
         raise UserError(
@@ -88,7 +90,7 @@ def as_rgb(picture: np.ndarray) -> np.ndarray:
 
 
 def scaled(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture [H, W, C] as one of `size` (height, width): the nearest pixel of each place."""
+    """Scales a picture [H, W, C] to `size` (height, width) by nearest pixels."""
     if picture.shape[:2] == size:
         return picture
     rows, columns = (np.arange(new) * old // new for new, old in zip(size, picture.shape))
@@ -96,7 +98,10 @@ def scaled(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def viewer(render: bool | str, video: Path) -> NoViewer:
-    """The viewer for `render`: false, window, video, or true = a window where there is a screen, else a video."""
+    """The viewer for `render`: false, window, video, or true (a window where there is a screen, else a video).
+
+    Raises UserError for a window without a screen, and as Film does.
+    """
     if render is False:
         return NoViewer()
     screen = sys.platform in ("win32", "darwin") or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ

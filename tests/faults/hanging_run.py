@@ -13,7 +13,7 @@ def main() -> None:
     import run
     from sac.runs import signals
 
-    signals.SAYS_AFTER_SECONDS, signals.HANGS_AFTER_SECONDS = 0.3, 1.5
+    signals.NOTICE_AFTER_SECONDS, signals.RESCUE_AFTER_SECONDS = 0.3, 1.5
     run.main()
 
 

@@ -17,7 +17,7 @@ import saving_for_ever
 from saving_for_ever import parts
 
 from sac.errors import UserError
-from sac.runs.checkpoint import ASIDE, KEEP, Checkpoints, check_disk
+from sac.runs.checkpoint import ASIDE, KEPT_CHECKPOINTS, Checkpoints, check_disk
 from tests.full_disk import small_files
 
 
@@ -299,7 +299,9 @@ def test_going_on_from_an_earlier_one_sets_the_later_ones_aside(tmp_path, caplog
 def test_the_last_ten_and_the_best_stay_and_the_newest_keeps_the_memory(tmp_path):
     evaluations = [None, 5.0, 9.0, 1.0, 9.0, *[2.0] * 20]
     checkpoints = saved(tmp_path, range(25), evaluations)
-    assert [s.step for s in checkpoints.all()] == [4, *range(25 - KEEP, 25)], "the newer of two equals is the best"
+    assert [s.step for s in checkpoints.all()] == [4, *range(25 - KEPT_CHECKPOINTS, 25)], (
+        "the newer of two equals is the best"
+    )
     assert [path.parent.name[-2:] for path in tmp_path.glob("*/replay.npz")] == ["24"]
     assert loaded(checkpoints, "best")[:2] == (4, 4.0) and loaded(checkpoints, 24) == (24, 24.0, 24.0)
     flip(tmp_path / "step_000000000004" / "agent.npz")

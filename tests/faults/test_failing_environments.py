@@ -173,7 +173,7 @@ def test_a_signal_ends_an_environment_that_hangs_and_saves(hanging, go, number, 
 
 
 def test_who_comes_back_in_time_is_not_rescued(monkeypatch):
-    monkeypatch.setattr(signals, "HANGS_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(signals, "RESCUE_AFTER_SECONDS", 0.1)
     stopped = signals.Interruption()
     waits, on_divergence = signals.Waits(stopped, signal.SIGINT), []
     stopped.rescue = lambda: on_divergence.append(1)
