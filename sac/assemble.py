@@ -29,7 +29,7 @@ from sac.track.observer import Observer
 from sac.track.tracker import Tracker
 from sac.training.prefill import Episodes, fill
 from sac.training.schedule import Schedule
-from sac.types import Env, Sensor, Spec
+from sac.types import Env, Sensor, Spec, rows_after_burn_in
 
 if TYPE_CHECKING:
     from envs.gymnasium_adapter.reading import Reading
@@ -242,7 +242,7 @@ def make_durable_stats(config: Config, spec: Spec, replay: DurableReplay, folder
 
 def window(config: Config) -> tuple[int, int]:
     """Rows of a window: T from the first trained row on, and the burn-in rows before it."""
-    return config.sac.sequence_length + config.sac.n_step - 1, config.sac.burn_in_step
+    return rows_after_burn_in(config.sac.sequence_length, config.sac.n_step), config.sac.burn_in_step
 
 
 def actors_send_td_errors(config: Config) -> bool:

@@ -226,6 +226,11 @@ def joined(steps: Sequence[Step]) -> Step:
     return Step(obs=obs, **columns)
 
 
+def rows_after_burn_in(sequence_length: int, n_step: int) -> int:
+    """T, the rows of a window after its burn-in: the trained rows and the n - 1 rows that the last returns need."""
+    return sequence_length + n_step - 1
+
+
 class Batch(NamedTuple):
     """B windows of L = b + T steps from the replay; columns of states have L + 1 rows.
 

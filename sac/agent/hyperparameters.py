@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sac.types import rows_after_burn_in
+
 
 @dataclass(frozen=True)
 class Hyperparameters:
@@ -46,4 +48,4 @@ class Hyperparameters:
     @property
     def steps(self) -> int:
         """T, the steps of a window counted from its first trained row."""
-        return self.sequence_length + self.n_step - 1
+        return rows_after_burn_in(self.sequence_length, self.n_step)
