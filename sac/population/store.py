@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,8 @@ import numpy as np
 
 from sac.errors import UserError
 from sac.files import make_folder, replacing, write_atomically
-from sac.population.cem import Descent, Evolution, Networks
+from sac.population.cem import Evolution, Networks
+from sac.population.lineage import as_csv, read_lineage
 from sac.wire.codec import Columns
 from sac.wire.handshake import Description
 
@@ -99,7 +97,7 @@ class PopulationStore:
 
     def write_lineage(self, evolution: Evolution) -> None:
         """Writes lineage.csv. Raises OSError."""
-        write_atomically(self.lineage_csv, _as_csv(evolution.lineage))
+        write_atomically(self.lineage_csv, as_csv(evolution.lineage))
 
     def _retry(self, write: Callable[[], None]) -> None:
         """Writes, as often as the disk refuses. Learners train on meanwhile, and hear of nothing that is not saved."""
@@ -182,31 +180,6 @@ def columns_of(description: Description) -> Columns:
     if not columns:
         raise ValueError("no networks")
     return columns
-
-
-def read_lineage(path: Path) -> list[Descent]:
-    """The undamaged lines of a lineage.csv. It is a record only: the evolution does without the lost lines."""
-    text = path.read_bytes().decode(errors="replace").replace("\0", "") if path.exists() else ""
-    kinds: dict[str, Callable[[str], Any]] = {
-        field.name: {"int": int, "float": float, "str": str}[str(field.type)] for field in fields(Descent)
-    }
-    intact, damaged = [], 0
-    for row in csv.DictReader(io.StringIO(text)):
-        try:
-            intact.append(Descent(**{name: kinds[name](value) for name, value in row.items()}))
-        except (ValueError, KeyError, TypeError):
-            damaged += 1
-    if damaged or (path.exists() and not text):
-        log.warning("%s is damaged: %d lines of it are lost", path, damaged)
-    return intact
-
-
-def _as_csv(lineage: list[Descent]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Descent)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(line) for line in lineage)
-    return text.getvalue()
 
 
 def _copy_of(path: Path) -> Path:
