@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5  # between two attempts to write to a disk that refuses
 ATTEMPTS_PER_WARNING = 20  # of such attempts
 MEAN, STD = "mean/", "std/"  # prefixes of array names
-FORMAT = 1  # of the files
+FORMAT_VERSION = 1  # of the files
 
 
 class PopulationStore:
@@ -48,10 +48,10 @@ class PopulationStore:
             return
         with self._user_errors():
             state = _parse_or_copy(self._state, json.loads)
-            if state.get("format", FORMAT) > FORMAT:
+            if state.get("format", FORMAT_VERSION) > FORMAT_VERSION:
                 raise UserError(
                     f"the population in {self._path} was made by a newer version of this program (its format is "
-                    f"{state['format']}, this version reads {FORMAT}): use that version. Nothing was changed"
+                    f"{state['format']}, this version reads {FORMAT_VERSION}): use that version. Nothing was changed"
                 )
             evolution.restore(state, self._distribution(state["generation"]), read_lineage(self.lineage_csv))
         self._saved_generation = evolution.generation
@@ -139,7 +139,7 @@ class PopulationStore:
             _write_arrays(self._generation_file(generation), both)
         if changed:
             self.write_lineage(evolution)
-        _write_twice(self._state, json.dumps({"format": FORMAT, **evolution.state()}) + "\n")
+        _write_twice(self._state, json.dumps({"format": FORMAT_VERSION, **evolution.state()}) + "\n")
         self._saved_generation = generation
         if changed:
             self._remove_old_networks(evolution)
