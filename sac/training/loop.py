@@ -126,7 +126,8 @@ class Training:
     def _write_windows(self, batches: Batch | None) -> None:
         """Writes the windows of the update that diverged, so that the user can look for the cause."""
         if batches is not None:
-            np.savez(self.run_folder / "diverged.npz", **batches.columns())
+            arrays: dict[str, Any] = batches.columns()
+            np.savez(self.run_folder / "diverged.npz", **arrays)
             log.error("the windows of the last update lie in %s", self.run_folder / "diverged.npz")
 
     def _end_reason(self) -> str:
