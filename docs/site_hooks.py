@@ -45,5 +45,7 @@ def drawn(latex: str, where: str = "") -> str:
         except ValueError as error:
             raise PluginError(f"{where}: Matplotlib cannot draw the equation {one_line!r}: {error}") from error
     picture = svg.getvalue().partition("<svg")[2].replace("#010203", "currentColor")
-    names = re.sub(r'(id="|"#|url\(#)', rf"\1m{zlib.crc32(one_line.encode()):x}-", picture)  # ids are unique within a page
-    return f'<svg role="img" aria-label="{html.escape(one_line)}" {re.sub(r">\s+<", "><", names.strip())}'
+    prefix = f"m{zlib.crc32(one_line.encode()):x}-"  # ids are unique within a page
+    picture = re.sub(r'(id="|"#|url\(#)', rf"\1{prefix}", picture)
+    label = html.escape(one_line)
+    return f'<svg role="img" aria-label="{label}" {" ".join(picture.split())}'
