@@ -53,8 +53,8 @@ OPTIONS = (  # title, file in conf/hydra/, module and class that check it, prefi
     ("Search", "sweeper/optuna", "launchers.search.options:SearchOptions", "hydra.sweeper.",
      "`sweep=...` or `hydra/sweeper=optuna`: a search with Optuna. See [Many runs](many-runs.md#searches)."),
 )  # fmt: skip
-RESET = """Free-form: names and numbers that are sent to the environment before every reset (Unity: environment parameters,
-Gymnasium: the `options` of `reset`), for example `reset.gravity=9.8`."""
+RESET = """Free-form: names and numbers that are sent to the environment before every reset (Unity: environment
+parameters, Gymnasium: the `options` of `reset`), for example `reset.gravity=9.8`."""
 
 
 class Key(NamedTuple):
