@@ -46,6 +46,7 @@ PROGRAMS = {
     "srun", "tensorboard", "wandb",
 }  # fmt: skip
 SHELL = ("#!", "head=", "#SBATCH")  # lines of a batch script
+KEYS = set(all_keys())
 EXAMPLE_FILES = {"conf/env/mine.yaml", "conf/env/gym/mine.yaml", "sac/extras/motion.py"}  # a reader makes them
 
 
@@ -76,12 +77,13 @@ def commands(page: Path) -> Iterator[list[str]]:
                 words = words[end + 1 :]
 
 
-RUNS = [
-    pytest.param(words[words.index("run.py") + 1 :], id=f"{named(page)}: {' '.join(words)}")
+# Each command once, whichever pages show it.
+RUNS = {
+    shlex.join(words): (words[words.index("run.py") + 1 :], page)
     for page in PAGES
     for words in commands(page)
     if "run.py" in words
-]
+}
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ def first(override) -> str:
     return f"{override.key_or_group}={value_text(getattr(value, 'text', value))}"
 
 
-@pytest.mark.parametrize("typed", RUNS)
+@pytest.mark.parametrize("typed", [pytest.param(t, id=f"{named(page)}: {c}") for c, (t, page) in RUNS.items()])
 def test_a_command_of_run_py_composes(typed, _hydra, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     more = []
@@ -192,7 +194,7 @@ def is_key(name: str) -> bool:
     if name.startswith(("hydra.launcher.", "hydra.sweeper.")):
         leaf = name.split(".")[2]
         return any(leaf in {f.name for f in fields(cls)} for cls in OPTIONS.values())
-    return name in set(all_keys()) or name.startswith(tuple(f"{free}." for free in FREE_FORM))
+    return name in KEYS or name.startswith(tuple(f"{free}." for free in FREE_FORM))
 
 
 def is_module(name: str) -> bool:
@@ -257,6 +259,6 @@ def test_the_page_of_the_configuration_is_fresh():
     sys.modules["make_configuration"] = module
     spec.loader.exec_module(module)
     assert module.PAGE.read_text() == module.page(), "run: python docs/make_configuration.py"
-    for name in set(all_keys()) - {"base", "replay", "sac", "eval", "track", "net", "reset"}:
+    for name in KEYS - {"base", "replay", "sac", "eval", "track", "net", "reset"}:
         assert f"| `{name}` |" in module.page()
     assert re.search(r"\|  \|$", module.page(), re.M) is None, "a key without its meaning"
