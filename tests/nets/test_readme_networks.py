@@ -1,4 +1,4 @@
-"""The networks that README shows are accepted as they stand there."""
+"""The networks that README and docs/ show are accepted as they stand there."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from sac.nets.contract import Builder, build_networks
 from sac.runs.networks_file import load_networks
 from sac.types import Sensor, Spec
 
-README = Path(__file__).parents[2] / "README.md"
-EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+EXAMPLES = [example for page in PAGES for example in re.findall(r"```python\n(.*?)```", page.read_text(), re.S)]
 
 
 @pytest.mark.parametrize(("example", "state_size", "feature"), zip(EXAMPLES, (0, 64), (32, 32), strict=True))
