@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from sac.agent.agent import Agent
 from sac.agent.hyperparameters import Hyperparameters
@@ -21,6 +24,7 @@ SPECS = {
     "hybrid": Spec(SENSORS, 2, (3,)),
     "branches": Spec(SENSORS, 1, (3, 2)),
 }
+DEFAULTS = OmegaConf.load(Path(__file__).parents[2] / "conf/sac/default.yaml")
 HIDDEN = {"ModelPolicy": {"hidden": [16, 16]}, "ModelQ": {"hidden": [16, 16]}, "ModelRep": {"conv_units": 8}}
 
 
@@ -42,6 +46,11 @@ def module(**classes) -> ModuleType:
     return found
 
 
+def hyperparameters(**changes) -> Hyperparameters:
+    """Those of conf/sac/default.yaml with these changes."""
+    return replace(Hyperparameters.of(DEFAULTS), **changes)
+
+
 def make_agent(
     spec: Spec, *, seed=0, ensemble=2, nn: ModuleType | None = None, jit=False, choice=ByPolicy, scale=Plain,
     extras=None, networks=None, **hyper,
@@ -52,7 +61,7 @@ def make_agent(
     build = Builder(nn, kwargs)
     nets = build_networks(spec, build, ensemble, **networks or {})
     extras = extras(build, nets.spec) if callable(extras) else extras
-    return Agent(nets, Hyperparameters(jit=jit, **hyper), seed, choice, scale, extras)
+    return Agent(nets, hyperparameters(jit=jit, **hyper), seed, choice, scale, extras)
 
 
 def observations(spec: Spec, rng, *lead) -> dict[str, np.ndarray]:

@@ -58,7 +58,7 @@ def test_a_new_beginning_keeps_the_count_of_updates_only():
     agent, _ = learnt(0)
     before = int(np.asarray(agent.updates))
     Evolved(agent, lambda number: make_agent(SPECS["hybrid"], seed=number, use_auto_alpha=True)).begin_anew(5)
-    fresh = saving.arrays(make_agent(SPECS["hybrid"], seed=5, use_auto_alpha=True)._variables())
+    fresh = saving.arrays(make_agent(SPECS["hybrid"], seed=5, use_auto_alpha=True).variables.all())
     for name, array in agent.state()[0].items():
         if name != "updates":
             np.testing.assert_array_equal(array, fresh[name], err_msg=name)

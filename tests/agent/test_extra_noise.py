@@ -123,7 +123,7 @@ def test_each_row_may_have_its_own_and_nothing_is_compiled_anew(kind):
     plain = agent.act(*inputs)
     for a, b in zip(plain, one):
         np.testing.assert_array_equal(a, b)
-    assert agent.act._compiled._function.experimental_get_tracing_count() == 1
+    assert agent.act._compiled._compiled._function.experimental_get_tracing_count() == 1
 
 
 def test_the_mode_ignores_noise():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sac.nets.normalizer import CLIP, Normalizer
+from sac.nets.normalizer import CLIP_STANDARD_DEVIATIONS, Normalizer
 from sac.ops.value_scale import Plain, Rescaled
 from sac.types import Sensor, Step
 from tests.agent.agent_kit import SPECS, make_agent, observations, set_policy_head, single, windows
@@ -54,7 +54,7 @@ def test_the_share_of_saturated_actions(mean, share):
 def test_the_share_of_clipped_values_is_that_of_the_worst_number():
     layer = Normalizer([Sensor("a", (2,)), Sensor("b", (1,))])
     a = np.zeros((4, 5, 2), np.float32)
-    a[0, 0, 0], a[:2, :, 1] = CLIP - 1e-3, -99.0
+    a[0, 0, 0], a[:2, :, 1] = CLIP_STANDARD_DEVIATIONS - 1e-3, -99.0
     obs = layer({"a": a, "b": np.full((4, 5, 1), 9.0, np.float32)})
     assert float(layer.clipped(obs)) == 0.5
     assert Normalizer().clipped(obs) == 0.0

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from sac.agent.agent import Agent
-from sac.agent.hyperparameters import Hyperparameters
 from sac.backend import tf
 from sac.nets.action_distribution import one_hot
 from sac.nets.contract import Builder, build_networks
 from sac.ops.discrete_choice import ByCritic
 from sac.types import Batch, Sensor, Spec
-from tests.agent.agent_kit import SPECS, make_agent, windows
+from tests.agent.agent_kit import SPECS, hyperparameters, make_agent, windows
 from tests.ops.soft_mdp import ACTIONS, ALPHA, GAMMA, STATES, SoftMDP, Windows, policy
 
 SOFT = SoftMDP.make(0)
@@ -31,8 +30,8 @@ def tabular_agent(**hyper) -> Agent:
     """The policy is PI; the critics are tables."""
     spec = Spec((Sensor("s", (STATES,)),), 0, (ACTIONS,))
     build = Builder(None, {"ModelPolicy": {"hidden": []}, "ModelQ": {"hidden": []}})
-    hyper = Hyperparameters(jit=False, gamma=GAMMA, init_log_alpha=float(np.log(ALPHA)), **hyper)
-    agent = Agent(build_networks(spec, build, 2), hyper, 0)
+    numbers = hyperparameters(jit=False, gamma=GAMMA, init_log_alpha=float(np.log(ALPHA)), **hyper)
+    agent = Agent(build_networks(spec, build, 2), numbers, 0)
     agent.nets.policy.body.stack[-1].kernel.assign(np.log(PI))
     return agent
 
@@ -87,6 +86,6 @@ def test_critics_that_choose_like_dqn_know_no_discrete_entropy(kind):
     for soft in (None, True, False):
         agent = make_agent(SPECS[kind], choice=ByCritic, n_step=3, soft_target=soft)
         encoded = agent.encoder.encode(tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=())))
-        targets[soft] = agent._rewarded_targets(encoded)[1].numpy()
+        targets[soft] = agent._update_critics.rewarded_targets(encoded)[1].numpy()
     np.testing.assert_array_equal(targets[None], targets[True])
     assert np.array_equal(targets[True], targets[False]) == (kind == "discrete")

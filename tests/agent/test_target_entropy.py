@@ -5,16 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sac.agent.hyperparameters import Hyperparameters
 from sac.agent.optimizers import adam
 from sac.agent.temperature import Temperatures
-from tests.agent.agent_kit import SPECS, make_agent, single, windows
+from tests.agent.agent_kit import SPECS, hyperparameters, make_agent, single, windows
 
 SCHEDULE = {"target_entropy_ratio": 0.6, "target_entropy_ratio_end": 0.1, "target_entropy_ratio_updates": 100}
 
 
 def temperatures(kind="discrete", **hyper) -> Temperatures:
-    return Temperatures(SPECS[kind], Hyperparameters(**hyper), True)
+    return Temperatures(SPECS[kind], hyperparameters(**hyper), True)
 
 
 @pytest.mark.parametrize(

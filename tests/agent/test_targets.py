@@ -10,12 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sac.agent import agent as agent_module
+from sac.agent import critic_update
 from sac.agent import targets as targets_module
-from sac.agent.rng import FOR_POLICY, FOR_TARGET
+from sac.agent.encoding import TrainedStates
+from sac.agent.policy_update import PolicyStep
+from sac.agent.rng import Stream
 from sac.backend import tf
 from sac.nets.action_distribution import one_hot
-from sac.ops import losses
+from sac.ops import losses, soft_value
 from sac.ops.soft_value import random_subset
 from sac.ops.value_scale import Rescaled
 from tests.agent.agent_kit import SPECS, TrainedRep, act, make_agent, module, observations, single, weights, windows
@@ -45,7 +47,7 @@ def watched_update(agent, batch, monkeypatch) -> SimpleNamespace:
         vars(encoded).update(zip(names, args))
         return losses.critic(*args)
 
-    monkeypatch.setattr(agent_module, "losses", SimpleNamespace(**{**vars(losses), "critic": critic}))
+    monkeypatch.setattr(critic_update, "losses", SimpleNamespace(**{**vars(losses), "critic": critic}))
     as_tensors = tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=()))
     encoded.metrics, encoded.td_error, _ = agent._update_one(as_tensors)
     return encoded
@@ -62,9 +64,9 @@ class Pieces:
         pi = nets.policy(z)
         counted = {None: (1, 0), True: (1, 1), False: (0, 0)}[agent.hyper.soft_target]  # entropy that Q is paid for
         self.alpha_c, self.alpha_d = np.exp(np.array(agent.temperatures.log_alpha)) * counted
-        seed = [agent.seed * 100 + FOR_TARGET, int(agent.updates.numpy()) + 1]
+        seed = [agent.seed * 100 + Stream.TARGET_ACTION, int(agent.updates.numpy()) + 1]
         noise = tf.random.stateless_normal((B, T, spec.continuous), seed).numpy()
-        subset_seed = [agent.seed * 100 + 10 + FOR_TARGET, seed[1]]
+        subset_seed = [agent.seed * 100 + Stream.TARGET_SUBSET, seed[1]]
         nets_used = random_subset(len(nets.target_critics), agent.hyper.ensemble_q_sample, subset_seed).numpy()
         self.critics = [nets.target_critics[i] for i in nets_used]
         raw = noise
@@ -181,13 +183,13 @@ def test_targets_are_the_recursion_written_out(kind, hyper, monkeypatch):
 def test_each_use_draws_its_own_subset_of_the_nets(monkeypatch):
     agent = agent_with("hybrid", ensemble=5, ensemble_q_sample=2)
     drawn = []
-    subset = agent_module.soft_value.random_subset
+    subset = soft_value.random_subset
 
     def watch(total, size, seed):
         drawn.append(tuple(subset(total, size, seed).numpy()))
         return subset(total, size, seed)
 
-    monkeypatch.setattr(agent_module.soft_value, "random_subset", watch)
+    monkeypatch.setattr(soft_value, "random_subset", watch)
     for seed in range(6):
         watched_update(agent, windows(agent.spec, B, steps=T, seed=seed), monkeypatch)
     assert len(drawn) == 12  # target and policy of six updates
@@ -229,14 +231,17 @@ def test_no_gradient_flows_through_the_targets(trace, monkeypatch):
         gradients.append(found[: len(nets.critic_weights)])
         assert all(g is None for g in found[len(nets.critic_weights) :])
 
-    monkeypatch.setattr(agent, "_train_critics", instead)
-    monkeypatch.setattr(agent, "_improve_policy", lambda *args: (tf.constant(0.0), (args[-1],) * 2, tf.constant(0.0)))
+    no_policy_metrics = {"policy/loss": tf.constant(0.0), "policy/saturated": tf.constant(0.0)}
+    monkeypatch.setattr(agent._update_critics, "_apply_gradients", instead)
+    monkeypatch.setattr(agent, "_update_policy", lambda states: PolicyStep((states.valid,) * 2, no_policy_metrics))
     monkeypatch.setattr(agent.temperatures, "adjust", lambda *args: None)
-    monkeypatch.setattr(agent, "_move_targets", lambda: None)
+    monkeypatch.setattr(agent, "_update_target_networks", lambda: None)
     encoded = watched_update(agent, batch, monkeypatch)
     agent.updates.assign(0)
     real = agent.targets
-    monkeypatch.setattr(agent, "targets", lambda *args: (tf.constant(encoded.target.numpy()), real(*args)[1]))
+    monkeypatch.setattr(
+        agent._update_critics, "targets", lambda *args: (tf.constant(encoded.target.numpy()), real(*args)[1])
+    )
     watched_update(agent, batch, monkeypatch)
     for free, constant in zip(*gradients):
         assert np.abs(free).max() > 0
@@ -286,16 +291,16 @@ def test_policy_loss_takes_the_online_critics_on_fresh_actions(soft_target):
     z = np.random.default_rng(0).normal(size=(B, M, 6)).astype(np.float32)
     valid = np.ones((B, M), np.float32)
     pi = agent.nets.policy(z)
-    noise = tf.random.stateless_normal((B, M, 2), [agent.seed * 100 + FOR_POLICY, 0])
+    noise = tf.random.stateless_normal((B, M, 2), [agent.seed * 100 + Stream.POLICY_ACTION, 0])
     raw = pi.continuous.from_noise(noise)
     q = np.stack([critic(z, tf.tanh(raw)) for critic in agent.nets.critics]).min(0)
     p = pi.probs.numpy()
     alpha_c, alpha_d = np.exp(np.array(agent.temperatures.log_alpha))
     value = (q * p).sum(-1) - alpha_d * (p * np.log(p)).sum(-1) - alpha_c * pi.continuous_log_prob(raw)
     z, mask = tf.constant(z), tf.ones((B, M, 3), tf.bool)
-    loss, (entropy_c, entropy_d), saturated = agent._improve_policy(z, z, mask, valid)
-    assert float(saturated) == pytest.approx((np.abs(np.tanh(raw)) > 0.99).mean())
-    assert float(loss) == pytest.approx(-float(np.mean(value)), rel=1e-4)
+    (entropy_c, entropy_d), metrics = agent._update_policy(TrainedStates(z, z, mask, valid))
+    assert float(metrics["policy/saturated"]) == pytest.approx((np.abs(np.tanh(raw)) > 0.99).mean())
+    assert float(metrics["policy/loss"]) == pytest.approx(-float(np.mean(value)), rel=1e-4)
     np.testing.assert_allclose(entropy_c, -pi.continuous_log_prob(raw), rtol=1e-5)
     np.testing.assert_allclose(entropy_d, -(p * np.log(p)).sum(-1), rtol=1e-5)
 

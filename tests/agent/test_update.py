@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sac.agent.rng import FOR_POLICY
+from sac.agent.rng import Stream
 from sac.backend import keras, tf
 from sac.errors import UserError
 from sac.nets.contract import scaled
@@ -127,7 +127,7 @@ def test_saved_and_restored_in_another_agent_goes_on_bit_for_bit(agent):
     for batch in batches[2:]:
         agent.update(batch)
     uninterrupted = weights(agent)
-    for variable in agent._variables().values():  # nothing of it may be left but what is put back
+    for variable in agent.variables.all().values():  # nothing of it may be left but what is put back
         variable.assign(tf.ones_like(variable))
     agent.restore(arrays, scalars)
     for batch in batches[2:]:
@@ -184,7 +184,7 @@ def values_of_policy(agent, batch):
     spec, b = agent.spec, batch.weight.shape[1]
     z, _ = agent.nets.rep({"v": batch.obs["v"][0, :, :M]}, tf.zeros((b, M, 0)), tf.zeros((b, 0)))
     pi = agent.nets.policy(z).masked(batch.mask[0, :, :M])
-    raw, log_c = (x.numpy() for x in agent.rng.action(pi, (b, M), FOR_POLICY))
+    raw, log_c = (x.numpy() for x in agent.rng.action(pi, (b, M), Stream.POLICY_ACTION))
     q = agent.nets.q(z, np.tanh(raw)).numpy()
     alpha_c, alpha_d = (float(x) for x in agent.temperatures.alphas())
     if not spec.branches:

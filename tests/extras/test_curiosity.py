@@ -7,7 +7,7 @@ import pytest
 
 from sac.backend import tf
 from sac.errors import UserError
-from sac.extras.curiosity import FEATURES, Curiosity, inverse_error
+from sac.extras.curiosity import FEATURE_WIDTH, Curiosity, inverse_error
 from sac.extras.extra import Window
 from sac.types import Spec
 from tests.extras.extras_kit import (
@@ -55,7 +55,7 @@ def test_bonus_and_losses_are_those_of_numpy_on_phi(kind):
     extra, w = make(SPECS[kind], strength=0.7), window(SPECS[kind])
     valid, action = w.valid.numpy(), w.action.numpy()
     phi = mlp(extra.encoder, w.z_target.numpy())
-    assert phi.shape[-1] == FEATURES
+    assert phi.shape[-1] == FEATURE_WIDTH
     guess = mlp(extra.forward.body, np.concatenate([phi[:, :-1], action], -1))
     error = 0.5 * ((guess - phi[:, 1:]) ** 2).sum(-1)
     np.testing.assert_allclose(extra.bonus(w), 0.7 * error * valid, rtol=1e-4, atol=1e-5)
@@ -160,10 +160,10 @@ def test_curious_about_actions_and_not_about_noise():
 @pytest.mark.parametrize(
     ("name", "call", "inverse", "parts"),
     [
-        ("ModelForward", lambda self, z, a: z[..., :3], True, [f"(3, {FEATURES})", "(3, 3)"]),
+        ("ModelForward", lambda self, z, a: z[..., :3], True, [f"(3, {FEATURE_WIDTH})", "(3, 3)"]),
         ("ModelForward", lambda self, z, a: z[..., :3], False, ["(3, 5)", "(3, 3)"]),
         ("ModelForward", lambda self, z, a: tf.reduce_mean(z, 1), True, ["(3,)"]),
-        ("ModelInverse", lambda self, z, nz: z, True, ["(3, 7)", f"(3, {FEATURES})"]),
+        ("ModelInverse", lambda self, z, nz: z, True, ["(3, 7)", f"(3, {FEATURE_WIDTH})"]),
         ("ModelInverse", lambda self, z, nz: tf.zeros((3, 7)), True, ["(3, 5, 7)", "(3, 7)"]),
         ("ModelInverse", lambda self, z: z, True, ["failed"]),
     ],
