@@ -17,4 +17,5 @@ def assert_equal_shape(**tensors: Tensor | Sequence[int]) -> None:
     """Raises AssertionError, with all names and shapes, unless all tensors (or shapes) agree; nothing may broadcast."""
     shapes = {name: tf.TensorShape(getattr(x, "shape", x)) for name, x in tensors.items()}
     first = next(iter(shapes.values()))
-    assert all(first.is_compatible_with(x) for x in shapes.values()), f"shapes must be equal, found {shapes}"
+    fits = all(first.is_compatible_with(x) for x in shapes.values())  # an unknown axis fits any size
+    assert fits, f"shapes must be equal, found { ({name: str(x) for name, x in shapes.items()}) }"
