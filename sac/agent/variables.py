@@ -30,15 +30,13 @@ class AgentVariables:
         return saving.variables(layers | optimizers) | {"updates": self.updates}
 
     def acting(self, td_errors: bool = False) -> dict[str, keras.Variable]:
-        """The variables that another process needs to act as this agent does; with `td_errors` also to compute them."""
+        """The variables that another process needs to act as this agent does, or also to compute its TD errors."""
         layers = self.networks.parts()
         if td_errors:
             return saving.variables(layers | self.extras.layers() | {"temperatures": self.temperatures})
-        needed = {name: layer for name, layer in layers.items() if self._acts(name)}
+        prefixes = ("rep", "policy", "normalizer", *["critic"] * self.critics_choose)
+        needed = {name: layer for name, layer in layers.items() if name.startswith(prefixes)}
         return saving.variables(needed | self.extras.layers())
-
-    def _acts(self, name: str) -> bool:
-        return name in ("rep", "policy", "normalizer") or (self.critics_choose and name.startswith("critic"))
 
     def evolving(self, learned_temperatures: bool) -> dict[str, keras.Variable]:
         """The variables that a population exchanges: networks, and temperatures if they are learned.

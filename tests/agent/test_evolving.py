@@ -1,4 +1,4 @@
-"""What an evolver sees and changes of an agent."""
+"""Which variables of an agent an evolver reads and replaces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_temperatures_evolve_where_they_are_learnt(auto):
 
 
 def test_how_observations_look_does_not_evolve():
-    """The statistics of a normaliser are counted from rows: numbers drawn around the elites' would blind a learner."""
+    """A normaliser's statistics are counted from rows; drawn at random around the elites', they would be wrong."""
     agent = make_agent(SPECS["continuous"], networks={"normalized": SPECS["continuous"].sensors})
     names = agent.evolving_variables()
     statistics = {id(weight) for weight in agent.nets.normalizer.weights}

@@ -1,4 +1,4 @@
-"""What the critics expect of taken steps, and how saturated the policy's actions are."""
+"""Q of steps that were taken, and the share of saturated actions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def test_it_is_the_mean_of_the_critics_columns_of_what_was_done(kind):
     agent, step = make_agent(spec), rows(spec)
     by_hand = []
     for critic in agent.nets.critics:
-        columns = critic(step.obs["v"], np.tanh(step.continuous)).numpy()  # the default representation passes vectors
+        # The default representation returns vectors unchanged.
+        columns = critic(step.obs["v"], np.tanh(step.continuous)).numpy()
         starts = np.cumsum((0, *spec.branches[:-1]))
         taken = columns[np.arange(5)[:, None], starts + step.discrete] if spec.branches else columns
         by_hand.append(taken.sum(-1))
@@ -45,7 +46,7 @@ def test_it_speaks_in_units_of_reward():
 @pytest.mark.parametrize(("mean", "share"), [((0.0, 0.0), 0.0), ((9.0, 0.0), 0.5), ((-9.0, 9.0), 1.0)])
 def test_the_share_of_saturated_actions(mean, share):
     agent = make_agent(SPECS["continuous"], learning_rate=0.0)
-    set_policy_head(agent, [*mean, -3.0, -3.0])  # means, then logs of deviations
+    set_policy_head(agent, [*mean, -3.0, -3.0])  # means, then log standard deviations
     metrics, _ = agent.update(single(windows(SPECS["continuous"], 8, steps=1)))
     assert metrics["policy/saturated"] == pytest.approx(share)
     assert "policy/saturated" not in make_agent(SPECS["discrete"]).metric_names

@@ -1,4 +1,4 @@
-"""Whether Q is paid for entropy: the fixed points of an agent's own targets, exact on a small soft MDP.
+"""Whether Q contains entropy: the fixed points of an agent's own targets, exact on a small soft MDP.
 
 Policy and critics are tables (linear layers on states as one-hot vectors); an expectation runs over all windows.
 """
@@ -22,7 +22,7 @@ from tests.ops.soft_mdp import ACTIONS, ALPHA, GAMMA, STATES, SoftMDP, Windows, 
 SOFT = SoftMDP.make(0)
 HARD = replace(SOFT, alpha=0.0)
 PI, MU = policy(1), policy(2)
-UNCLIPPED = {"v_rho": float("inf"), "v_c": 1.0}  # V-trace is exact off policy then
+UNCLIPPED = {"v_rho": float("inf"), "v_c": 1.0}  # with these V-trace is exact off policy
 UNCORRECTED = {"n_step": 3, "use_n_step_is": False}  # exact on policy
 
 
@@ -52,7 +52,7 @@ def batch_of(every: Windows, mu) -> Batch:
 
 
 def fixed_point(agent: Agent, mu, rounds: int = 60) -> np.ndarray:
-    """Q [S, A] from zero by the agent's targets again and again."""
+    """Q [S, A] after many applications of the agent's targets, from zero."""
     every = Windows.all(SOFT, mu, agent.hyper.n_step)
     batch = tf.nest.map_structure(tf.convert_to_tensor, batch_of(every, mu))
     z, taken = batch.obs["s"], one_hot(batch.discrete, agent.spec)
@@ -80,7 +80,7 @@ def test_targets_find_the_value_with_or_without_entropy(hyper):
 
 @pytest.mark.parametrize("kind", ["discrete", "hybrid"])
 def test_critics_that_choose_like_dqn_know_no_discrete_entropy(kind):
-    """There is none whatever is asked for; that of a hybrid's continuous part counts where it is asked for."""
+    """Q never contains it; it contains the entropy of a hybrid's continuous part if that is configured."""
     batch = windows(SPECS[kind], 6, steps=3)
     targets = {}
     for soft in (None, True, False):

@@ -29,14 +29,14 @@ def make(spec, inverse=True, strength=1.0, **classes) -> Curiosity:
 
 
 def mlp(net, x):
-    """An MLP of ours in NumPy."""
+    """The forward pass of our MLP in NumPy."""
     for dense in net.stack[:-1]:
         x = np.maximum(x @ dense.kernel.numpy() + dense.bias.numpy(), 0)
     return x @ net.stack[-1].kernel.numpy() + net.stack[-1].bias.numpy()
 
 
 def test_bonus_by_hand():
-    """A forward model that adds the action to the first feature; by hand, from z in R^2."""
+    """A forward model that adds the action to the first feature; expected values by hand, z in R^2."""
     spec = Spec(SENSORS, 1, feature=2)
     extra = make(spec, inverse=False, strength=3.0, ModelForward=layer(lambda self, z, a: z + a * [1.0, 0.0]))
     z = [[[0.0, 0.0], [1.0, 2.0], [1.5, 2.0], [9.0, 9.0]]]
@@ -133,7 +133,7 @@ def test_compiled_equals_eager(kind, inverse):
 
 
 def test_curious_about_actions_and_not_about_noise():
-    """z = (place, noise): noise stays a wonder for the forward model on z, and phi learns to overlook it.
+    """z = (place, noise): the forward model on z cannot predict the noise, and phi learns to ignore it.
 
     Compared is the bonus of a step whose noise is large with that of one without, after training.
     """

@@ -1,4 +1,4 @@
-"""The networks that README shows are accepted as they stand there."""
+"""The networks that README shows are accepted unchanged."""
 
 from __future__ import annotations
 
