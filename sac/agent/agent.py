@@ -27,7 +27,7 @@ from sac.errors import UserError
 from sac.extras.extra import Extras
 from sac.nets import noisy, saving
 from sac.nets.contract import Networks
-from sac.nets.normalizer import Statistics
+from sac.nets.normalizer import ObservationStatistics
 from sac.ops import losses
 from sac.ops.discrete_choice import ByPolicy, DiscreteChoice
 from sac.ops.loops import repeated
@@ -105,7 +105,7 @@ class Agent:
                 "give it a method widened(std), as TanhNormal has, or set base.noise_increasing_rate=0"
             )
 
-    def normalise(self, moments: Statistics) -> None:
+    def normalise(self, moments: ObservationStatistics) -> None:
         """Takes over the statistics of observations."""
         self.nets.normalizer.take(moments)
 

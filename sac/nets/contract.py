@@ -44,7 +44,7 @@ class Networks:
         # Without memory the previous action has width 0, so that the replay does not store it.
         self.previous_size = self.spec.action_size if self.state_size else 0
 
-    def observe(self, obs: Mapping[str, Any]) -> dict[str, Tensor]:
+    def observe(self, obs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Raw observations as networks see them: scaled by bounds, or normalised by running statistics."""
         return self.normalizer(scaled(obs, self.spec, self.normalizer.names))
 
@@ -76,12 +76,12 @@ class Networks:
         return named if self.slow_policy is None else named | {"slow_policy": self.slow_policy}
 
 
-def scaled(obs: Mapping[str, Any], spec: Spec, unscaled: Collection[str] = ()) -> dict[str, Tensor]:
+def scaled(obs: Mapping[str, Tensor], spec: Spec, unscaled: Collection[str] = ()) -> dict[str, Tensor]:
     """Raw observations as float32. Sensors with bounds are scaled to [0, 1], except for the names in `unscaled`."""
     return {s.name: _scaled(obs[s.name], s, s.name not in unscaled) for s in spec.sensors}
 
 
-def _scaled(x: Any, sensor: Sensor, by_bounds: bool) -> Tensor:
+def _scaled(x: Tensor, sensor: Sensor, by_bounds: bool) -> Tensor:
     x = tf.cast(x, tf.float32)
     if sensor.bounds is None or not by_bounds:
         return x

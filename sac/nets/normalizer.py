@@ -13,7 +13,7 @@ from sac.types import Sensor
 CLIP_STANDARD_DEVIATIONS = 10.0
 
 
-class Statistics(Protocol):
+class ObservationStatistics(Protocol):
     """Mean and standard deviation of each sensor's values; sac.replay.running_stats.RunningStats has them."""
 
     @property
@@ -50,7 +50,7 @@ class Normalizer(keras.layers.Layer):
         shares = [tf.reduce_max(tf.reduce_mean(tf.cast(x, tf.float32), axis=[0, 1])) for x in at_limit]
         return tf.reduce_max(tf.stack(shares)) if shares else 0.0
 
-    def take(self, moments: Statistics) -> None:
+    def take(self, moments: ObservationStatistics) -> None:
         """Copies mean and 1 / std."""
         for name, mean, scale in zip(self.names, self.mean, self.scale):
             mean.assign(moments.mean[name])
