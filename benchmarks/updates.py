@@ -49,6 +49,8 @@ CASES = [
 
 def ours(what: str, sampler: str, k: int) -> Callable[[], None]:
     """One call of our agent."""
+    from omegaconf import OmegaConf
+
     from sac import backend
     from sac.agent import Agent, Hyperparameters
     from sac.nets.contract import Builder, build_networks
@@ -61,7 +63,8 @@ def ours(what: str, sampler: str, k: int) -> Callable[[], None]:
     backend.seed_everything(0)
     spec = Spec(sensors=(Sensor("vector", (OBS,)),), continuous=ACT)
     nets = build_networks(spec, Builder(None, {name: {"hidden": HIDDEN} for name in ("ModelPolicy", "ModelQ")}), 2)
-    agent = Agent(nets, Hyperparameters(), 0)
+    defaults = OmegaConf.load(Path(__file__).resolve().parents[1] / "conf/sac/default.yaml")
+    agent = Agent(nets, Hyperparameters.of(defaults), 0)
     priority = {
         "alpha": 0.9, "beta": 0.4, "beta_increment_per_sampling": 1e-3, "td_error_min": 0.01, "td_error_max": 1.0
     }  # fmt: skip

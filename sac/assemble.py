@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,9 +139,8 @@ def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int) -> 
         spec, build, s.ensemble_q_num, recurrent=s.use_rnn, normalized=normalized_sensors(config, spec),
         slow_policy=s.clip_epsilon_policy > 0,
     )  # fmt: skip
-    hyper = Hyperparameters(**{f.name: getattr(s, f.name) for f in fields(Hyperparameters)})
     choice, scale = ByCritic if s.discrete_dqn_like else ByPolicy, Rescaled if s.value_rescale else Plain
-    return Agent(nets, hyper, seed, choice, scale, make_extras(config, build, nets.spec))
+    return Agent(nets, Hyperparameters.of(s), seed, choice, scale, make_extras(config, build, nets.spec))
 
 
 def _with_extra(spec: Spec, names: list[str]) -> Spec:

@@ -1,4 +1,4 @@
-"""Seeds made of seeds, and the global generators of Python and NumPy."""
+"""Seeds derived from other seeds, and the global generators of Python and NumPy."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ import numpy as np
 
 
 def seed_of(*numbers: int) -> int:
-    """One seed of several numbers."""
+    """One seed, in [0, 2^31), derived from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0] % 2**31)
 
 
 def resumed_seed(seed: int, steps: int) -> int:
-    """The seed of the episodes that a run plays after its checkpoint of `steps` steps; at its beginning its own."""
+    """The seed of the episodes that a run plays after its checkpoint at `steps` steps; `seed` itself at step 0."""
     return seed_of(seed, steps) if steps else seed
 
 
 def seeds_from(seed: int) -> Iterator[int]:
-    """This seed and any number of others made of it: nothing that is made anew shall repeat what was before."""
+    """This seed, then any number of seeds derived from it: what is created again does not repeat its random numbers."""
     yield seed
-    yield from (seed_of(seed, again) for again in count(1))
+    yield from (seed_of(seed, number) for number in count(1))
 
 
 def seed_generators(seed: int) -> None:
-    """Seeds the global generators, which some environments draw from."""
+    """Seeds the global generators, which some environments use."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
 
 
 @contextmanager
 def own_generators(seed: int) -> Iterator[None]:
-    """Seeds the global generators for what is done within; afterwards they go on as if nothing had been drawn."""
+    """A context in which the global generators start from `seed`; afterwards they continue from where they were."""
     kept = random.getstate(), np.random.get_state()
     seed_generators(seed)
     try:

@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sac.backend import ForAnyNumber, tf, tfp
+from sac.backend import ForAnyNumber, Tensor, tf, tfp
 from sac.extras.extra import Extras
 from sac.nets import noisy
 from sac.nets.action_distribution import one_hot
 from sac.nets.contract import Networks
+from sac.ops.discrete_choice import DiscreteChoice
 from sac.types import Choice, Noise
+
+Number = float | np.ndarray  # one for all agents, or an array [k]
 
 
 class ActionSelector:
     """The compiled function that chooses actions for any number of agents.
 
-    `choice` (ByPolicy, ByCritic) decides the discrete part; `extras` may prefer some of several candidates.
+    `choice` (ByPolicy, ByCritic) decides the discrete part; `extras` may prefer one of several candidates.
     """
 
-    def __init__(self, networks: Networks, choice, extras: Extras, jit: bool):
+    def __init__(self, networks: Networks, choice: DiscreteChoice, extras: Extras, jit: bool):
         self.nets, self.choice, self.extras, self.spec = networks, choice, extras, networks.spec
         self._compiled = ForAnyNumber(self._act, jit)
 
     def __call__(
-        self, obs, mask, previous, state, noise: Noise, seed=(0, 0), epsilon=0.0, extra_std=0.0, explores=True,
-        greedy=False,
+        self, obs: Mapping[str, np.ndarray], mask: np.ndarray, previous: np.ndarray, state: np.ndarray, noise: Noise,
+        seed: Sequence[int] = (0, 0), epsilon: Number = 0.0, extra_std: Number = 0.0, explores: bool = True,
+        greedy: bool = False,
     ) -> Choice:  # fmt: skip
-        """Chooses for k agents from the noise handed in, or the mode of the policy if greedy.
+        """Chooses for k agents: a sample made of `noise`, or the mode of the policy if `greedy`.
 
-        With probability `epsilon` the discrete choice is a uniform one; `extra_std` is the standard deviation of
-        Gaussian noise on the continuous ones before the squash; both are a number or an array [k]. `seed` is that of
-        noisy layers. Without `explores` those are silent and no extra has a preference.
+        obs {sensor: [k, ...]}, mask [k, choices] (true = legal), previous [k, P], state [k, S]. `epsilon` is the
+        probability of a uniform discrete choice, `extra_std` the standard deviation of Gaussian noise added to
+        continuous actions before the squash. `seed` [2] is that of NoisyDense layers. Without `explores` these layers
+        add no noise and no extra has a preference.
         """
         k = len(mask)
         if k == 0:
@@ -43,19 +49,24 @@ class ActionSelector:
         shared = np.array(seed, np.int32), np.bool_(explores), np.bool_(greedy)
         return Choice(*self._compiled((obs, mask, previous, state, noise, *each), *shared))
 
-    def _act(self, obs, mask, previous, state, noise: Noise, epsilon, extra_std, seed, explores, greedy):
+    def _act(
+        self, obs: Mapping[str, Tensor], mask: Tensor, previous: Tensor, state: Tensor, noise: Noise, epsilon: Tensor,
+        extra_std: Tensor, seed: Tensor, explores: Tensor, greedy: Tensor,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        """The fields of Choice, from tensors; epsilon and extra_std are [k]."""
         n = self.extras.candidates
         extra_std = extra_std[:, None, None]
         with noisy.drawn(seed, tf.cast(explores, tf.float32)):
             z, state = self.nets.rep(self.nets.observe(obs), previous, state)
             z, mask = tf.repeat(z[:, None], n, axis=1), tf.repeat(mask[:, None], n, axis=1)
             pi = self.nets.policy(z).masked(mask)
-            # Both are made and one is taken: without extra noise not one bit is another, whatever rounds in `widened`.
+            # Both distributions are computed and one is selected: without extra noise the result stays the same to the
+            # last bit, however `widened` rounds.
             wide, widens = pi.widened(extra_std), tf.logical_and(extra_std > 0, tf.logical_not(greedy))
             raw = tf.where(widens, wide.raw_from_noise(noise.normal), pi.raw_from_noise(noise.normal))
             raw = tf.where(greedy, pi.raw_mode(noise.normal), raw)
             action = tf.tanh(raw)
-            q = self.nets.q(z, action)  # dead code where the policy decides
+            q = self.nets.q(z, action)  # XLA removes it where the policy decides
         pi, uniform = self.choice.decide(pi, q, len(self.nets.critics), seed), pi.uniform()
         explore = noise.explore < epsilon
         drawn = tf.where(explore[:, None, None], uniform.choices(noise.gumbel), pi.choices(noise.gumbel))
@@ -77,6 +88,6 @@ class ActionSelector:
         return self._of(picked, raw), self._of(picked, action), self._of(picked, discrete), log_prob, state
 
     @staticmethod
-    def _of(picked, x):
-        """The picked candidate's: x [k, n, ...] -> [k, ...]."""
+    def _of(picked: Tensor, x: Tensor) -> Tensor:
+        """The picked candidate's value: x [k, n, ...] -> [k, ...]."""
         return tf.gather(x, picked, axis=1, batch_dims=1)

@@ -1,4 +1,4 @@
-"""Soft actor-critic itself: what one update does with windows. One unified form for every action kind.
+"""Soft actor-critic: what one update does with windows, in one form for continuous, discrete and hybrid actions.
 
 Haarnoja et al., arXiv:1812.05905 (temperatures, twin critics), Christodoulou, arXiv:1910.07207 (discrete),
 Delalleau et al., arXiv:1912.11077 (hybrid), Chen et al., arXiv:2101.05982 (ensembles, random subsets).
@@ -6,63 +6,68 @@ Delalleau et al., arXiv:1912.11077 (hybrid), Chen et al., arXiv:2101.05982 (ense
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from sac.agent.action_selection import ActionSelector
-from sac.agent.encoding import Encoded, Encoder
+from sac.agent.critic_update import CriticUpdate
+from sac.agent.encoding import Encoder, TrainedStates
 from sac.agent.hyperparameters import Hyperparameters
-from sac.agent.optimizers import adam
+from sac.agent.optimizers import Trained, adam
+from sac.agent.policy_update import PolicyUpdate
 from sac.agent.q_estimate import QEstimate
-from sac.agent.rng import FOR_NOISE, FOR_POLICY, FOR_POLICY_CHOICE, RngStreams
+from sac.agent.rng import RngStreams, Stream
 from sac.agent.targets import Targets
 from sac.agent.temperature import Temperatures
-from sac.backend import Compiled, ForAnyNumber, keras, tf
+from sac.agent.variables import AgentVariables
+from sac.backend import Compiled, ForAnyNumber, Tensor, keras, tf
 from sac.errors import UserError
 from sac.extras.extra import Extras
 from sac.nets import noisy, saving
 from sac.nets.contract import Networks
-from sac.ops import losses, soft_value
-from sac.ops.discrete_choice import ByPolicy
-from sac.ops.gradient_gate import gradients
+from sac.nets.normalizer import ObservationStatistics
+from sac.ops import losses
+from sac.ops.discrete_choice import ByPolicy, DiscreteChoice
 from sac.ops.loops import repeated
 from sac.ops.value_scale import Plain
 from sac.types import Batch
 
-SHOWN = 4  # windows of which pictures are made
-SATURATED = 0.99  # |action| above it counts as saturated
+MAX_PICTURED_WINDOWS = 4
 
 
 class UpdateResult(NamedTuple):
-    """What an update says of its windows, with a leading axis [K]."""
+    """What K updates found in their windows."""
 
-    td_error: np.ndarray  # [K, B]: what the |TD errors| of a window come to
-    state: np.ndarray  # [K, B, S]: today's recurrent state of the first trained row
+    td_error: np.ndarray  # [K, B]: the |TD error| of each window, from which its priority is made
+    state: np.ndarray  # [K, B, S]: the recurrent state of the first trained row, by today's weights
 
 
 class Agent:
-    """Networks, optimizers and temperatures with the two compiled functions that use them.
+    """Networks, optimizers and temperatures with the compiled functions that use them.
 
-    `choice` decides discrete actions, `scale` is the critics' unit, `extras` are optional parts.
+    `choice` says how discrete actions are chosen, `scale` in which unit critics keep values, `extras` are optional
+    parts. `act` chooses actions, `update` learns, `estimate_q` gives Q of rows.
     """
 
     def __init__(
-        self, networks: Networks, hyper: Hyperparameters, seed: int, choice=ByPolicy, scale=Plain, extras=None
-    ):
+        self, networks: Networks, hyper: Hyperparameters, seed: int, choice: DiscreteChoice = ByPolicy,
+        scale: type[Plain] = Plain, extras: Extras | None = None,
+    ):  # fmt: skip
         self.nets, self.hyper, self.spec, self.seed = networks, hyper, networks.spec, seed
         self.choice, self.scale, self.extras = choice, scale, extras or Extras()
         self.state_size, self.previous_size = networks.state_size, networks.previous_size
         noisy.number_streams([*networks.parts().values(), *self.extras.layers().values()])
         self.act = ActionSelector(networks, choice, self.extras, hyper.jit)
         self.estimate_q = QEstimate(networks, scale)
-        self.candidates = self.extras.candidates  # actions of which one is chosen at each step
+        self.candidates = self.extras.candidates  # number of actions from which one is chosen at each step
         self.temperatures = Temperatures(self.spec, hyper, choice.trained)
         self.updates = keras.Variable(0, dtype="int32", trainable=False, name="updates")
         self.rng = RngStreams(seed, self.updates, self.spec.continuous, hyper.ensemble_q_sample)
         self.encoder = Encoder(networks, hyper, self.rng)
         self.targets = Targets(networks, hyper, choice, scale, self.temperatures, self.rng)
-        self.trained = {
+        self.trained: dict[str, Trained] = {
             "critic": (adam(hyper), networks.critic_weights),
             "policy": (adam(hyper), networks.policy.trainable_weights),
             "temperature": (adam(hyper, regularised=False), [self.temperatures.log_alpha]),
@@ -70,12 +75,21 @@ class Agent:
         }
         for optimizer, weights in self.trained.values():
             optimizer.build(weights)
+        self._update_critics = CriticUpdate(networks, hyper, self.encoder, self.targets, self.extras, self.trained)
+        self._update_policy = PolicyUpdate(
+            networks, hyper, choice, scale, self.temperatures, self.rng, self.trained["policy"]
+        )
+        optimizers = {name: optimizer for name, (optimizer, _) in self.trained.items()}
+        self.variables = AgentVariables(
+            networks, self.extras, self.temperatures, optimizers, self.updates, critics_choose=not choice.trained
+        )
         self.metric_names = self._metric_names()
-        self.traces = 0  # how often `update` was traced; one for each K, a test holds it there
+        self.traces = 0  # how often `update` was traced: once for each K
         self._compiled_update = Compiled(self._update_many, hyper.jit)
         self._compiled_td_error = ForAnyNumber(self._td_error, hyper.jit)
 
     def _metric_names(self) -> list[str]:
+        """The keys of the metrics that `_step` returns, in the order in which they are reported."""
         names = ["critic/loss", "critic/q", "critic/target", "critic/td_error", "policy/loss"]
         names += self.temperatures.metric_names
         names += ["policy/saturated"] * (self.spec.continuous > 0)
@@ -84,14 +98,14 @@ class Agent:
         return names + self.extras.metric_names
 
     def check_noise(self) -> None:
-        """Raises UserError unless the probability of an action with noise added before the squash can be told."""
+        """Raises UserError if the probability of an action with noise added before the squash cannot be computed."""
         if not self.nets.widens:
             raise UserError(
                 "ModelPolicy returns a continuous distribution of its own that cannot take the noise of actors: "
                 "give it a method widened(std), as TanhNormal has, or set base.noise_increasing_rate=0"
             )
 
-    def normalise(self, stats) -> None:
+    def normalise(self, stats: ObservationStatistics) -> None:
         """Takes over the statistics of observations."""
         self.nets.normalizer.take(stats)
 
@@ -100,186 +114,119 @@ class Agent:
     def update(self, batches: Batch) -> tuple[dict[str, float], UpdateResult]:
         """Runs K updates in one compiled call on batches with a leading axis [K].
 
-        Returns the metrics averaged over K, and what was learnt about each window.
+        Returns the metrics averaged over K, and what was found in each window.
         """
-        metrics, *learnt = self._compiled_update(batches.weight.shape, batches._replace(index=()))
-        return dict(zip(self.metric_names, metrics.numpy())), UpdateResult(*(x.numpy() for x in learnt))
-
-    def _update_many(self, batches: Batch):
-        self.traces += 1
-        k_total = batches.reward.shape[0]
-
-        def body(k, sums, learnt):
-            metrics, td_error, state = self._update_one(tf.nest.map_structure(lambda x: x[k], batches))
-            sums += tf.stack([metrics[name] for name in self.metric_names])
-            new = tf.concat([td_error[:, None], state], axis=-1)
-            return sums, tf.tensor_scatter_nd_update(learnt, [[k]], [new])
-
-        learnt = tf.zeros((*batches.weight.shape, 1 + self.state_size))
-        start = tf.zeros(len(self.metric_names)), learnt
-        sums, learnt = repeated(k_total, body, start, unroll=self.spec.has_images)
-        return sums / k_total, learnt[..., 0], learnt[..., 1:]
-
-    def _update_one(self, batch: Batch):
-        """One step of critics, policy, temperatures and targets; the order of SAC's algorithm box."""
-        self.updates.assign_add(1)
-        with noisy.drawn(self.rng.seed(FOR_NOISE)):
-            return self._step(batch)
+        metrics, *found = self._compiled_update(batches.weight.shape, _without_index(batches))
+        return dict(zip(self.metric_names, metrics.numpy())), UpdateResult(*(x.numpy() for x in found))
 
     def td_error(self, batch: Batch) -> np.ndarray:
-        """What `update` would say of these windows [B], learning nothing: their first priorities.
+        """The |TD errors| that `update` would give these windows [B], without learning: their first priorities.
 
-        As in Ape-X (arXiv:1803.00933), where actors say it. Random numbers are those of update number `updates`.
+        Actors compute them as in Ape-X (arXiv:1803.00933). The random numbers are those of update number `updates`.
         """
         if not len(batch.weight):
             return np.zeros(0, np.float32)
-        return self._compiled_td_error((batch._replace(index=()),))
+        return self._compiled_td_error((_without_index(batch),))
 
-    def _td_error(self, whole: Batch):
-        with noisy.drawn(self.rng.seed(FOR_NOISE)):
-            encoded = self.encoder.encode(whole._replace(obs=self.nets.observe(whole.obs)))
-            q = self.encoder.q(encoded)
-            _, target, _ = self._rewarded_targets(encoded)
-        return losses.window_error(losses.td_error(q, target), encoded.valid)
+    def _update_many(self, batches: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        self.traces += 1
+        k_total = batches.reward.shape[0]
 
-    def _step(self, whole: Batch):
-        m = self.hyper.sequence_length
-        whole = whole._replace(obs=self.nets.observe(whole.obs))
-        with tf.GradientTape(persistent=True) as tape:
-            encoded = self.encoder.encode(whole)
-            batch, valid, q = encoded.batch, encoded.valid, self.encoder.q(encoded)
-            extra_losses = self.extras.losses(encoded.window)
-            with tape.stop_recording():
-                bonuses, target, ratio = self._rewarded_targets(encoded)
-                clip_centre = self.encoder.target_q(encoded)  # dead code to XLA unless clip_epsilon > 0
-            # A purely discrete critic is never clipped.
-            clip = self.hyper.clip_epsilon if self.spec.continuous else -1.0
-            critic_loss = losses.critic(q, target, clip_centre, batch.weight, valid, clip)
-        delta_q = self.encoder.delta_q(encoded)
-        mask = batch.mask[:, :m]
-        self._train_critics(tape, critic_loss, extra_losses)
-        policy_loss, entropies, saturated = self._improve_policy(encoded.z[:, :m], encoded.z_target[:, :m], mask, valid)
-        self.temperatures.adjust(self.trained["temperature"][0], entropies, mask, valid, self.updates)
-        self._move_targets()
+        def body(k: Tensor, sums: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+            metrics, td_error, state = self._update_one(tf.nest.map_structure(lambda x: x[k], batches))
+            self._check_metrics(metrics)
+            sums += tf.stack([metrics[name] for name in self.metric_names])
+            new = tf.concat([td_error[:, None], state], axis=-1)
+            return sums, tf.tensor_scatter_nd_update(found, [[k]], [new])
 
-        td_error = losses.td_error(q, target)
-        metrics = {
-            "critic/loss": critic_loss,
-            "critic/q": losses.masked_mean(tf.reduce_mean(q, 0), valid),
-            "critic/target": losses.masked_mean(target, valid),
-            "critic/td_error": losses.masked_mean(td_error, valid),
-            "policy/loss": policy_loss,
-            "policy/saturated": saturated,
-            "policy/ratio": ratio,
-            "normalizer/clipped": self.nets.normalizer.clipped(whole.obs),
-            "recurrent/delta_q": delta_q,
-            **self.temperatures.metrics(entropies, valid),
-        }
-        for part, named, bonus in zip(self.extras.parts, extra_losses, bonuses):
-            metrics |= {f"{part.name}/{name}": value for name, value in named.items()}
-            metrics[f"{part.name}/bonus"] = losses.masked_mean(bonus, batch.valid)
-        return metrics, losses.window_error(td_error, valid), encoded.state
+        found = tf.zeros((*batches.weight.shape, 1 + self.state_size))
+        start = tf.zeros(len(self.metric_names)), found
+        sums, found = repeated(k_total, body, start, unroll=self.spec.has_images)
+        return sums / k_total, found[..., 0], found[..., 1:]
 
-    def _rewarded_targets(self, encoded: Encoded):
-        """The extras' rewards [B, T] each, the targets of Q with them [B, m] and the mean ratio."""
-        batch, bonuses = encoded.batch, self.extras.bonuses(encoded.window)
-        batch = batch._replace(reward=sum((b * batch.valid for b in bonuses), batch.reward))
-        return bonuses, *self.targets(batch, encoded.z, encoded.z_target, encoded.action, encoded.taken)
+    def _check_metrics(self, metrics: Mapping[str, Tensor]) -> None:
+        """Runs while `update` is traced: a metric that `metric_names` does not list would be lost silently."""
+        different = sorted(set(metrics) ^ set(self.metric_names))
+        assert not different, f"metrics and metric_names differ in {different}"
 
-    def pictures(self, batches: Batch) -> dict[str, np.ndarray]:
-        """What the extras show of the first windows of [K, B, ...]: {name: picture [H, W, channels] uint8}."""
-        if not self.extras.parts:
-            return {}
-        whole = tf.nest.map_structure(lambda x: tf.convert_to_tensor(x[0, :SHOWN]), batches._replace(index=()))
-        encoded = self.encoder.encode(whole._replace(obs=self.nets.observe(whole.obs)))
-        shown = {name: np.concatenate(list(x), axis=1) for name, x in self.extras.pictures(encoded.window).items()}
-        return {name: np.uint8(np.clip(x, 0, 1) * 255) for name, x in shown.items()}
+    def _update_one(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """One update with its own random numbers."""
+        self.updates.assign_add(1)
+        with noisy.drawn(self.rng.seed(Stream.LAYER_NOISE)):
+            return self._step(self._observed(batch))
 
-    # --- steps
+    def _step(self, windows: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """One update in the order of arXiv:1812.05905, algorithm 1.
 
-    def _train_critics(self, tape, critic_loss, extra_losses) -> None:
-        """Critics and representation, and the extras' own networks."""
-        optimizer, weights = self.trained["critic"]
-        found = gradients(tape, critic_loss, weights)
-        shared = len(self.nets.rep.trainable_weights)
-        own, shaped = self.extras.gradients(tape, extra_losses, weights[:shared], found[:shared])
-        optimizer.apply([*shaped, *found[shared:]], weights)
-        for part, mine in zip(self.extras.parts, own):
-            optimizer, weights = self.trained[f"extra_{part.name}"]
-            optimizer.apply(mine, weights)
-
-    def _improve_policy(self, z, z_target, mask, valid):
-        """Policy step on fresh actions; the representation is not trained by it.
-
-        Returns loss, both entropies and the share of saturated actions.
+        Returns the metrics, the |TD error| of each window [B] and the recurrent state of its first trained row [B, S].
         """
-        alpha_c, alpha_d = self.temperatures.alphas()
-        optimizer, weights = self.trained["policy"]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([w.value for w in weights])
-            pi = self.nets.policy(z).masked(mask)
-            raw, log_pi_c = self.rng.action(pi, valid.shape, FOR_POLICY)
-            q = self.nets.q(z, tf.tanh(raw))
-            chosen = self.choice.decide(pi, q, self.hyper.ensemble_q_sample, self.rng.seed(FOR_POLICY_CHOICE))
-            entropy_d = chosen.discrete_entropy(raw)
-            q = self.scale.unsquash(self.rng.subset(q, FOR_POLICY))
-            value = soft_value.expected_q(q, chosen.column_probs(raw), len(self.spec.branches))
-            held = self._held_log_prob(pi, raw, log_pi_c, z_target)
-            bonus = soft_value.entropy_bonus(held, entropy_d, alpha_c, alpha_d)
-            loss = -losses.masked_mean(value + bonus, valid)
-        optimizer.apply(gradients(tape, loss, weights), weights)
-        saturated = tf.reduce_mean(tf.cast(tf.abs(tf.tanh(raw)) > SATURATED, tf.float32), axis=-1)
-        return loss, (-log_pi_c, entropy_d), losses.masked_mean(saturated, valid)
+        critics = self._update_critics(windows)
+        states = critics.encoded.trained_states()
+        policy = self._update_policy(states)
+        self._update_temperatures(states, policy.entropies)
+        self._update_target_networks()
 
-    def _held_log_prob(self, pi, raw, log_pi_c, z_target):
-        """log pi of fresh actions, held near that of the slow policy where there is one (`clip_epsilon_policy`)."""
-        if self.nets.slow_policy is None:
-            return log_pi_c
-        slow = self.nets.slow_policy(z_target).continuous_log_probs(raw)
-        return losses.held_log_prob(pi.continuous_log_probs(raw), slow, self.hyper.clip_epsilon_policy)
+        metrics = critics.metrics | policy.metrics | self.temperatures.metrics(policy.entropies, states.valid)
+        return metrics, losses.window_error(critics.td_error, states.valid), critics.encoded.state
 
-    def _move_targets(self):
+    def _update_temperatures(self, states: TrainedStates, entropies: tuple[Tensor, Tensor]) -> None:
+        """One gradient step of the temperatures towards the target entropies."""
+        optimizer, _ = self.trained["temperature"]
+        self.temperatures.adjust(optimizer, entropies, states.mask, states.valid, self.updates)
+
+    def _update_target_networks(self) -> None:
         """Polyak step of critics and representation, every `update_target_per_step` updates."""
         due = tf.equal(self.updates % self.hyper.update_target_per_step, 0)
         tau = tf.where(due, self.hyper.tau, 0.0)
         for online, target in self.nets.target_pairs():
             target.assign(target + tau * (online - target))
 
-    # --- saving
+    def _td_error(self, batch: Batch) -> Tensor:
+        with noisy.drawn(self.rng.seed(Stream.LAYER_NOISE)):
+            encoded = self.encoder.encode(self._observed(batch))
+            q = self.encoder.q(encoded)
+            _, target, _ = self._update_critics.rewarded_targets(encoded)
+        return losses.window_error(losses.td_error(q, target), encoded.valid)
 
-    def state(self):
+    def _observed(self, batch: Batch) -> Batch:
+        """The batch with observations as networks see them."""
+        return batch._replace(obs=self.nets.observe(batch.obs))
+
+    def pictures(self, batches: Batch) -> dict[str, np.ndarray]:
+        """What the extras show of the first windows of [K, B, ...]: {name: picture [H, W, channels] uint8}."""
+        if not self.extras.parts:
+            return {}
+        first = tf.nest.map_structure(
+            lambda x: tf.convert_to_tensor(x[0, :MAX_PICTURED_WINDOWS]), _without_index(batches)
+        )
+        window = self.encoder.encode(self._observed(first)).window
+        shown = {name: np.concatenate(list(x), axis=1) for name, x in self.extras.pictures(window).items()}
+        return {name: (np.clip(x, 0, 1) * 255).astype(np.uint8) for name, x in shown.items()}
+
+    # --- variables
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Every number of the agent by a flat name, and no scalars."""
-        return saving.arrays(self._variables()), {}
+        return saving.arrays(self.variables.all()), {}
 
-    def restore(self, arrays, scalars) -> None:
-        """Puts `state()` back. Raises UserError when the networks have another shape than what was saved."""
-        saving.assign(self._variables(), arrays)
+    def restore(self, arrays: Mapping[str, np.ndarray], scalars: Mapping) -> None:
+        """Puts `state()` back. Raises UserError when the saved networks have other shapes than these."""
+        saving.assign(self.variables.all(), arrays)
 
-    def acting_variables(self, with_td_errors: bool = False) -> dict:
-        """What another process needs to act as this one does, by name; with `with_td_errors` also for TD errors."""
-        layers = self.nets.parts()
-        names = {"rep", "policy", "normalizer"}
-        if with_td_errors or not self.choice.trained:  # then the critics choose
-            names |= {name for name in layers if name.startswith("critic")}
-        owners = {
-            name: layer for name, layer in layers.items() if with_td_errors or name in names
-        } | self.extras.layers()
-        return saving.variables(owners | ({"temperatures": self.temperatures} if with_td_errors else {}))
+    def acting_variables(self, with_td_errors: bool = False) -> dict[str, keras.Variable]:
+        """The variables that another process needs to act as this agent does; see AgentVariables."""
+        return self.variables.acting(with_td_errors)
 
-    def evolving_variables(self) -> dict:
-        """What an evolver draws anew: networks, and temperatures that are learnt; not what observations look like."""
-        owners = {name: layer for name, layer in self.nets.parts().items() if name != "normalizer"}
-        if self.hyper.use_auto_alpha:
-            owners["temperatures"] = self.temperatures
-        found = saving.variables(owners)
-        return {name: v for name, v in found.items() if "float" in str(v.dtype)}
+    def evolving_variables(self) -> dict[str, keras.Variable]:
+        """The variables that a population exchanges; see AgentVariables."""
+        return self.variables.evolving(learned_temperatures=self.hyper.use_auto_alpha)
 
     def begin_anew(self, other: Agent) -> None:
-        """Takes over all that `other` is, but the count of updates."""
+        """Takes over all variables of `other`, except for the count of updates."""
         arrays, _ = other.state()
-        saving.assign(self._variables(), arrays | {"updates": np.asarray(self.updates)})
+        self.restore(arrays | {"updates": np.asarray(self.updates)}, {})
 
-    def _variables(self) -> dict:
-        optimizers = {f"optimizer_{name}": optimizer for name, (optimizer, _) in self.trained.items()}
-        owners = self.nets.parts() | self.extras.layers() | {"temperatures": self.temperatures} | optimizers
-        return saving.variables(owners) | {"updates": self.updates}
+
+def _without_index(batch: Batch) -> Batch:
+    """The batch without its arrival numbers: the networks do not use them, so TensorFlow does not get them."""
+    return batch._replace(index=())  # type: ignore[arg-type]  # tf.nest passes over an empty tuple

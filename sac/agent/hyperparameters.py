@@ -2,47 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from sac.types import rows_after_burn_in
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Numbers of the algorithm; their meaning is that of the config keys of the same name."""
+    """Numbers of the algorithm. Each is the config key `sac.<name>`; conf/sac/default.yaml says what it means.
 
-    gamma: float = 0.99
-    n_step: int = 1
-    sequence_length: int = 1
-    burn_in_step: int = 0
-    burn_in_gradient: bool = True
-    v_lambda: float = 1.0
-    v_rho: float = 1.0
-    v_c: float = 1.0
-    use_n_step_is: bool = True
-    trace: str = "vtrace"
-    ensemble_q_sample: int = 2
-    clip_epsilon: float = -1.0
-    clip_epsilon_policy: float = -1.0
-    tau: float = 0.005
-    update_target_per_step: int = 1
-    init_log_alpha: float = -2.3
-    use_auto_alpha: bool = True
-    target_entropy_ratio: float = 0.5
-    target_entropy_ratio_end: float | None = None
-    target_entropy_ratio_updates: int = 1_000_000
-    soft_target: bool | None = None
-    learning_rate: float = 3e-4
-    learning_rate_schedule: str = "constant"
-    learning_rate_end: float = 0.0
-    learning_rate_updates: int = 1_000_000
-    grad_clip_norm: float | None = None
-    weight_decay: float = 0.0
-    jit: bool = True
+    There are no defaults here: those of the config are the only ones.
+    """
+
+    gamma: float
+    n_step: int
+    sequence_length: int
+    burn_in_step: int
+    burn_in_gradient: bool
+    v_lambda: float
+    v_rho: float
+    v_c: float
+    use_n_step_is: bool
+    trace: str
+    ensemble_q_sample: int
+    clip_epsilon: float
+    clip_epsilon_policy: float
+    tau: float
+    update_target_per_step: int
+    init_log_alpha: float
+    use_auto_alpha: bool
+    target_entropy_ratio: float
+    target_entropy_ratio_end: float | None
+    target_entropy_ratio_updates: int
+    soft_target: bool | None
+    learning_rate: float
+    learning_rate_schedule: str
+    learning_rate_end: float
+    learning_rate_updates: int
+    grad_clip_norm: float | None
+    weight_decay: float
+    jit: bool
+
+    @classmethod
+    def of(cls, section: Any) -> Hyperparameters:
+        """The numbers of an object with attributes of these names, such as the section `sac` of a config."""
+        return cls(**{field.name: getattr(section, field.name) for field in fields(cls)})
 
     @property
     def entropy_in_target(self) -> tuple[bool, bool]:
-        """Whether the targets of Q pay for the entropy of the continuous and of the discrete actions."""
+        """Whether the targets of Q contain the entropy of the continuous and of the discrete actions."""
         return (True, False) if self.soft_target is None else (self.soft_target, self.soft_target)
 
     @property

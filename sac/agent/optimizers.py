@@ -5,15 +5,17 @@ from __future__ import annotations
 from sac.agent.hyperparameters import Hyperparameters
 from sac.backend import keras
 
+Trained = tuple[keras.optimizers.Optimizer, list[keras.Variable]]  # an optimizer and the weights that it moves
 
-def adam(hyper: Hyperparameters, regularised: bool = True):
-    """Adam at the configured rate; the gradient is clipped and weights decay only where `regularised`."""
+
+def adam(hyper: Hyperparameters, regularised: bool = True) -> keras.optimizers.Optimizer:
+    """Adam with the configured learning rate; with `regularised` also gradient clipping and weight decay."""
     extra = {"weight_decay": hyper.weight_decay or None, "global_clipnorm": hyper.grad_clip_norm} if regularised else {}
     return keras.optimizers.Adam(learning_rate(hyper), **extra)
 
 
-def learning_rate(hyper: Hyperparameters):
-    """A number, or a schedule over the updates: from `learning_rate` to `learning_rate_end` in so many updates."""
+def learning_rate(hyper: Hyperparameters) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """A constant, or a schedule from `learning_rate` to `learning_rate_end` within `learning_rate_updates` updates."""
     rate, end, updates = hyper.learning_rate, hyper.learning_rate_end, hyper.learning_rate_updates
     if hyper.learning_rate_schedule == "linear":
         return keras.optimizers.schedules.PolynomialDecay(rate, updates, end)

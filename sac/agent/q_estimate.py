@@ -9,21 +9,22 @@ from sac.nets import noisy
 from sac.nets.action_distribution import one_hot
 from sac.nets.contract import Networks
 from sac.ops import soft_value
+from sac.ops.value_scale import Plain
 from sac.types import Step
 
 
 class QEstimate:
-    """Q of every row, as the mean of all critics in units of reward; with it come the entropy bonuses ahead that
-    the targets are paid for.
+    """Q of each row: the mean over all critics, in units of reward.
 
-    Called a few times in an evaluation, so nothing is compiled for it. Noise in the weights is silent.
+    Q contains the later entropy bonuses that the targets contain. Noise in the weights is off. An evaluation calls this
+    only a few times, so it is not compiled.
     """
 
-    def __init__(self, networks: Networks, scale):
+    def __init__(self, networks: Networks, scale: type[Plain]):
         self.nets, self.spec, self.scale = networks, networks.spec, scale
 
     def __call__(self, rows: Step) -> np.ndarray:
-        """Rows of k steps -> [k]."""
+        """Rows of k steps -> Q [k]."""
         with noisy.drawn((0, 0), 0.0):
             z, _ = self.nets.rep(self.nets.observe(rows.obs), rows.previous, rows.state)
             q = self.nets.q(z, tf.tanh(rows.raw_action))

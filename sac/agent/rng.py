@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
-from sac.backend import keras, tf
+from collections.abc import Sequence
+from enum import IntEnum, unique
+
+from sac.backend import Tensor, keras, tf
+from sac.nets.action_distribution import ActionDistribution
 from sac.ops import soft_value
 
-FOR_TARGET, FOR_POLICY, FOR_NOISE, FOR_EXTRAS, FOR_CHOICE = 1, 2, 3, 4, 5  # streams
-FOR_POLICY_CHOICE = 15
-SUBSET_OF = 10  # of the nets, for a stream: this stream and so many more
+STREAMS_PER_SEED = 100  # seeds s and s + 1 share no stream as long as every stream's number is smaller
+
+
+@unique
+class Stream(IntEnum):
+    """What a random number is drawn for; each member has random numbers of its own.
+
+    The numbers are part of every seed, so none may change: a resumed run would draw other numbers. A new stream takes
+    an unused number below STREAMS_PER_SEED; `unique` refuses one that is taken.
+    """
+
+    TARGET_ACTION = 1  # fresh actions in the later states of a window, for the targets of Q
+    POLICY_ACTION = 2  # fresh actions that the policy is trained on
+    LAYER_NOISE = 3  # noise in the weights of NoisyDense layers
+    EXTRAS = 4  # the seed that extras get with a window
+    TARGET_CHOICE = 5  # the critics whose mean chooses discrete actions in the targets (ByCritic)
+    TARGET_SUBSET = 11  # the target critics whose minimum is the target
+    POLICY_SUBSET = 12  # the critics whose minimum the policy maximises
+    POLICY_CHOICE = 15  # the critics whose mean chooses discrete actions in the policy's loss (ByCritic)
 
 
 class RngStreams:
-    """What update number `updates` draws; the same again for as long as that stays."""
+    """Draws for update number `updates`. The same stream gives the same numbers until `updates` changes.
 
-    def __init__(self, seed: int, updates: keras.Variable, continuous: int, subset: int):
-        self._seed, self._updates, self._continuous, self._size = seed, updates, continuous, subset
+    `continuous` is the number A of continuous actions, `subset_size` the number of critics in a random subset.
+    """
 
-    def seed(self, stream: int):
-        """Of stateless random numbers: [2] int32."""
-        return tf.stack([(self._seed * 100 + stream) % 2**31, tf.convert_to_tensor(self._updates)])
+    def __init__(self, seed: int, updates: keras.Variable, continuous: int, subset_size: int):
+        self._seed, self._updates, self._continuous, self._subset_size = seed, updates, continuous, subset_size
 
-    def action(self, pi, lead, stream: int):
-        """A reparameterised continuous action of the current policy, raw [*lead, A], and its log-probability."""
+    def seed(self, stream: Stream) -> Tensor:
+        """The seed of a stream for TensorFlow's stateless random functions: [2] int32."""
+        return tf.stack([(self._seed * STREAMS_PER_SEED + stream) % 2**31, tf.convert_to_tensor(self._updates)])
+
+    def action(self, pi: ActionDistribution, lead: Sequence[int], stream: Stream) -> tuple[Tensor, Tensor]:
+        """A reparameterised continuous action of `pi`, raw [*lead, A], and its log-probability [*lead]."""
         raw = pi.raw_from_noise(tf.random.stateless_normal((*lead, self._continuous), self.seed(stream)))
         return raw, pi.continuous_log_prob(raw)
 
-    def subset(self, q, stream: int):
-        """Those of a fresh random subset of the nets [M, ..., C], the same for one stream and update."""
-        return tf.gather(q, soft_value.random_subset(q.shape[0], self._size, self.seed(SUBSET_OF + stream)))
+    def subset(self, q: Tensor, stream: Stream) -> Tensor:
+        """Q of a fresh random subset of the critics: [E, ..., C] -> [M, ..., C]."""
+        return tf.gather(q, soft_value.random_subset(q.shape[0], self._subset_size, self.seed(stream)))

@@ -1,17 +1,17 @@
-"""The price of entropy, adjusted until the policy has as much of it as it shall (arXiv:1812.05905, section 5)."""
+"""The temperatures: weights of the entropy, adjusted to a target entropy (arXiv:1812.05905, section 5)."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
 from sac.agent.hyperparameters import Hyperparameters
-from sac.backend import keras, tf
+from sac.backend import Tensor, keras, tf
 from sac.ops import losses, soft_value
 from sac.ops.gradient_gate import gradients
 from sac.types import Spec
 
 LOG_ALPHA_MIN, LOG_ALPHA_MAX = -10.0, 2.0
-KINDS = ("continuous", "discrete")
+ACTION_KINDS = ("continuous", "discrete")
 
 
 class Temperatures(keras.layers.Layer):
@@ -21,25 +21,31 @@ class Temperatures(keras.layers.Layer):
         super().__init__(name="temperatures")
         self.branches, self.hyper = spec.branches, hyper
         sizes = spec.continuous, spec.choices * discrete_policy
-        self.kinds = [i for i, size in enumerate(sizes) if size]  # that have an entropy
+        self.kinds = [i for i, size in enumerate(sizes) if size]  # indices of ACTION_KINDS that have an entropy
         self.continuous_target = -float(spec.continuous)
         initial = keras.initializers.Constant(hyper.init_log_alpha)
         self.log_alpha = self.add_weight(shape=(2,), initializer=initial, name="log_alpha")
 
-    def alphas(self) -> list:
-        """Both temperatures."""
+    def alphas(self) -> list[Tensor]:
+        """Both temperatures, [] each."""
         return tf.unstack(tf.exp(self.log_alpha))
 
-    def discrete_ratio(self, updates):
-        """The target entropy of discrete choices after so many updates, as a share of the largest entropy."""
+    def discrete_ratio(self, updates: Tensor) -> float | Tensor:
+        """The target entropy of discrete choices after this many updates, as a share of the largest entropy."""
         h = self.hyper
         if h.target_entropy_ratio_end is None:
             return h.target_entropy_ratio
         done = tf.minimum(tf.cast(updates, tf.float32) / h.target_entropy_ratio_updates, 1.0)
         return h.target_entropy_ratio + done * (h.target_entropy_ratio_end - h.target_entropy_ratio)
 
-    def adjust(self, optimizer, entropies, mask, valid, updates) -> None:
-        """One step towards the target entropies, for entropies [B, m] of both kinds and legal choices `mask`."""
+    def adjust(
+        self, optimizer: keras.optimizers.Optimizer, entropies: Sequence[Tensor], mask: Tensor, valid: Tensor,
+        updates: Tensor,
+    ) -> None:  # fmt: skip
+        """One gradient step towards the target entropies; log alpha stays within its bounds.
+
+        entropies: one [B, m] for each of ACTION_KINDS; mask [B, m, choices] of legal choices; valid [B, m].
+        """
         if not self.hyper.use_auto_alpha or not self.kinds:
             return
         legal = soft_value.largest_entropy(mask, self.branches)
@@ -52,18 +58,20 @@ class Temperatures(keras.layers.Layer):
 
     @property
     def metric_names(self) -> list[str]:
+        """The keys of `metrics`."""
         return [
             name
-            for kind in np.take(KINDS, self.kinds).tolist()
+            for kind in (ACTION_KINDS[i] for i in self.kinds)
             for name in (f"policy/entropy_{kind}", f"alpha/{kind}", f"alpha/{kind}_at_bound")
         ]
 
-    def metrics(self, entropies, valid) -> dict:
-        """Entropies, temperatures, and whether these can go no further; also of a kind that does not exist."""
-        found = {}
-        for kind, entropy, log_alpha in zip(KINDS, entropies, tf.unstack(tf.convert_to_tensor(self.log_alpha))):
+    def metrics(self, entropies: Sequence[Tensor], valid: Tensor) -> dict[str, Tensor]:
+        """Entropies and temperatures of the kinds that have an entropy; `at_bound` is 1 if log alpha is at a bound."""
+        log_alphas, found = tf.unstack(tf.convert_to_tensor(self.log_alpha)), {}
+        for i in self.kinds:
+            kind, log_alpha = ACTION_KINDS[i], log_alphas[i]
             bound = tf.logical_or(log_alpha <= LOG_ALPHA_MIN, log_alpha >= LOG_ALPHA_MAX)
-            found[f"policy/entropy_{kind}"] = losses.masked_mean(entropy, valid)
+            found[f"policy/entropy_{kind}"] = losses.masked_mean(entropies[i], valid)
             found[f"alpha/{kind}"] = tf.exp(log_alpha)
             found[f"alpha/{kind}_at_bound"] = tf.cast(bound, tf.float32)
         return found

@@ -3,45 +3,51 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
-from sac.backend import keras, tf
+from sac.backend import Tensor, keras, tf
 
-# (filters, kernel, stride) by the smaller side of the image
-STACKS = {
+Layers = Sequence[tuple[int, int, int]]  # (filters, kernel, stride) of each convolution
+
+# The layers for images whose smaller side has at least so many pixels.
+STACK_BY_MIN_SIDE_PIXELS: dict[int, Layers] = {
     64: [(32, 8, 4), (64, 4, 2), (64, 3, 1)],  # DQN's, for 64 to 128 pixels
     32: [(16, 4, 2), (32, 4, 2), (32, 3, 1)],
     0: [(16, 4, 2), (32, 3, 2)],
 }
+SAME_PADDING_BELOW_PIXELS = 32  # smaller side of an image; without padding little would be left of it
 
 
-def stack_for(height: int, width: int):
-    """The (filters, kernel, stride) list for an image of this size."""
-    return next(layers for side, layers in STACKS.items() if min(height, width) >= side)
+def stack_for(height: int, width: int) -> Layers:
+    """The layers for an image of this size in pixels."""
+    return next(layers for side, layers in STACK_BY_MIN_SIDE_PIXELS.items() if min(height, width) >= side)
 
 
 class ConvStack(keras.layers.Layer):
     """Convolutions with ReLU, then one dense ReLU layer of `units`. [..., H, W, channels] in [0, 1] -> [..., units]."""
 
-    def __init__(self, layers=None, units=64, **kwargs):
+    def __init__(self, layers: Layers | None = None, units: int = 64, **kwargs: Any):
         super().__init__(**kwargs)
         self.plan, self.units = layers, units
 
-    def build(self, shape):
+    def build(self, shape: tuple[int, ...]) -> None:
         *_, h, w, _ = shape
-        padding = "same" if min(h, w) < 32 else "valid"
+        padding = "same" if min(h, w) < SAME_PADDING_BELOW_PIXELS else "valid"
         self.convs = [
             keras.layers.Conv2D(filters, kernel, stride, padding=padding, activation="relu")
             for filters, kernel, stride in self.plan or stack_for(h, w)
         ]
         self.dense = keras.layers.Dense(self.units, activation="relu")
-        x = (None, *shape[-3:])
+        x: Any = (None, *shape[-3:])  # a shape of Keras
         for conv in self.convs:
             conv.build(x)
             x = conv.compute_output_shape(x)
         self.flat = int(x[1] * x[2] * x[3])
         self.dense.build((None, self.flat))
 
-    def call(self, image):
+    def call(self, image: Tensor) -> Tensor:
+        """[..., H, W, channels] -> [..., units]."""
         lead = tf.shape(image)[:-3]
         x = tf.reshape(image, tf.concat([[-1], tf.shape(image)[-3:]], 0))
         x = tf.ensure_shape(x, (None, *image.shape[-3:]))
@@ -53,16 +59,17 @@ class ConvStack(keras.layers.Layer):
 
 
 class DeconvStack(keras.layers.Layer):
-    """The ConvStack of such an image backwards: dense, then transposed convolutions, a sigmoid at the end.
+    """The reverse of a ConvStack: a dense layer, then transposed convolutions, a sigmoid at the end.
 
-    [..., F] -> [..., *image] in [0, 1]. Sides that the strides do not divide are made too large and cropped.
+    [..., F] -> [..., *image] in [0, 1], where `image` is (H, W, channels). A side that the strides do not divide is
+    made too large and cropped.
     """
 
-    def __init__(self, image, layers=None, **kwargs):
+    def __init__(self, image: Sequence[int], layers: Layers | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.image, self.plan = tuple(image), layers or stack_for(*image[:2])
 
-    def build(self, shape):
+    def build(self, shape: tuple[int, ...]) -> None:
         height, width, channels = self.image
         shrink = math.prod(stride for _, _, stride in self.plan)
         self.grid = -(-height // shrink), -(-width // shrink), self.plan[-1][0]
@@ -80,7 +87,8 @@ class DeconvStack(keras.layers.Layer):
             deconv.build(x)
             x = deconv.compute_output_shape(x)
 
-    def call(self, z):
+    def call(self, z: Tensor) -> Tensor:
+        """[..., F] -> [..., *image]."""
         lead = tf.shape(z)[:-1]
         x = tf.reshape(self.dense(tf.reshape(z, [-1, z.shape[-1]])), [-1, *self.grid])
         for deconv in self.deconvs:

@@ -1,31 +1,35 @@
-"""The networks of every scene whose `nn.py` does not bring its own. Same names, same calls as there."""
+"""The default networks, for every class that a scene's `nn.py` does not define; they are called in the same way."""
 
 from __future__ import annotations
 
-from sac.backend import keras, tf
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sac.backend import Tensor, keras, tf
 from sac.nets.action_distribution import LOG_STD_MAX, LOG_STD_MIN, ActionDistribution, TanhNormal
 from sac.nets.conv import ConvStack
 from sac.nets.mlp import MLP, flat_concat
 from sac.nets.recurrent import NoMemory, Recurrent
+from sac.types import Spec
 
-HIDDEN = (256, 256)
+HIDDEN_UNITS = (256, 256)  # of each hidden layer
 
 
 class ModelRep(keras.layers.Layer):
     """Observations to features z: vectors as they are, images through a ConvStack, all concatenated.
 
-    With `cell` (gru | lstm; the default where sac.use_rnn is on) what a recurrent layer of `units` makes of them and of
-    the previous action is appended.
+    With `cell` (gru | lstm; sac.use_rnn=true sets gru) the output of a recurrent layer of `units`, which sees them and
+    the previous action, is appended.
     """
 
-    def __init__(self, spec, conv_units=64, cell=None, units=64, **kwargs):
+    def __init__(self, spec: Spec, conv_units: int = 64, cell: str | None = None, units: int = 64, **kwargs: Any):
         super().__init__(**kwargs)
         self.sensors = spec.seen
         self.convs = {s.name: ConvStack(units=conv_units) for s in self.sensors if s.is_image}
         self.memory = Recurrent(units, cell) if cell else NoMemory()
         self.state_size = self.memory.state_size  # width of the recurrent state; 0 = memoryless
 
-    def call(self, obs, previous_action, state):
+    def call(self, obs: Mapping[str, Tensor], previous_action: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """One step {sensor: [k, *shape]}, previous_action [k, P], state [k, S] -> z [k, F], state; or a window
         {sensor: [B, T, *shape]}, previous_action [B, T, P], state [B, S] -> z [B, T, F], last state."""
         parts = []
@@ -46,12 +50,12 @@ class ModelRep(keras.layers.Layer):
 class ModelPolicy(keras.layers.Layer):
     """z to the distribution of actions: a state-dependent tanh-Gaussian and/or one softmax for each branch."""
 
-    def __init__(self, spec, hidden=HIDDEN, **kwargs):
+    def __init__(self, spec: Spec, hidden: Sequence[int] = HIDDEN_UNITS, **kwargs: Any):
         super().__init__(**kwargs)
         self.spec = spec
         self.body = MLP(hidden, 2 * spec.continuous + spec.choices)
 
-    def call(self, z):
+    def call(self, z: Tensor) -> ActionDistribution:
         """[..., F] -> ActionDistribution."""
         mean, log_std, logits = tf.split(self.body(z), [self.spec.continuous] * 2 + [self.spec.choices], axis=-1)
         std = tf.exp(tf.clip_by_value(log_std, LOG_STD_MIN, LOG_STD_MAX))
@@ -65,10 +69,10 @@ class ModelPolicy(keras.layers.Layer):
 class ModelQ(keras.layers.Layer):
     """Q of a continuous action, one column for each discrete choice (one column when there is none)."""
 
-    def __init__(self, spec, hidden=HIDDEN, **kwargs):
+    def __init__(self, spec: Spec, hidden: Sequence[int] = HIDDEN_UNITS, **kwargs: Any):
         super().__init__(**kwargs)
         self.body = MLP(hidden, spec.columns)
 
-    def call(self, z, continuous_action):
+    def call(self, z: Tensor, continuous_action: Tensor) -> Tensor:
         """z [..., F], continuous_action [..., A] in [-1, 1] -> [..., C]."""
         return self.body(tf.concat([z, continuous_action], axis=-1))

@@ -1,18 +1,24 @@
-"""Memory: a recurrent layer for `ModelRep`, and the warm-up of its state before a window (R2D2)."""
+"""Memory: a recurrent layer for `ModelRep`, and the burn-in of its state before a window (R2D2)."""
 
 from __future__ import annotations
 
-from sac.backend import keras, tf
+from collections.abc import Mapping
+from typing import Any
+
+from sac.backend import Tensor, keras, tf
 from sac.errors import UserError
 from sac.ops.loops import repeated
 
-CELLS = {"gru": (keras.layers.GRU, 1), "lstm": (keras.layers.LSTM, 2)}  # and how many vectors make their state
+CELLS = {"gru": (keras.layers.GRU, 1), "lstm": (keras.layers.LSTM, 2)}  # name: (layer, vectors in its state)
 
 
 class Recurrent(keras.layers.Layer):
-    """A GRU or LSTM of `units` whose whole state is one vector, one step at a time or over a window."""
+    """A GRU or LSTM of `units` for one step or a whole window. Its state is one vector of width `state_size`.
 
-    def __init__(self, units=64, cell="gru", **kwargs):
+    Raises UserError when `cell` is unknown.
+    """
+
+    def __init__(self, units: int = 64, cell: str = "gru", **kwargs: Any):
         super().__init__(**kwargs)
         if cell not in CELLS:
             raise UserError(f"cell={cell}: allowed is {' | '.join(CELLS)}")
@@ -20,10 +26,10 @@ class Recurrent(keras.layers.Layer):
         self.rnn = layer(units, return_sequences=True, return_state=True)
         self.units, self.state_size = units, self.parts * units
 
-    def build(self, shape):
+    def build(self, shape: tuple[int | None, ...]) -> None:
         self.rnn.build((None, None, shape[-1]))
 
-    def call(self, x, state):
+    def call(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """x [k, F], state [k, S] -> output [k, units], state; or x [B, T, F] -> output [B, T, units], last state."""
         states = tf.split(state, self.parts, axis=-1)
         if len(x.shape) == 2:
@@ -38,22 +44,25 @@ class NoMemory(keras.layers.Layer):
 
     state_size = 0
 
-    def call(self, x, state):
+    def call(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """x [..., F], state [k, 0] -> output [..., 0], state."""
         return x[..., :0], state
 
 
-def warmed_up(rep, obs, previous, state, real, unroll=False):
-    """The recurrent state after b steps from `state` [B, S]: what a stored, stale state becomes before a window.
+def warmed_up(
+    rep: keras.layers.Layer, obs: Mapping[str, Tensor], previous: Tensor, state: Tensor, real: Tensor,
+    unroll: bool = False,
+) -> Tensor:  # fmt: skip
+    """The recurrent state [B, S] after b burn-in steps from the stored, outdated `state` [B, S].
 
-    obs {sensor: [B, b, ...]}, previous [B, b, P], real [B, b]: where 0 the row is padding and the state stays as it is.
+    obs {sensor: [B, b, ...]}, previous [B, b, P], real [B, b]: a row with 0 is padding and leaves the state unchanged.
     R2D2 (Kapturowski et al., ICLR 2019), section 3.
     """
     b = real.shape[1]
     if not b or not state.shape[-1]:
         return state
 
-    def step(t, before):
+    def step(t: Tensor, before: Tensor) -> tuple[Tensor]:
         after = rep({name: x[:, t] for name, x in obs.items()}, previous[:, t], before)[1]
         return (tf.where(real[:, t, None] > 0, after, before),)
 

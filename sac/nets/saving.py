@@ -1,25 +1,31 @@
-"""The numbers of layers and optimizers under flat names: what a checkpoint holds of them."""
+"""The variables of layers and optimizers under flat names, as a checkpoint holds them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from sac.backend import keras
 from sac.errors import UserError
 
 
-def variables(owners: dict) -> dict:
-    """Every variable of the named layers and optimizers, as `owner/number`, but the learning rate: that is config."""
+def variables(owners: Mapping[str, keras.layers.Layer | keras.optimizers.Optimizer]) -> dict[str, keras.Variable]:
+    """{owner/number: variable} of the named layers and optimizers, without learning rates: the config sets those."""
     kept = {name: [v for v in owner.variables if v.name != "learning_rate"] for name, owner in owners.items()}
     return {f"{name}/{i}": variable for name, found in kept.items() for i, variable in enumerate(found)}
 
 
-def arrays(named: dict) -> dict[str, np.ndarray]:
+def arrays(named: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
     """The values of named variables."""
     return {name: np.asarray(variable) for name, variable in named.items()}
 
 
-def assign(named: dict, values) -> None:
-    """Puts the values back. Raises UserError, with nothing changed, when names or shapes differ from theirs."""
+def assign(named: Mapping[str, keras.Variable], values: Mapping[str, np.ndarray]) -> None:
+    """Sets each variable to the value of its name.
+
+    Raises UserError, and changes nothing, when the names or shapes of variables and values differ.
+    """
     wrong = [
         f"{name}: saved {values[name].shape if name in values else 'nothing'}, now {tuple(variable.shape)}"
         for name, variable in named.items()

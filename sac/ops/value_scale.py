@@ -1,21 +1,23 @@
-"""In which unit critics keep their values: that of the reward, or squashed."""
+"""The unit in which critics keep their values: that of the reward, or a rescaled one."""
 
 from __future__ import annotations
 
-from sac.backend import tf
+from sac.backend import Tensor, tf
 
-EPSILON = 1e-3
+LINEAR_TERM = 1e-3  # epsilon of h: the slope that remains for large returns, so that h has an inverse
 
 
 class Plain:
-    """Critics speak in units of reward."""
+    """Critics keep values in units of reward."""
 
     @staticmethod
-    def squash(x):
+    def squash(x: Tensor) -> Tensor:
+        """The same numbers [...]."""
         return x
 
     @staticmethod
-    def unsquash(x):
+    def unsquash(x: Tensor) -> Tensor:
+        """The same numbers [...]."""
         return x
 
 
@@ -26,13 +28,13 @@ class Rescaled(Plain):
     """
 
     @staticmethod
-    def squash(x):
-        """Units of reward -> of the critics."""
-        return tf.sign(x) * (tf.sqrt(tf.abs(x) + 1) - 1) + EPSILON * x
+    def squash(x: Tensor) -> Tensor:
+        """h: units of reward -> units of the critics [...]."""
+        return tf.sign(x) * (tf.sqrt(tf.abs(x) + 1) - 1) + LINEAR_TERM * x
 
     @staticmethod
-    def unsquash(x):
-        """Units of the critics -> of reward."""
-        root = tf.sqrt(1 + 4 * EPSILON * (tf.abs(x) + 1 + EPSILON))
+    def unsquash(x: Tensor) -> Tensor:
+        """The inverse of h: units of the critics -> units of reward [...]."""
+        root = tf.sqrt(1 + 4 * LINEAR_TERM * (tf.abs(x) + 1 + LINEAR_TERM))
         # (root - 1) / 2 eps without the difference of nearly equal numbers
-        return tf.sign(x) * (tf.square(2 * (tf.abs(x) + 1 + EPSILON) / (root + 1)) - 1)
+        return tf.sign(x) * (tf.square(2 * (tf.abs(x) + 1 + LINEAR_TERM) / (root + 1)) - 1)

@@ -1,10 +1,13 @@
-"""Tiny agents and random windows for the tests of agent.py."""
+"""Small agents and random windows for the tests of the agent."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from sac.agent.agent import Agent
 from sac.agent.hyperparameters import Hyperparameters
@@ -21,11 +24,12 @@ SPECS = {
     "hybrid": Spec(SENSORS, 2, (3,)),
     "branches": Spec(SENSORS, 1, (3, 2)),
 }
+DEFAULTS = OmegaConf.load(Path(__file__).parents[2] / "conf/sac/default.yaml")
 HIDDEN = {"ModelPolicy": {"hidden": [16, 16]}, "ModelQ": {"hidden": [16, 16]}, "ModelRep": {"conv_units": 8}}
 
 
 class TrainedRep(keras.layers.Layer):
-    """A representation with weights, which the default for vectors has not."""
+    """A representation with weights; the default one has none for vectors."""
 
     def __init__(self, spec, **kwargs):
         super().__init__()
@@ -42,17 +46,22 @@ def module(**classes) -> ModuleType:
     return found
 
 
+def hyperparameters(**changes) -> Hyperparameters:
+    """The hyperparameters of conf/sac/default.yaml with these changes."""
+    return replace(Hyperparameters.of(DEFAULTS), **changes)
+
+
 def make_agent(
     spec: Spec, *, seed=0, ensemble=2, nn: ModuleType | None = None, jit=False, choice=ByPolicy, scale=Plain,
     extras=None, networks=None, **hyper,
 ) -> Agent:  # fmt: skip
-    """`extras` is an Extras or makes one of the builder and the spec; `networks` are options of build_networks."""
+    """`extras` is an Extras, or a function of builder and spec that returns one; `networks` go to build_networks."""
     seed_everything(seed)
     kwargs = {name: value for name, value in HIDDEN.items() if not hasattr(nn, name)}
     build = Builder(nn, kwargs)
     nets = build_networks(spec, build, ensemble, **networks or {})
     extras = extras(build, nets.spec) if callable(extras) else extras
-    return Agent(nets, Hyperparameters(jit=jit, **hyper), seed, choice, scale, extras)
+    return Agent(nets, hyperparameters(jit=jit, **hyper), seed, choice, scale, extras)
 
 
 def observations(spec: Spec, rng, *lead) -> dict[str, np.ndarray]:
@@ -65,7 +74,7 @@ def observations(spec: Spec, rng, *lead) -> dict[str, np.ndarray]:
 
 
 def windows(spec: Spec, *lead: int, steps: int, seed=0, mask=None, state=0) -> Batch:
-    """Random windows with leading axes [B] or [K, B]; some end in a truncation. Choices are legal ones."""
+    """Random windows with leading axes [B] or [K, B]; some end in a truncation. All choices are legal."""
     rng = np.random.default_rng(seed)
     shape = (*lead, steps)
     mask = np.ones((*lead, steps + 1, spec.choices), bool) if mask is None else mask
@@ -92,7 +101,7 @@ def windows(spec: Spec, *lead: int, steps: int, seed=0, mask=None, state=0) -> B
 
 
 def single(batch: Batch, k: int | None = None) -> Batch:
-    """Batch k of [K, ...] with a leading axis of one, or a batch [B, ...] with one put in front."""
+    """Batch k of [K, ...] with a leading axis of 1, or a batch [B, ...] with such an axis added."""
 
     def pick(x):
         if isinstance(x, dict):
@@ -120,7 +129,7 @@ def act(agent: Agent, obs, mask=None, *, seed=0, layer_seed=(0, 0), epsilon=0.0,
 
 
 def weights(agent: Agent) -> dict[str, np.ndarray]:
-    """All numbers of an agent by name, copied."""
+    """A copy of all variables of an agent, by name."""
     return {name: np.array(x) for name, x in agent.state()[0].items()}
 
 

@@ -1,4 +1,4 @@
-"""What an evolver sees and changes of an agent."""
+"""Which variables of an agent an evolver reads and replaces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_temperatures_evolve_where_they_are_learnt(auto):
 
 
 def test_how_observations_look_does_not_evolve():
-    """The statistics of a normaliser are counted from rows: numbers drawn around the elites' would blind a learner."""
+    """A normaliser's statistics are counted from rows; drawn at random around the elites', they would be wrong."""
     agent = make_agent(SPECS["continuous"], networks={"normalized": SPECS["continuous"].sensors})
     names = agent.evolving_variables()
     statistics = {id(weight) for weight in agent.nets.normalizer.weights}
@@ -58,7 +58,7 @@ def test_a_new_beginning_keeps_the_count_of_updates_only():
     agent, _ = learnt(0)
     before = int(np.asarray(agent.updates))
     EvolvedNetworks(agent, lambda number: make_agent(SPECS["hybrid"], seed=number, use_auto_alpha=True)).begin_anew(5)
-    fresh = saving.arrays(make_agent(SPECS["hybrid"], seed=5, use_auto_alpha=True)._variables())
+    fresh = saving.arrays(make_agent(SPECS["hybrid"], seed=5, use_auto_alpha=True).variables.all())
     for name, array in agent.state()[0].items():
         if name != "updates":
             np.testing.assert_array_equal(array, fresh[name], err_msg=name)

@@ -1,4 +1,4 @@
-"""Noise that sets actors apart: what it does, and that the stored log mu knows of it."""
+"""Extra noise, which differs between actors: its effect, and that the stored log mu accounts for it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_raw_actions_are_spread_by_both_and_log_mu_is_their_density(kind, choice
     mean, variance = pi.mode().numpy(), pi.normal.scale.numpy().astype(np.float64) ** 2 + 0.8**2
     assert np.abs(done.raw.mean(0) - mean).max() < 4 * np.sqrt(variance.max() / K)
     np.testing.assert_allclose(done.raw.var(0) / variance[0], 1, atol=4 * np.sqrt(2 / K))
-    near = np.abs(done.raw).max(-1) < 4  # 1 - tanh^2 of larger ones is nothing in float64 as well
+    near = np.abs(done.raw).max(-1) < 4  # for larger values 1 - tanh^2 is 0 in float64, too
     assert near.mean() > 0.9
     np.testing.assert_allclose(done.log_prob[near, 0], squashed_density(done.raw, mean, variance)[near], atol=1e-3)
     np.testing.assert_allclose(done.action, np.tanh(done.raw), atol=1e-6)
@@ -65,7 +65,7 @@ def test_it_is_the_least_chance_of_a_random_choice(kind, choice, epsilon):
     mask, taken = masks(kind), one_hot(done.discrete, agent.spec).numpy()
     assert (taken <= mask).all()
     pi = policy(agent).masked(mask[:1])
-    if choice == "critic":  # in a hybrid it depends on the continuous action
+    if choice == "critic":  # in a hybrid the discrete choice depends on the continuous action
         z = tf.repeat(agent.nets.rep(obs(1), tf.zeros((1, 0)), tf.zeros((1, 0)))[0], K, axis=0)
         q = np.mean([critic(z, tf.constant(done.action)) for critic in agent.nets.critics], axis=0)
         pi = ActionDistribution(spec, logits=tf.zeros((K, spec.choices)), mask=tf.constant(mask)).greedy(q)
@@ -80,14 +80,14 @@ def test_it_is_the_least_chance_of_a_random_choice(kind, choice, epsilon):
 def test_a_chance_above_one_is_one_and_without_choices_there_is_none():
     _, done = explored("discrete", 2.5)
     np.testing.assert_allclose(done.log_prob[:, 1], -np.log(3), rtol=1e-5)
-    _, done = explored("continuous", 0.12)  # where the mixture of two ones is rounded
+    _, done = explored("continuous", 0.12)  # with this epsilon (1 - e) + e is rounded
     np.testing.assert_array_equal(done.log_prob[:, 1], np.zeros(K))
 
 
 @pytest.mark.parametrize("kind", ["continuous", "hybrid", "branches"])
 @pytest.mark.parametrize("extras", [None, Extras([LikesLarge()])])
 def test_ratios_of_policy_and_behaviour_are_right(kind, extras):
-    """The mean of pi / mu is 1, and that of f pi / mu is E_pi f; log pi in the place of log mu would give others."""
+    """The mean of pi / mu is 1 and that of f pi / mu is E_pi f; with log pi in place of log mu they would differ."""
     agent = make_agent(SPECS[kind], extras=extras)
     set_policy_head(agent, [*[0.2, -0.3][: agent.spec.continuous], *[0.0] * agent.spec.continuous,
                             *np.linspace(0, 1, agent.spec.choices)])  # fmt: skip
@@ -123,7 +123,7 @@ def test_each_row_may_have_its_own_and_nothing_is_compiled_anew(kind):
     plain = agent.act(*inputs)
     for a, b in zip(plain, one):
         np.testing.assert_array_equal(a, b)
-    assert agent.act._compiled._function.experimental_get_tracing_count() == 1
+    assert agent.act._compiled._compiled._function.experimental_get_tracing_count() == 1
 
 
 def test_the_mode_ignores_noise():
@@ -134,11 +134,11 @@ def test_the_mode_ignores_noise():
         np.testing.assert_array_equal(a, b)
 
 
-# --- distributions of a user's own
+# --- distributions defined by a user
 
 
 class Laplace(TanhNormal):
-    """A density of its own, and no word on noise."""
+    """Has another density than TanhNormal and does not define `widened`."""
 
     def log_probs(self, raw):
         scale = self.normal.scale
@@ -150,7 +150,7 @@ class Laplace(TanhNormal):
 
 
 class Uniform:
-    """Nothing inherited; it says what noise makes of it (roughly)."""
+    """Inherits nothing and defines `widened`, approximately."""
 
     def __init__(self, mean):
         self.mean = mean
@@ -206,7 +206,7 @@ def test_one_that_does_is_asked():
     noise = draw(agent, k, np.random.default_rng(0))
     done = agent.act(obs(), np.ones((k, 0), bool), empty, empty, noise, extra_std=0.8)
     np.testing.assert_allclose(done.raw.var(0), 1 / 3 + 0.8**2, rtol=0.1)
-    plain = agent.act(obs(), np.ones((k, 0), bool), empty, empty, noise)  # then its own density counts
+    plain = agent.act(obs(), np.ones((k, 0), bool), empty, empty, noise)  # without noise its own density is used
     np.testing.assert_allclose(plain.log_prob[:, 0], Uniform.log_probs(None, plain.raw).numpy().sum(-1), atol=1e-3)
     assert np.ptp(plain.raw, axis=0).max() <= 2
 

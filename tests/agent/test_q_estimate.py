@@ -1,11 +1,11 @@
-"""What the critics expect of taken steps, and how saturated the policy's actions are."""
+"""Q of steps that were taken, and the share of saturated actions."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from sac.nets.normalizer import CLIP, Normalizer
+from sac.nets.normalizer import CLIP_STANDARD_DEVIATIONS, Normalizer
 from sac.ops.value_scale import Plain, Rescaled
 from sac.types import Sensor, Step
 from tests.agent.agent_kit import SPECS, make_agent, observations, set_policy_head, single, windows
@@ -28,7 +28,8 @@ def test_it_is_the_mean_of_the_critics_columns_of_what_was_done(kind):
     agent, step = make_agent(spec), rows(spec)
     by_hand = []
     for critic in agent.nets.critics:
-        columns = critic(step.obs["v"], np.tanh(step.raw_action)).numpy()  # the default representation passes vectors
+        # The default representation returns vectors unchanged.
+        columns = critic(step.obs["v"], np.tanh(step.raw_action)).numpy()
         starts = np.cumsum((0, *spec.branches[:-1]))
         taken = columns[np.arange(5)[:, None], starts + step.discrete] if spec.branches else columns
         by_hand.append(taken.sum(-1))
@@ -45,7 +46,7 @@ def test_it_speaks_in_units_of_reward():
 @pytest.mark.parametrize(("mean", "share"), [((0.0, 0.0), 0.0), ((9.0, 0.0), 0.5), ((-9.0, 9.0), 1.0)])
 def test_the_share_of_saturated_actions(mean, share):
     agent = make_agent(SPECS["continuous"], learning_rate=0.0)
-    set_policy_head(agent, [*mean, -3.0, -3.0])  # means, then logs of deviations
+    set_policy_head(agent, [*mean, -3.0, -3.0])  # means, then log standard deviations
     metrics, _ = agent.update(single(windows(SPECS["continuous"], 8, steps=1)))
     assert metrics["policy/saturated"] == pytest.approx(share)
     assert "policy/saturated" not in make_agent(SPECS["discrete"]).metric_names
@@ -54,7 +55,7 @@ def test_the_share_of_saturated_actions(mean, share):
 def test_the_share_of_clipped_values_is_that_of_the_worst_number():
     layer = Normalizer([Sensor("a", (2,)), Sensor("b", (1,))])
     a = np.zeros((4, 5, 2), np.float32)
-    a[0, 0, 0], a[:2, :, 1] = CLIP - 1e-3, -99.0
+    a[0, 0, 0], a[:2, :, 1] = CLIP_STANDARD_DEVIATIONS - 1e-3, -99.0
     obs = layer({"a": a, "b": np.full((4, 5, 1), 9.0, np.float32)})
     assert float(layer.clipped(obs)) == 0.5
     assert Normalizer().clipped(obs) == 0.0

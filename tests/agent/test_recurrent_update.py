@@ -1,4 +1,4 @@
-"""R2D2 in the update: what was stored, warmed up and recomputed fits together, on windows of a real replay."""
+"""R2D2 in the update: stored, burned-in and recomputed states agree, on windows of a real replay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ B, BURN_IN = 32, 4
 
 
 class Wandering:
-    """Two agents; observations are random, episodes last 3 to 12 steps and end either way."""
+    """Two agents with random observations; episodes last 3 to 12 steps and are terminated or truncated."""
 
     spec, n_agents = SPEC, 2
 
@@ -64,7 +64,8 @@ def filled(agent, steps=200) -> Replay:
 def test_with_unchanged_weights_ratios_are_one_and_states_are_what_was_stored():
     agent = recurrent_agent()
     batches = filled(agent).sample(B, 1)
-    assert (batches.valid[:, :, :BURN_IN] == 0).any() and (batches.stored != 0).any()  # short fronts, real states
+    # Some burn-ins are padded, and some states are not zero.
+    assert (batches.valid[:, :, :BURN_IN] == 0).any() and (batches.stored != 0).any()
     metrics, learnt = agent.update(batches)
     assert metrics["policy/ratio"] == pytest.approx(1, abs=1e-4)
     np.testing.assert_allclose(learnt.state, batches.stored, atol=1e-5)
@@ -118,7 +119,8 @@ def test_refreshed_states_reach_the_rows_they_belong_to():
         limiter.add_steps(2, True)
         learner.work()
     changed = np.abs(replay._ring.columns["state"] - before).max(-1) > 1e-4
-    begins = before[: len(replay)].any(-1) == 0  # the first row of an episode has the zero state, whatever was learnt
+    # The first row of an episode keeps the zero state, whatever was learned.
+    begins = before[: len(replay)].any(-1) == 0
     assert changed.sum() > 20 and not changed[: len(replay)][begins].any()
 
 
@@ -137,7 +139,7 @@ def test_fused_updates_equal_single_ones(cell, jit):
 
 @pytest.mark.parametrize("trace", ["vtrace", "retrace"])
 def test_rescaled_targets_are_those_of_critics_in_units_of_reward(trace):
-    """target = h(target of critics that say h^-1 of what these say)."""
+    """The rescaled target is h of the target of critics that return h^-1 of the rescaled critics' values."""
     options = {"trace": trace, "n_step": 3, "sequence_length": 2}
     rescaled, plain = make_agent(SPEC, scale=Rescaled, **options), make_agent(SPEC, **options)
     for agent in (rescaled, plain):

@@ -1,4 +1,4 @@
-"""Whether Q is paid for entropy: the fixed points of an agent's own targets, exact on a small soft MDP.
+"""Whether Q contains entropy: the fixed points of an agent's own targets, exact on a small soft MDP.
 
 Policy and critics are tables (linear layers on states as one-hot vectors); an expectation runs over all windows.
 """
@@ -11,19 +11,18 @@ import numpy as np
 import pytest
 
 from sac.agent.agent import Agent
-from sac.agent.hyperparameters import Hyperparameters
 from sac.backend import tf
 from sac.nets.action_distribution import one_hot
 from sac.nets.contract import Builder, build_networks
 from sac.ops.discrete_choice import ByCritic
 from sac.types import Batch, Sensor, Spec
-from tests.agent.agent_kit import SPECS, make_agent, windows
+from tests.agent.agent_kit import SPECS, hyperparameters, make_agent, windows
 from tests.ops.soft_mdp import ACTIONS, ALPHA, GAMMA, STATES, SoftMDP, Windows, policy
 
 SOFT = SoftMDP.make(0)
 HARD = replace(SOFT, alpha=0.0)
 PI, MU = policy(1), policy(2)
-UNCLIPPED = {"v_rho": float("inf"), "v_c": 1.0}  # V-trace is exact off policy then
+UNCLIPPED = {"v_rho": float("inf"), "v_c": 1.0}  # with these V-trace is exact off policy
 UNCORRECTED = {"n_step": 3, "use_n_step_is": False}  # exact on policy
 
 
@@ -31,8 +30,8 @@ def tabular_agent(**hyper) -> Agent:
     """The policy is PI; the critics are tables."""
     spec = Spec((Sensor("s", (STATES,)),), 0, (ACTIONS,))
     build = Builder(None, {"ModelPolicy": {"hidden": []}, "ModelQ": {"hidden": []}})
-    hyper = Hyperparameters(jit=False, gamma=GAMMA, init_log_alpha=float(np.log(ALPHA)), **hyper)
-    agent = Agent(build_networks(spec, build, 2), hyper, 0)
+    numbers = hyperparameters(jit=False, gamma=GAMMA, init_log_alpha=float(np.log(ALPHA)), **hyper)
+    agent = Agent(build_networks(spec, build, 2), numbers, 0)
     agent.nets.policy.body.stack[-1].kernel.assign(np.log(PI))
     return agent
 
@@ -53,7 +52,7 @@ def batch_of(every: Windows, mu) -> Batch:
 
 
 def fixed_point(agent: Agent, mu, rounds: int = 60) -> np.ndarray:
-    """Q [S, A] from zero by the agent's targets again and again."""
+    """Q [S, A] after many applications of the agent's targets, from zero."""
     every = Windows.all(SOFT, mu, agent.hyper.n_step)
     batch = tf.nest.map_structure(tf.convert_to_tensor, batch_of(every, mu))
     z, taken = batch.obs["s"], one_hot(batch.discrete, agent.spec)
@@ -81,12 +80,12 @@ def test_targets_find_the_value_with_or_without_entropy(hyper):
 
 @pytest.mark.parametrize("kind", ["discrete", "hybrid"])
 def test_critics_that_choose_like_dqn_know_no_discrete_entropy(kind):
-    """There is none whatever is asked for; that of a hybrid's continuous part counts where it is asked for."""
+    """Q never contains it; it contains the entropy of a hybrid's continuous part if that is configured."""
     batch = windows(SPECS[kind], 6, steps=3)
     targets = {}
     for soft in (None, True, False):
         agent = make_agent(SPECS[kind], choice=ByCritic, n_step=3, soft_target=soft)
         encoded = agent.encoder.encode(tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=())))
-        targets[soft] = agent._rewarded_targets(encoded)[1].numpy()
+        targets[soft] = agent._update_critics.rewarded_targets(encoded)[1].numpy()
     np.testing.assert_array_equal(targets[None], targets[True])
     assert np.array_equal(targets[True], targets[False]) == (kind == "discrete")

@@ -1,20 +1,19 @@
-"""The target entropy of discrete choices, and its way from one share of the largest entropy to another."""
+"""The target entropy of discrete choices: a share of the largest entropy that moves from one value to another."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from sac.agent.hyperparameters import Hyperparameters
 from sac.agent.optimizers import adam
 from sac.agent.temperature import Temperatures
-from tests.agent.agent_kit import SPECS, make_agent, single, windows
+from tests.agent.agent_kit import SPECS, hyperparameters, make_agent, single, windows
 
 SCHEDULE = {"target_entropy_ratio": 0.6, "target_entropy_ratio_end": 0.1, "target_entropy_ratio_updates": 100}
 
 
 def temperatures(kind="discrete", **hyper) -> Temperatures:
-    return Temperatures(SPECS[kind], Hyperparameters(**hyper), True)
+    return Temperatures(SPECS[kind], hyperparameters(**hyper), True)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +31,7 @@ def test_the_share_may_rise_and_stays_where_it_is_without_an_end():
 
 @pytest.mark.parametrize(("updates", "sign"), [(0, 1), (50, 1), (60, -1), (100, -1)])
 def test_the_temperature_follows_the_share_of_today(updates, sign):
-    """An entropy of 0.32 of the largest one is too little until update 56, then too much."""
+    """An entropy of 0.32 of the largest one is below the target until update 56, then above it."""
     t, valid = temperatures(**SCHEDULE), np.ones((2, 1), np.float32)
     optimizer = adam(t.hyper, regularised=False)
     optimizer.build([t.log_alpha])
@@ -43,7 +42,7 @@ def test_the_temperature_follows_the_share_of_today(updates, sign):
 
 
 def test_an_agent_counts_its_updates_for_it():
-    """A share that reaches its end with the first update is that end; one that has far to go is still its beginning."""
+    """With a schedule of one update the share is at its end; with one of 10^9 updates it is still at its beginning."""
     learnt = []
     for ratio, end, updates in ((1.0, None, 1), (0.0, 1.0, 1), (0.0, None, 1), (0.0, 1.0, 10**9)):
         share = {

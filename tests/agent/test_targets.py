@@ -1,6 +1,6 @@
 """The targets of an update, recomputed step by step in NumPy from the networks' outputs.
 
-The update runs eagerly here and is watched where it hands its pieces to the critic loss.
+The update runs eagerly here; the arguments of the critic loss are recorded.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sac.agent import agent as agent_module
+from sac.agent import critic_update
 from sac.agent import targets as targets_module
-from sac.agent.rng import FOR_POLICY, FOR_TARGET
+from sac.agent.encoding import TrainedStates
+from sac.agent.policy_update import PolicyStep
+from sac.agent.rng import Stream
 from sac.backend import tf
 from sac.nets.action_distribution import one_hot
-from sac.ops import losses
+from sac.ops import losses, soft_value
 from sac.ops.soft_value import random_subset
 from sac.ops.value_scale import Rescaled
 from tests.agent.agent_kit import SPECS, TrainedRep, act, make_agent, module, observations, single, weights, windows
@@ -26,7 +28,7 @@ CAPS = {"v_rho": 1.3, "v_c": 0.9, "v_lambda": 0.8, "gamma": 0.9}
 
 
 def agent_with(kind, **hyper):
-    """Target networks unlike the online ones, so that a mix-up of the two shows."""
+    """Target networks differ from the online ones, so that exchanging them is noticed."""
     nn = module(ModelRep=TrainedRep)
     agent = make_agent(SPECS[kind], nn=nn, n_step=N, sequence_length=M, **{**CAPS, **hyper})
     rng = np.random.default_rng(9)
@@ -37,7 +39,7 @@ def agent_with(kind, **hyper):
 
 
 def watched_update(agent, batch, monkeypatch) -> SimpleNamespace:
-    """Runs one update eagerly; returns what the critic loss was given, the loss and the metrics."""
+    """Runs one update eagerly; returns the arguments of the critic loss, the metrics and the TD errors."""
     encoded = SimpleNamespace()
     names = ("q", "target", "clip_centre", "weight", "valid", "clip_epsilon")
 
@@ -45,14 +47,14 @@ def watched_update(agent, batch, monkeypatch) -> SimpleNamespace:
         vars(encoded).update(zip(names, args))
         return losses.critic(*args)
 
-    monkeypatch.setattr(agent_module, "losses", SimpleNamespace(**{**vars(losses), "critic": critic}))
+    monkeypatch.setattr(critic_update, "losses", SimpleNamespace(**{**vars(losses), "critic": critic}))
     as_tensors = tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=()))
     encoded.metrics, encoded.td_error, _ = agent._update_one(as_tensors)
     return encoded
 
 
 class Pieces:
-    """Values of the states 1 ... T and log-probabilities of what was done in 1 ... T - 1, before an update."""
+    """Values of the states 1 ... T and log-probabilities of the actions in 1 ... T - 1, before an update."""
 
     def __init__(self, agent, batch):
         spec, nets = agent.spec, agent.nets
@@ -60,11 +62,12 @@ class Pieces:
         z = nets.rep(batch.obs, empty, empty)[0][:, 1:]
         self.z_target = nets.target_rep(batch.obs, empty, empty)[0].numpy()
         pi = nets.policy(z)
-        counted = {None: (1, 0), True: (1, 1), False: (0, 0)}[agent.hyper.soft_target]  # entropy that Q is paid for
+        # Whether Q contains the continuous and the discrete entropy.
+        counted = {None: (1, 0), True: (1, 1), False: (0, 0)}[agent.hyper.soft_target]
         self.alpha_c, self.alpha_d = np.exp(np.array(agent.temperatures.log_alpha)) * counted
-        seed = [agent.seed * 100 + FOR_TARGET, int(agent.updates.numpy()) + 1]
+        seed = [agent.seed * 100 + Stream.TARGET_ACTION, int(agent.updates.numpy()) + 1]
         noise = tf.random.stateless_normal((B, T, spec.continuous), seed).numpy()
-        subset_seed = [agent.seed * 100 + 10 + FOR_TARGET, seed[1]]
+        subset_seed = [agent.seed * 100 + Stream.TARGET_SUBSET, seed[1]]
         nets_used = random_subset(len(nets.target_critics), agent.hyper.ensemble_q_sample, subset_seed).numpy()
         self.critics = [nets.target_critics[i] for i in nets_used]
         raw = noise
@@ -99,7 +102,7 @@ class Pieces:
         return (normal - np.log1p(-(np.tanh(raw.astype(np.float64)) ** 2))).sum(-1)
 
     def stored_q(self, batch, spec):
-        """min over the nets of Q' of what was done in the states 1 ... T - 1."""
+        """min over the target critics of Q of the stored actions in the states 1 ... T - 1."""
         action = np.tanh(batch.raw_action[:, 1:]).astype(np.float32)
         q = np.stack([critic(self.z_target[:, 1:-1], action) for critic in self.critics])
         if not spec.branches:
@@ -113,7 +116,7 @@ class Pieces:
 
 
 def expected_targets(agent, batch):
-    """The recursion as it is written, for one window and one trained state at a time."""
+    """The recursion as the papers write it, for one window and one trained state at a time."""
     h, p, spec = agent.hyper, Pieces(agent, batch), agent.spec
     ratio = np.exp(p.log_c[:, :-1] + p.log_d[:, :-1] - batch.log_prob[:, 1:].sum(-1))
     soft_reward = -p.alpha_c * p.log_c[:, :-1] - p.alpha_d * p.log_d[:, :-1]
@@ -181,13 +184,13 @@ def test_targets_are_the_recursion_written_out(kind, hyper, monkeypatch):
 def test_each_use_draws_its_own_subset_of_the_nets(monkeypatch):
     agent = agent_with("hybrid", ensemble=5, ensemble_q_sample=2)
     drawn = []
-    subset = agent_module.soft_value.random_subset
+    subset = soft_value.random_subset
 
     def watch(total, size, seed):
         drawn.append(tuple(subset(total, size, seed).numpy()))
         return subset(total, size, seed)
 
-    monkeypatch.setattr(agent_module.soft_value, "random_subset", watch)
+    monkeypatch.setattr(soft_value, "random_subset", watch)
     for seed in range(6):
         watched_update(agent, windows(agent.spec, B, steps=T, seed=seed), monkeypatch)
     assert len(drawn) == 12  # target and policy of six updates
@@ -216,7 +219,7 @@ def test_td_error_goes_back_as_the_mean_over_nets(monkeypatch):
 
 @pytest.mark.parametrize("trace", ["vtrace", "retrace"])
 def test_no_gradient_flows_through_the_targets(trace, monkeypatch):
-    """The critics' gradients are those for a constant target, and nothing else has one."""
+    """The critics' gradients are those for a constant target; no other network gets a gradient."""
     agent, batch = agent_with("hybrid", trace=trace), windows(SPECS["hybrid"], B, steps=T)
     nets = agent.nets
     others = [nets.policy, nets.target_rep, *nets.target_critics, agent.temperatures]
@@ -229,14 +232,17 @@ def test_no_gradient_flows_through_the_targets(trace, monkeypatch):
         gradients.append(found[: len(nets.critic_weights)])
         assert all(g is None for g in found[len(nets.critic_weights) :])
 
-    monkeypatch.setattr(agent, "_train_critics", instead)
-    monkeypatch.setattr(agent, "_improve_policy", lambda *args: (tf.constant(0.0), (args[-1],) * 2, tf.constant(0.0)))
+    no_policy_metrics = {"policy/loss": tf.constant(0.0), "policy/saturated": tf.constant(0.0)}
+    monkeypatch.setattr(agent._update_critics, "_apply_gradients", instead)
+    monkeypatch.setattr(agent, "_update_policy", lambda states: PolicyStep((states.valid,) * 2, no_policy_metrics))
     monkeypatch.setattr(agent.temperatures, "adjust", lambda *args: None)
-    monkeypatch.setattr(agent, "_move_targets", lambda: None)
+    monkeypatch.setattr(agent, "_update_target_networks", lambda: None)
     encoded = watched_update(agent, batch, monkeypatch)
     agent.updates.assign(0)
     real = agent.targets
-    monkeypatch.setattr(agent, "targets", lambda *args: (tf.constant(encoded.target.numpy()), real(*args)[1]))
+    monkeypatch.setattr(
+        agent._update_critics, "targets", lambda *args: (tf.constant(encoded.target.numpy()), real(*args)[1])
+    )
     watched_update(agent, batch, monkeypatch)
     for free, constant in zip(*gradients):
         assert np.abs(free).max() > 0
@@ -245,7 +251,7 @@ def test_no_gradient_flows_through_the_targets(trace, monkeypatch):
 
 @pytest.mark.parametrize("kind", list(SPECS))
 def test_before_the_first_update_every_ratio_is_one(kind, monkeypatch):
-    """Actions chosen by act() along windows of n_step 3; one window of a random behaviour shows that it can fail."""
+    """Actions are chosen by act() along windows of n_step 3; with another log mu the ratios differ from 1."""
     agent = make_agent(SPECS[kind], nn=module(ModelRep=TrainedRep), n_step=N, sequence_length=M)
     spec, rng = agent.spec, np.random.default_rng(0)
     obs = observations(spec, rng, B, T + 1)
@@ -281,21 +287,21 @@ def test_before_the_first_update_every_ratio_is_one(kind, monkeypatch):
 
 @pytest.mark.parametrize("soft_target", [None, True, False])
 def test_policy_loss_takes_the_online_critics_on_fresh_actions(soft_target):
-    """Against NumPy for one hybrid state: J = alpha_c log pi - alpha_d H - min E[Q], whatever the targets hold."""
+    """Against NumPy for hybrid states: J = alpha_c log pi - alpha_d H - min E[Q], whatever `soft_target` is."""
     agent = agent_with("hybrid", ensemble=3, ensemble_q_sample=3, soft_target=soft_target)
     z = np.random.default_rng(0).normal(size=(B, M, 6)).astype(np.float32)
     valid = np.ones((B, M), np.float32)
     pi = agent.nets.policy(z)
-    noise = tf.random.stateless_normal((B, M, 2), [agent.seed * 100 + FOR_POLICY, 0])
+    noise = tf.random.stateless_normal((B, M, 2), [agent.seed * 100 + Stream.POLICY_ACTION, 0])
     raw = pi.continuous.from_noise(noise)
     q = np.stack([critic(z, tf.tanh(raw)) for critic in agent.nets.critics]).min(0)
     p = pi.probs.numpy()
     alpha_c, alpha_d = np.exp(np.array(agent.temperatures.log_alpha))
     value = (q * p).sum(-1) - alpha_d * (p * np.log(p)).sum(-1) - alpha_c * pi.continuous_log_prob(raw)
     z, mask = tf.constant(z), tf.ones((B, M, 3), tf.bool)
-    loss, (entropy_c, entropy_d), saturated = agent._improve_policy(z, z, mask, valid)
-    assert float(saturated) == pytest.approx((np.abs(np.tanh(raw)) > 0.99).mean())
-    assert float(loss) == pytest.approx(-float(np.mean(value)), rel=1e-4)
+    (entropy_c, entropy_d), metrics = agent._update_policy(TrainedStates(z, z, mask, valid))
+    assert float(metrics["policy/saturated"]) == pytest.approx((np.abs(np.tanh(raw)) > 0.99).mean())
+    assert float(metrics["policy/loss"]) == pytest.approx(-float(np.mean(value)), rel=1e-4)
     np.testing.assert_allclose(entropy_c, -pi.continuous_log_prob(raw), rtol=1e-5)
     np.testing.assert_allclose(entropy_d, -(p * np.log(p)).sum(-1), rtol=1e-5)
 
@@ -314,7 +320,7 @@ def test_batches_of_one_learn_the_same_through_the_compiled_call():
 
 
 def test_values_of_later_states_are_turned_back_into_units_of_reward():
-    """Critics that say 50 everywhere mean h^-1(50) = about 2,500; a reward of 1 and 0.9 of that are squashed again."""
+    """Critics that return 50 mean h^-1(50), about 2,500; the target is h of a reward of 1 plus 0.9 of that."""
     agent = make_agent(SPECS["discrete"], scale=Rescaled, gamma=0.9, use_auto_alpha=False, init_log_alpha=-30.0)
     for critic in agent.nets.target_critics:
         head = critic.body.stack[-1]

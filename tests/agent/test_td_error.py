@@ -1,4 +1,4 @@
-"""Errors of windows that nobody has learnt from are those that the update would report."""
+"""The TD errors of windows before any update are those that the update would report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CASES = {
 def prepared(case, **more):
     spec, options = CASES[case]
     agent = make_agent(spec, **options, **more)
-    for critic in agent.nets.target_critics:  # the targets are others than today's networks
+    for critic in agent.nets.target_critics:  # target networks differ from the online ones
         for w in critic.weights:
             w.assign(1.3 * w)
     return agent
@@ -70,7 +70,7 @@ def test_statistics_of_novelty_stay_where_they_are():
 @pytest.mark.parametrize("case", ["discrete", "noisy"])
 def test_any_number_of_windows_costs_a_handful_of_compilations(case):
     agent = prepared(case)
-    if case == "noisy":  # no noise in the actions of the targets: a draw for more windows is another draw
+    if case == "noisy":  # target actions without noise: the noise depends on the number of windows
         head = agent.nets.policy.body.stack[-1]
         head.bias.assign([0.0, 0.0, -50.0, -50.0])
         head.kernel.assign(0 * head.kernel)
@@ -80,6 +80,6 @@ def test_any_number_of_windows_costs_a_handful_of_compilations(case):
         few = type(whole)(*({n: x[:size] for n, x in c.items()} if isinstance(c, dict) else c[:size] for c in whole))
         tolerance = 1e-5 if case == "discrete" else 0.2  # the smallest std is e^-5
         np.testing.assert_allclose(agent.td_error(few), expected[:size], atol=tolerance)
-    assert agent._compiled_td_error._function.experimental_get_tracing_count() == 4  # for 1, 2, 4 and 8
+    assert agent._compiled_td_error._compiled._function.experimental_get_tracing_count() == 4  # for 1, 2, 4 and 8
     assert agent.td_error(batch(agent, 0)).shape == (0,)
     assert agent.traces == 0

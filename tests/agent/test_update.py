@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sac.agent.rng import FOR_POLICY
+from sac.agent.rng import Stream
 from sac.backend import keras, tf
 from sac.errors import UserError
 from sac.nets.contract import scaled
@@ -35,7 +35,7 @@ def kind(request):
 
 @pytest.fixture(scope="module")
 def shared(kind):
-    """One agent for a kind and its first state; every test begins there, so none compiles anew."""
+    """One agent for each kind, and its first state; every test starts from it, so that nothing is compiled twice."""
     nn = module(ModelRep=TrainedRep)
     agent = make_agent(SPECS[kind], nn=nn, n_step=N, sequence_length=M, learning_rate=3e-3, tau=0.1)
     return agent, weights(agent)
@@ -55,12 +55,12 @@ def part(numbers, *names):
 
 
 def moved(before, after, *names):
-    """Whether anything of these parts changed at all."""
+    """Whether any number of these parts changed."""
     return any((before[key] != after[key]).any() for key in part(before, *(f"{name}/" for name in names)))
 
 
 def test_loss_falls_on_a_fixed_batch(agent):
-    """Episodes of one step, so that the targets stand still."""
+    """Episodes of one step, so that the targets do not change."""
     batch = single(windows(agent.spec, B, steps=T))
     batch.discount[:] = 0
     losses = [float(agent.update(batch)[0]["critic/loss"]) for _ in range(60)]
@@ -127,7 +127,7 @@ def test_saved_and_restored_in_another_agent_goes_on_bit_for_bit(agent):
     for batch in batches[2:]:
         agent.update(batch)
     uninterrupted = weights(agent)
-    for variable in agent._variables().values():  # nothing of it may be left but what is put back
+    for variable in agent.variables.all().values():  # nothing may remain that is not restored
         variable.assign(tf.ones_like(variable))
     agent.restore(arrays, scalars)
     for batch in batches[2:]:
@@ -162,13 +162,13 @@ def test_invalid_rows_mean_nothing(agent):
 
 
 def frozen(agent):
-    """Every step changes nothing: what the loss was made of can be read from the networks afterwards."""
+    """No step changes a weight, so that the loss can be recomputed from the networks afterwards."""
     for optimizer, _ in agent.trained.values():
         optimizer.learning_rate.assign(0.0)
 
 
 def ending(spec, shift=3.0):
-    """Windows of which every second one ends behind its first row: the second trained row is a final observation.
+    """Windows of which every second one ends after its first row: its second trained row is a final observation.
 
     Final observations are `shift` away from what the others look like.
     """
@@ -184,7 +184,7 @@ def values_of_policy(agent, batch):
     spec, b = agent.spec, batch.weight.shape[1]
     z, _ = agent.nets.rep({"v": batch.obs["v"][0, :, :M]}, tf.zeros((b, M, 0)), tf.zeros((b, 0)))
     pi = agent.nets.policy(z).masked(batch.mask[0, :, :M])
-    raw, log_c = (x.numpy() for x in agent.rng.action(pi, (b, M), FOR_POLICY))
+    raw, log_c = (x.numpy() for x in agent.rng.action(pi, (b, M), Stream.POLICY_ACTION))
     q = agent.nets.q(z, np.tanh(raw)).numpy()
     alpha_c, alpha_d = (float(x) for x in agent.temperatures.alphas())
     if not spec.branches:
@@ -199,7 +199,7 @@ def values_of_policy(agent, batch):
 
 
 def test_the_policy_is_judged_where_it_acts_alone(agent):
-    """Its loss and both entropies are means over the rows that hold an action: final rows are no states of its own."""
+    """The policy's loss and both entropies are means over the rows that hold an action; final rows do not count."""
     frozen(agent)
     batch = ending(agent.spec)
     metrics, _ = agent.update(batch)
@@ -214,7 +214,7 @@ def test_the_policy_is_judged_where_it_acts_alone(agent):
 
 
 def test_a_final_observation_does_not_train_the_policy(agent):
-    """It is looked at for the targets only, which the policy never sees."""
+    """It enters the targets only, and these do not enter the policy's loss."""
     agent.trained["critic"][0].learning_rate.assign(0.0)
     before, after = weights(agent), []
     for shift in (0.0, 3.0):
@@ -234,7 +234,7 @@ def log_alphas(agent):
 
 
 def policy_head(spec, wide: bool, uniform: bool):
-    """Mean 0, a log std far from or near the target entropy's, and choices that are all alike or nearly certain."""
+    """Mean 0, a wide or a narrow std, and choices that are equally probable or nearly certain."""
     certain = np.concatenate([[0.0] * 0, *[[9.0] + [0.0] * (n - 1) for n in spec.branches]])
     return [0.0] * spec.continuous + [0.0 if wide else -4.0] * spec.continuous + list(certain * (not uniform))
 
@@ -277,7 +277,7 @@ def test_target_entropy_counts_only_legal_choices(agent):
 
 @pytest.mark.parametrize("kind", ["discrete", "hybrid", "branches"], scope="module")
 def test_illegal_choices_have_no_influence_on_anything_that_is_learnt(agent):
-    """Their columns of all critics and their logits may hold any value."""
+    """Their columns in all critics and their logits may have any value."""
     spec = agent.spec
     mask = np.random.default_rng(0).random((B, T + 1, spec.choices)) < 0.5
     mask[..., np.cumsum((0, *spec.branches[:-1])) + 1] = True
@@ -303,7 +303,7 @@ def test_illegal_choices_are_never_made(agent):
     mask = np.ones((k, spec.choices), bool)
     mask[:, np.cumsum((0, *spec.branches[:-1]))] = False
     mask[::2, 1] = False
-    set_policy_head(agent, policy_head(spec, wide=True, uniform=False))  # it would like the forbidden ones best
+    set_policy_head(agent, policy_head(spec, wide=True, uniform=False))  # the forbidden choices have the largest logits
     obs = {"v": np.zeros((k, 3), np.float32)}
     for seed, greedy in ((0, False), (1, False), (2, True)):
         choice = act(agent, obs, mask, seed=seed, greedy=greedy)
@@ -349,7 +349,7 @@ def test_greedy_is_the_mode_whatever_the_noise(agent):
         start += size
 
 
-# --- variants that need an agent of their own
+# --- variants that need another agent
 
 
 def test_targets_move_only_every_so_many_updates():

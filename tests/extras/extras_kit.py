@@ -50,7 +50,7 @@ def actions(spec: Spec, rng, *lead) -> np.ndarray:
 
 
 def window(spec: Spec, seed=0, full=False) -> Window:
-    """Random windows; unless `full`, the first has T steps, the second one, the others anything between."""
+    """Random windows; unless `full`, the first has T steps, the second has 1, the others have 1 to T."""
     rng = np.random.default_rng(seed)
     raw = {s.name: rng.normal(size=(B, T + 1, *s.shape)).astype(np.float32) for s in spec.sensors}
     raw |= {s.name: rng.integers(0, 256, raw[s.name].shape, np.uint8) for s in spec.sensors if s.dtype == "uint8"}
@@ -67,7 +67,7 @@ def window(spec: Spec, seed=0, full=False) -> Window:
 
 
 def with_padding(w: Window, value: float) -> Window:
-    """The same windows with `value` wherever nothing is real."""
+    """The same windows with `value` in all padding."""
     step = w.valid.numpy() > 0
     state = np.pad(step, [[0, 0], [1, 0]]) | np.pad(step, [[0, 0], [0, 1]])
 
@@ -83,7 +83,7 @@ def with_padding(w: Window, value: float) -> Window:
 
 
 def gradients(extra, name: str, w: Window, *more):
-    """Of the loss `name`, by every trained weight (a list, None where there is no path) and by the tensors `more`."""
+    """Gradients of the loss `name` by every trained weight (None without a path) and by the tensors `more`."""
     weights = [v.value for v in extra.trained]
     with tf.GradientTape() as tape:
         tape.watch(more)
@@ -109,7 +109,7 @@ def everything(extra, w: Window):
 
 
 def assert_padding_means_nothing(make, spec: Spec) -> None:
-    """Whatever stands on rows that do not exist, NaN included: same bonus, losses and gradients."""
+    """Bonus, losses and gradients do not depend on the content of padding, not even on NaN."""
     w = window(spec)
     clean, other, nan = (everything(make(), with_padding(w, x)) for x in (0.0, 1e3, np.nan))
     for a, b, c in zip(clean, other, nan):
@@ -119,7 +119,7 @@ def assert_padding_means_nothing(make, spec: Spec) -> None:
 
 
 def assert_compiled_equals_eager(make, spec: Spec) -> None:
-    """In the frame the agent uses: XLA, no autograph, inside a while loop."""
+    """Compiled as the agent does: XLA, no autograph, inside a while loop."""
     w = window(spec)
 
     def compiled(w):
@@ -150,5 +150,5 @@ def train(extra, windows, steps: int, learning_rate=0.01) -> list[dict]:
 
 
 def numbers(extra) -> dict[str, np.ndarray]:
-    """All its numbers, as a checkpoint holds them."""
+    """All its variables, as a checkpoint holds them."""
     return {f"{name}/{i}": np.array(v) for name, net in extra.layers().items() for i, v in enumerate(net.variables)}

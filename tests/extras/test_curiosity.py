@@ -7,7 +7,7 @@ import pytest
 
 from sac.backend import tf
 from sac.errors import UserError
-from sac.extras.curiosity import FEATURES, Curiosity, inverse_error
+from sac.extras.curiosity import FEATURE_WIDTH, Curiosity, inverse_error
 from sac.extras.extra import Window
 from sac.types import Spec
 from tests.extras.extras_kit import (
@@ -29,14 +29,14 @@ def make(spec, inverse=True, strength=1.0, **classes) -> Curiosity:
 
 
 def mlp(net, x):
-    """An MLP of ours in NumPy."""
+    """The forward pass of our MLP in NumPy."""
     for dense in net.stack[:-1]:
         x = np.maximum(x @ dense.kernel.numpy() + dense.bias.numpy(), 0)
     return x @ net.stack[-1].kernel.numpy() + net.stack[-1].bias.numpy()
 
 
 def test_bonus_by_hand():
-    """A forward model that adds the action to the first feature; by hand, from z in R^2."""
+    """A forward model that adds the action to the first feature; expected values by hand, z in R^2."""
     spec = Spec(SENSORS, 1, feature=2)
     extra = make(spec, inverse=False, strength=3.0, ModelForward=layer(lambda self, z, a: z + a * [1.0, 0.0]))
     z = [[[0.0, 0.0], [1.0, 2.0], [1.5, 2.0], [9.0, 9.0]]]
@@ -55,7 +55,7 @@ def test_bonus_and_losses_are_those_of_numpy_on_phi(kind):
     extra, w = make(SPECS[kind], strength=0.7), window(SPECS[kind])
     valid, action = w.valid.numpy(), w.action.numpy()
     phi = mlp(extra.encoder, w.z_target.numpy())
-    assert phi.shape[-1] == FEATURES
+    assert phi.shape[-1] == FEATURE_WIDTH
     guess = mlp(extra.forward.body, np.concatenate([phi[:, :-1], action], -1))
     error = 0.5 * ((guess - phi[:, 1:]) ** 2).sum(-1)
     np.testing.assert_allclose(extra.bonus(w), 0.7 * error * valid, rtol=1e-4, atol=1e-5)
@@ -133,7 +133,7 @@ def test_compiled_equals_eager(kind, inverse):
 
 
 def test_curious_about_actions_and_not_about_noise():
-    """z = (place, noise): noise stays a wonder for the forward model on z, and phi learns to overlook it.
+    """z = (place, noise): the forward model on z cannot predict the noise, and phi learns to ignore it.
 
     Compared is the bonus of a step whose noise is large with that of one without, after training.
     """
@@ -160,10 +160,10 @@ def test_curious_about_actions_and_not_about_noise():
 @pytest.mark.parametrize(
     ("name", "call", "inverse", "parts"),
     [
-        ("ModelForward", lambda self, z, a: z[..., :3], True, [f"(3, {FEATURES})", "(3, 3)"]),
+        ("ModelForward", lambda self, z, a: z[..., :3], True, [f"(3, {FEATURE_WIDTH})", "(3, 3)"]),
         ("ModelForward", lambda self, z, a: z[..., :3], False, ["(3, 5)", "(3, 3)"]),
         ("ModelForward", lambda self, z, a: tf.reduce_mean(z, 1), True, ["(3,)"]),
-        ("ModelInverse", lambda self, z, nz: z, True, ["(3, 7)", f"(3, {FEATURES})"]),
+        ("ModelInverse", lambda self, z, nz: z, True, ["(3, 7)", f"(3, {FEATURE_WIDTH})"]),
         ("ModelInverse", lambda self, z, nz: tf.zeros((3, 7)), True, ["(3, 5, 7)", "(3, 7)"]),
         ("ModelInverse", lambda self, z: z, True, ["failed"]),
     ],

@@ -101,7 +101,7 @@ def test_padding_means_nothing(kind):
 
 
 def test_padding_reaches_no_representation_either():
-    """z of padding is NaN: its gradient is 0 there, so that 0 is what a representation gets."""
+    """With NaN as z of padding the gradient by z is 0 there, so the representation gets 0."""
     extra, w = make(SEEING), window(SEEING)
     real = np.pad(w.valid, [[0, 0], [1, 0]], constant_values=1)[..., None] > 0
     z = tf.where(real, w.z, np.nan)
@@ -160,7 +160,7 @@ def test_there_is_no_bonus_and_no_preference():
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_gate_guards_the_representation_and_never_the_models(sign):
-    """A linear representation, and a critic whose gradient is this loss's own, or its opposite."""
+    """A linear representation, and a critic whose gradient equals that of this loss, or its opposite."""
     spec = SPECS["continuous"]
     extra, w = make(spec), window(spec)
     kernel = keras.Variable(np.eye(3, 5, dtype=np.float32))

@@ -1,4 +1,4 @@
-"""CONTRIBUTING's recipe for an extra is the code that runs here, and what it promises about the agent holds."""
+"""CONTRIBUTING's recipe for an extra runs here, and what CONTRIBUTING says of its effect is true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RND: probabilities of the candidates, what novelty does, and the running standard deviation."""
+"""RND: probabilities of the candidates, the effect of novelty, and the running standard deviation."""
 
 from __future__ import annotations
 
@@ -117,7 +117,8 @@ def test_bonus_is_novelty_in_units_of_its_running_spread():
     extra, w = make(bonus=0.3), window(SPECS["hybrid"])
     valid = w.valid.numpy()
     novelty = extra.novelty(w.z_target[:, :-1], w.action).numpy()
-    np.testing.assert_allclose(extra.bonus(w), 0.3 * novelty * valid, rtol=1e-5)  # nothing seen: units of 1
+    # Nothing was counted yet: the standard deviation is 1.
+    np.testing.assert_allclose(extra.bonus(w), 0.3 * novelty * valid, rtol=1e-5)
     extra.losses(w)
     std = novelty[valid > 0].std()
     np.testing.assert_allclose(extra.bonus(w), 0.3 * novelty / std * valid, rtol=1e-3)

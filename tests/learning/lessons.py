@@ -7,7 +7,6 @@ from itertools import islice
 import numpy as np
 
 from sac.agent.agent import Agent
-from sac.agent.hyperparameters import Hyperparameters
 from sac.backend import seed_everything
 from sac.collect.exploration import NEVER, Exploring, Greedy, WhiteNoise
 from sac.collect.rollout import Rollout
@@ -20,6 +19,7 @@ from sac.replay.running_stats import RunningStats
 from sac.timers import Clock
 from sac.training.learner import Learner
 from sac.types import Action, Ended, Sensor, Spec, Turn
+from tests.agent.agent_kit import hyperparameters
 
 HIDDEN = {"ModelPolicy": {"hidden": [32, 32]}, "ModelQ": {"hidden": [32, 32]}}
 
@@ -387,17 +387,17 @@ def train(
 
     `networks` are options of build_networks, `extras(build, spec)` makes the optional parts.
     """
-    hyper = Hyperparameters(**{"learning_rate": 3e-3, "gamma": 0.9, "tau": 0.02, **hyper})
+    numbers = hyperparameters(**{"learning_rate": 3e-3, "gamma": 0.9, "tau": 0.02, **hyper})
     seed_everything(seed)
     build, networks = Builder(module, {**HIDDEN, **(kwargs or {})}), networks or {}
     nets = build_networks(env.spec, build, ensemble, **networks)
-    agent = Agent(nets, hyper, seed, choice, extras=extras and Extras(extras(build, nets.spec)))
+    agent = Agent(nets, numbers, seed, choice, extras=extras and Extras(extras(build, nets.spec)))
     noise = WhiteNoise(env.spec, seed, agent.candidates)
     rollout = Rollout(env, Exploring(agent, noise, random_steps, epsilon), seed=seed)
     sampler = Prioritized(
         1 << 14, alpha=0.6, beta=0.4, beta_increment_per_sampling=1e-3, td_error_min=0.01, td_error_max=1.0
     )
-    replay = Replay(env.spec, agent.state_size, sampler, steps=hyper.steps, burn_in=hyper.burn_in_step, seed=seed)
+    replay = Replay(env.spec, agent.state_size, sampler, steps=numbers.steps, burn_in=numbers.burn_in_step, seed=seed)
     limiter, stats = RateLimiter(updates_per_step, 200, 4, env.n_agents), RunningStats(nets.normalizer.sensors)
     learner = Learner(agent, replay, limiter, batch_size, Clock(), stats=stats)
     for experience in islice(rollout, steps // env.n_agents):

@@ -1,4 +1,4 @@
-"""What the contract of nn.py says to a user whose network does not keep it."""
+"""The errors that a user gets whose network breaks the contract of nn.py."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_wrong_policies(call, parts):
 
 
 class Summed:
-    """A user's own distribution that adds up the log-probabilities of its actions, which is done elsewhere."""
+    """A user's distribution that sums the log-probabilities of its actions, though the caller does that."""
 
     def __init__(self, inner):
         self.inner, self.from_noise, self.mode = inner, inner.from_noise, inner.mode
@@ -151,7 +151,7 @@ def test_keywords_of_an_unknown_class_are_refused():
 
 
 def remembering(self, obs, previous, state):
-    """Counts its steps in the state, one by one or a window at once, and shows them."""
+    """Counts its steps in the state, for single steps and for windows, and returns the count as a feature."""
     x, steps = obs["v"], 1 if len(obs["v"].shape) == 2 else obs["v"].shape[1]
     if steps == 1:
         return tf.concat([x, state + 1], -1), state + 1

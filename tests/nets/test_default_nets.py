@@ -1,4 +1,4 @@
-"""The default networks: leading axes, scaling, and that every weight is reached by a gradient."""
+"""The default networks: leading axes, scaling, and that every weight gets a gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which nn.py is found, and what is said when none is or when it does not import."""
+"""Which nn.py is found, and the errors when there is none or it cannot be imported."""
 
 from __future__ import annotations
 

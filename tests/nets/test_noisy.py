@@ -1,4 +1,4 @@
-"""Noisy layers: silent outside a draw, the right spread inside, another draw for each seed and layer."""
+"""Noisy layers: no noise outside `drawn`, the right spread inside, other noise for each seed and layer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_outside_a_draw_it_is_a_dense_layer(factorised):
 
 @pytest.mark.parametrize("factorised", [True, False])
 def test_noise_has_mean_zero_and_the_spread_that_sigma_says(factorised):
-    """Of sum_i x_i e_ij + e_j with x = 1; factorised, e_ij = f_i f_j with Var f = E|normal| = sqrt(2 / pi)."""
+    """That of sum_i x_i e_ij + e_j with x = 1; factorised, e_ij = f_i f_j with Var f = E|normal| = sqrt(2 / pi)."""
     layer, x = dense(factorised), np.ones((1, 4), np.float32)
     draw = tf.function(lambda i: _one(layer, x, i))
     noise = np.array([draw(tf.constant(i))[0] for i in range(3000)]) - silent(layer, x)

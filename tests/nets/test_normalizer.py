@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sac.nets.contract import Builder, build_networks
-from sac.nets.normalizer import CLIP, Normalizer
+from sac.nets.normalizer import CLIP_STANDARD_DEVIATIONS, Normalizer
 from sac.replay.running_stats import RunningStats
 from sac.types import Sensor, Spec, Step
 
@@ -67,14 +67,14 @@ def test_the_layer_shifts_scales_and_clips_its_sensors_and_leaves_the_rest():
     rng, stats, layer = np.random.default_rng(0), RunningStats(SENSORS[:1]), Normalizer(SENSORS[:1])
     rows = step(rng, 500)
     before = layer(rows.obs)
-    np.testing.assert_allclose(before["a"], np.clip(rows.obs["a"], -CLIP, CLIP))
+    np.testing.assert_allclose(before["a"], np.clip(rows.obs["a"], -CLIP_STANDARD_DEVIATIONS, CLIP_STANDARD_DEVIATIONS))
     stats.add(rows)
     layer.take(stats)
     out = layer(rows.obs)
     np.testing.assert_allclose(np.mean(out["a"], 0), 0, atol=1e-4)
     np.testing.assert_allclose(np.std(out["a"], 0), 1, atol=1e-3)
     np.testing.assert_array_equal(out["b"], rows.obs["b"])
-    assert float(layer({"a": np.array([[1e9, -1e9]], np.float32)})["a"][0, 0]) == CLIP
+    assert float(layer({"a": np.array([[1e9, -1e9]], np.float32)})["a"][0, 0]) == CLIP_STANDARD_DEVIATIONS
     assert not layer.trainable_weights
 
 

@@ -1,4 +1,4 @@
-"""The memory: a window at once equals its steps one by one, and the warm-up passes over padding."""
+"""The memory: a whole window equals its steps one by one, and the burn-in skips padding."""
 
 from __future__ import annotations
 

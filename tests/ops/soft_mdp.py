@@ -81,7 +81,7 @@ class Windows:
         return cls(s, a, probability, valid)
 
     def columns(self, mdp: SoftMDP, value, pi, mu, q=None) -> dict[str, np.ndarray]:
-        """Arguments of the targets. What means nothing is NaN, so that a use of it would show."""
+        """Arguments of the targets. Entries without a meaning are NaN, so that using one is noticed."""
         s, a, gone = self.state[:, :-1], self.action, self.valid == 0
         log_ratio = np.log(pi / mu)[s, a]
         soft_reward = -mdp.alpha * np.log(pi)[s, a]

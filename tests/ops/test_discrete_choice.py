@@ -1,4 +1,4 @@
-"""Discrete choices by the critics: legal, greedy, chosen by one subset of nets."""
+"""Discrete choices by the critics: legal, greedy, made by one random subset of critics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sac.types import Sensor, Spec
 SPEC = Spec((Sensor("x", (1,)),), 0, (3, 2))
 LOGITS = tf.constant([[0.3, 2.0, -1.0, 0.5, 0.0]])
 MASK = np.array([[True, False, True, True, True]])
-Q = tf.constant([[[1.0, 9, 2, 0, 1]], [[1, 9, 2, 4, 1]], [[9, 9, 2, 0, 1]]])  # three nets
+Q = tf.constant([[[1.0, 9, 2, 0, 1]], [[1, 9, 2, 4, 1]], [[9, 9, 2, 0, 1]]])  # three critics
 
 
 def test_the_critics_choose_the_best_legal_column_of_each_branch():
@@ -27,7 +27,7 @@ def test_the_critics_choose_the_best_legal_column_of_each_branch():
 def test_each_subset_of_nets_has_its_say():
     pi = ActionDistribution(SPEC, None, LOGITS, MASK)
     chosen = {tuple(np.array(ByCritic.decide(pi, Q, 1, [0, i]).probs)[0]) for i in range(40)}
-    assert chosen == {(0, 0, 1, 0, 1), (0, 0, 1, 1, 0), (1, 0, 0, 0, 1)}  # by net 0, 1, 2 alone
+    assert chosen == {(0, 0, 1, 0, 1), (0, 0, 1, 1, 0), (1, 0, 0, 0, 1)}  # by critic 0, 1 or 2 alone
 
 
 def test_no_gradient_passes_through_the_choice():
@@ -51,7 +51,7 @@ def test_a_uniform_policy_is_uniform_over_what_is_legal():
 
 
 def test_novelty_chooses_every_candidate_of_a_policy_and_only_the_random_draws_of_critics():
-    """DQN-like choices are greedy but for the exploratory ones, which novelty may replace."""
+    """DQN-like choices are greedy, except for the exploratory ones, which novelty may replace."""
     explore = tf.constant([True, False])
     assert ByPolicy.prefers(explore).numpy().tolist() == [True, True]
     assert ByCritic.prefers(explore).numpy().tolist() == [True, False]

@@ -1,4 +1,4 @@
-"""The gate passes what points the critics' way and blocks the rest."""
+"""The gate passes gradients that point in the critics' direction and blocks all others."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def test_cosine_with_nothing_is_zero():
     [
         ([[1.0, 0.0], [0.0]], True),
         ([[-1.0, 0.0], [0.0]], False),
-        ([[0.0, 1.0], [0.0]], False),  # at a right angle there is nothing to gain
+        ([[0.0, 1.0], [0.0]], False),  # a right angle does not pass
         ([[0.0, 0.0], [0.0]], False),
-        ([[1.0, 0.0], [-0.4]], True),  # one tensor may disagree where all together agree
+        ([[1.0, 0.0], [-0.4]], True),  # one tensor may point the other way if all together do not
         ([[1.0, 0.0], [-0.6]], False),
     ],
 )

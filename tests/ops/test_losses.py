@@ -1,4 +1,4 @@
-"""Losses and masked averages against NumPy, and that invalid rows reach neither value nor gradient."""
+"""Losses and masked averages against NumPy, and that invalid rows change neither value nor gradient."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_clipped_critic_loss_is_the_larger_of_both_errors():
 
 @pytest.mark.parametrize(("q", "moves"), [(0.1, True), (0.5, False), (-0.5, True)])
 def test_clip_stops_a_critic_that_is_already_further_towards_its_target_than_allowed(q, moves):
-    """Target critic 0, target 2, epsilon 0.2: beyond 0.2 there is nothing to gain, behind or within there is."""
+    """Target critic 0, target 2, epsilon 0.2: beyond 0.2 the gradient is 0, below and within it is not."""
     variable, one = tf.Variable([[[q]]]), tf.ones((1, 1))
     with tf.GradientTape() as tape:
         loss = losses.critic(variable, 2.0 * one, tf.zeros((1, 1, 1)), tf.ones(1), one, 0.2)

@@ -46,7 +46,7 @@ def test_b_off_policy_targets_without_rho_clip_are_exact(lam, n, cut_from):
 
 @pytest.mark.parametrize("wrong", [{"ratios": 0.0}, {"ratios": 0.5}, {"ratios": -1.0}, {"rho": 1.0}])
 def test_b_wrong_ratios_are_noticed(wrong):
-    """No ratio, a half, the inverse, and a clipped one: the same check must see each (rho = 1 is biased by design)."""
+    """The check notices no ratio, half of it, its inverse and a clipped one (rho = 1 is biased by design)."""
     q = MDP.q_of(PI)
     assert np.abs(v_target(3, PI, MU, MDP.value(q, PI), **wrong) - q).max() > 0.02
 
@@ -107,7 +107,7 @@ def test_g_repeated_retrace_finds_the_value_where_clipped_vtrace_does_not():
     assert np.abs(v - MDP.q_of(PI)).max() > 0.02  # the bias of rho clipped at 1 that conf/ speaks of
 
 
-# --- windows that hold the end of an episode
+# --- windows that contain the end of an episode
 
 
 def random_window(rng, steps, batch=5):
@@ -127,7 +127,7 @@ def targets(columns, n, lam=0.9, rho=1.5, c=1.2):
 
 
 def joined(parts, final_row):
-    """Episodes one behind the other. `value` belongs to the state after a step, everything else to the step."""
+    """Consecutive episodes. `value` belongs to the state after a step, everything else to the step."""
     rows = []
     for part in parts:
         rows.append(part)

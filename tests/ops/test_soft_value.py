@@ -20,7 +20,7 @@ def test_one_branch_takes_the_minimum_of_each_choice_before_the_expectation():
     q, p = rng.normal(size=(NETS, B, T, 5)).astype(np.float32), probs(5)
     expected = (q.min(0) * p).sum(-1)
     np.testing.assert_allclose(expected_q(q, p, 1), expected, rtol=1e-5)
-    assert np.abs(expected - (q * p).sum(-1).min(0)).max() > 0.1  # the other order is something else
+    assert np.abs(expected - (q * p).sum(-1).min(0)).max() > 0.1  # the other order gives another value
 
 
 def test_several_branches_compare_the_sums_of_the_nets():
@@ -61,6 +61,6 @@ def test_largest_entropy_counts_only_legal_choices():
 def test_random_subset_draws_without_repeating_and_evenly():
     draws = np.array([random_subset(5, 2, [0, i]) for i in range(2000)])
     assert (draws[:, 0] != draws[:, 1]).all()
-    # 2000 draws of 2 in 5: each net 800 times, standard deviation 22
+    # 2000 draws of 2 in 5: each critic 800 times, standard deviation 22
     assert np.abs(np.bincount(draws.ravel(), minlength=5) - 800).max() < 4 * 22
     np.testing.assert_array_equal(random_subset(3, 3, [0, 0]), [0, 1, 2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sac.backend import tf
-from sac.ops.value_scale import EPSILON, Plain, Rescaled
+from sac.ops.value_scale import LINEAR_TERM, Plain, Rescaled
 
 
 def test_the_inverse_undoes_h_over_eight_magnitudes():
@@ -16,7 +16,7 @@ def test_the_inverse_undoes_h_over_eight_magnitudes():
 def test_h_is_the_papers_formula_and_rises():
     x = np.linspace(-500, 500, 1001)
     np.testing.assert_allclose(
-        Rescaled.squash(tf.constant(x)), np.sign(x) * (np.sqrt(abs(x) + 1) - 1) + EPSILON * x, rtol=1e-9
+        Rescaled.squash(tf.constant(x)), np.sign(x) * (np.sqrt(abs(x) + 1) - 1) + LINEAR_TERM * x, rtol=1e-9
     )
     assert (np.diff(Rescaled.unsquash(tf.constant(x, tf.float32))) > 0).all()
 
