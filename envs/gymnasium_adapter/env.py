@@ -23,7 +23,7 @@ from envs.gymnasium_adapter.reading import AS_IT_COMES, Reading
 from envs.gymnasium_adapter.sub_env import unknown_mask
 from envs.gymnasium_adapter.vector import close_vector, dead_workers, make_vector
 from sac.errors import UserError
-from sac.runs.log_file import ONCE
+from sac.log_once import ONCE
 from sac.types import Action, Ended, Spec, Turn
 
 log = logging.getLogger(__name__)
