@@ -20,7 +20,7 @@ import gymnasium
 from envs.gymnasium_adapter.action_mask import KEY
 from envs.gymnasium_adapter.contract import Contract, held_to_contract
 from envs.gymnasium_adapter.env_seeds import new_generators_seeded, own_spaces, seed_spaces, seeded_construction
-from envs.gymnasium_adapter.sub_env import masked
+from envs.gymnasium_adapter.mask_method import masked
 from sac.errors import UserError
 from sac.screen import make_unbreakable
 from sac.seeds import seed_generators

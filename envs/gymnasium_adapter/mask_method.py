@@ -13,6 +13,8 @@ from envs.gymnasium_adapter.action_mask import KEY, legal
 from envs.gymnasium_adapter.observation_space import part_names
 from sac.errors import ContractBroken, UserError
 
+MASK_METHOD = "action_masks"  # what sb3-contrib calls such a method
+
 
 class MaskMethod(gymnasium.Wrapper):
     """What the environment's method `name` returns, flat or by branches, becomes `info["action_mask"]`."""
