@@ -11,11 +11,11 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from envs.gymnasium_adapter.action_space import ActionSpace
 from envs.gymnasium_adapter.env import GymEnv
-from envs.gymnasium_adapter.env_seeds import seeded_construction, spread
+from envs.gymnasium_adapter.env_seeds import independent_seeds, seeded_construction
 from envs.gymnasium_adapter.make import EnvMaker, env_maker
 from envs.gymnasium_adapter.observation_space import ObservationSpace
 from envs.gymnasium_adapter.own_vector import make_own_vector
-from envs.gymnasium_adapter.reading import AS_IT_COMES, Reading
+from envs.gymnasium_adapter.reading import DEFAULT_READING, Reading
 from envs.gymnasium_adapter.workers import make_workers
 from sac.errors import UserError
 
@@ -27,7 +27,7 @@ def build_gym_env(
     reset_options: Mapping[str, Any] | None = None,
     render_mode: str | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
-    reading: Reading = AS_IT_COMES,
+    reading: Reading = DEFAULT_READING,
     reward_weights: Sequence[float] = (),
     seed: int | None = None,
 ) -> GymEnv:
@@ -44,7 +44,9 @@ def build_gym_env(
             own = make_own_vector(env_id, n_agents, render_mode, env_kwargs or {})
         return GymEnv(own, env_id, reset_options, reading, seed)
     maker = env_maker(env_id, render_mode, env_kwargs or {}, reset_options or {}, reward_weights, reading.mask)
-    makers = [maker] * n_agents if seed is None else [replace(maker, seed=own) for own in spread(seed, n_agents)]
+    makers = (
+        [maker] * n_agents if seed is None else [replace(maker, seed=own) for own in independent_seeds(seed, n_agents)]
+    )
     if vectorization == "sync":
         local = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
         return GymEnv(local, env_id, reset_options, reading, seed, local.envs[0])

@@ -12,14 +12,14 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from envs.gymnasium_adapter.action_mask import ActionMask, value_at
 from envs.gymnasium_adapter.action_space import ActionSpace
-from envs.gymnasium_adapter.env_seeds import seed_spaces, spread
+from envs.gymnasium_adapter.env_seeds import independent_seeds, seed_spaces
 from envs.gymnasium_adapter.fault_counter import FaultCounter
 from envs.gymnasium_adapter.layers import step_limit
 from envs.gymnasium_adapter.make import explained
 from envs.gymnasium_adapter.mask_method import MASK_METHOD, unknown_mask
 from envs.gymnasium_adapter.observation_space import ObservationSpace, part_names
 from envs.gymnasium_adapter.own_vector import VectorContract, autoreset_mode
-from envs.gymnasium_adapter.reading import AS_IT_COMES, Reading
+from envs.gymnasium_adapter.reading import DEFAULT_READING, Reading
 from envs.gymnasium_adapter.sensor_rows import Arrays, any_sensor, or_at, take
 from envs.gymnasium_adapter.workers import close_vector, dead_workers
 from sac.errors import UserError
@@ -55,7 +55,7 @@ class GymEnv:
         vector: VectorEnv,
         name: str | None = None,
         reset_options: Mapping[str, Any] | None = None,
-        reading: Reading = AS_IT_COMES,
+        reading: Reading = DEFAULT_READING,
         seed: int | None = None,
         single: gymnasium.Env | None = None,
     ) -> None:
@@ -121,7 +121,7 @@ class GymEnv:
         if seed is not None:
             seed_spaces(self._vector, seed)
             if self._gymnasium_made:
-                seeds = spread(seed, self.n_agents)
+                seeds = independent_seeds(seed, self.n_agents)
         raw, info = self._call(self._vector.reset, seed=seeds, options=dict(self._options))
         obs, mask = self._read(raw, info)
         bad = self._observations.nonfinite(obs)
@@ -194,7 +194,7 @@ class GymEnv:
             raise UserError(
                 f"'{self._name}' resets in the same step but gives no info['final_obs']; check its autoreset_mode"
             )
-        raw = self._observations.together(raws)
+        raw = self._observations.stack(raws)
         return self._observations.batch(raw), self._masks.final_rows(info, over, self._observations.mask(raw))
 
     def _read(self, raw: Any, info: Any) -> tuple[Arrays, np.ndarray]:

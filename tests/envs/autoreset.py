@@ -9,14 +9,14 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from envs.gymnasium_adapter.env import GymEnv
 from envs.gymnasium_adapter.make import env_maker
-from envs.gymnasium_adapter.reading import AS_IT_COMES, Reading
+from envs.gymnasium_adapter.reading import DEFAULT_READING, Reading
 from envs.gymnasium_adapter.workers import make_workers
 
 
 def env_in_mode(
     env_id: str, n_agents: int, vectorization: str, mode: AutoresetMode | str,
     reset_options: Mapping[str, Any] | None = None, env_kwargs: Mapping[str, Any] | None = None,
-    reading: Reading = AS_IT_COMES,
+    reading: Reading = DEFAULT_READING,
 ) -> GymEnv:  # fmt: skip
     """As `build_gym_env` makes it for `sync` and `async`, but with this autoreset mode."""
     makers = [env_maker(env_id, None, env_kwargs or {}, reset_options or {}, (), reading.mask)] * n_agents

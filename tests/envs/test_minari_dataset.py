@@ -15,7 +15,7 @@ from test_gymnasium import ACTION_SPACES
 from envs.gymnasium_adapter.action_space import ActionSpace
 from envs.gymnasium_adapter.build import build_gym_env
 from envs.gymnasium_adapter.env import GymEnv
-from envs.gymnasium_adapter.minari_dataset import EDGE, MinariEpisodes
+from envs.gymnasium_adapter.minari_dataset import MAX_ABS_ACTION, MinariEpisodes
 from envs.gymnasium_adapter.reading import Reading
 from envs.joint_branches import JointBranches
 from sac.errors import UserError
@@ -79,7 +79,9 @@ def test_boxes_are_kept_as_before_the_squash():
     here = build_gym_env("Pendulum-v1")
     rows = joined(MinariEpisodes("pendulum/short-v0", here.spec, here.action_bounds).steps(100))
     actions = np.concatenate([[*e.actions, [0]] for e in played])
-    np.testing.assert_allclose(np.tanh(rows.continuous), np.clip(actions / 2, -EDGE, EDGE), atol=1e-6)
+    np.testing.assert_allclose(
+        np.tanh(rows.continuous), np.clip(actions / 2, -MAX_ABS_ACTION, MAX_ABS_ACTION), atol=1e-6
+    )
     assert np.isfinite(rows.continuous).all() and np.abs(rows.continuous).max() > 7
     assert rows.continuous.dtype == np.float32 and (rows.discount == 1).all(), "time limits are no deaths"
 
