@@ -55,7 +55,7 @@ def joint_choice(discrete: np.ndarray, branches: tuple[int, ...]) -> np.ndarray:
 
 
 def joint_mask(mask: np.ndarray, branches: tuple[int, ...]) -> np.ndarray:
-    """The mask of combinations [k, product of branches] for masks [k, sum of branches]: legal if all parts are legal."""
+    """The mask of combinations [k, product of branches] for masks [k, sum of branches]: legal where all parts are."""
     k = len(mask)
     joint = np.ones((k, 1), bool)
     for part in np.split(mask, np.cumsum(branches)[:-1], axis=1):
