@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import yaml
 from gymnasium import spaces
-from test_gymnasium import act
 
 from envs.gymnasium_adapter.build import build_gym_env
 from envs.hidden_velocity import HiddenVelocity
 from sac.errors import UserError
 from sac.types import Action
+from tests.envs.gym_runs import act
 from tests.envs.toys import Echo
 
 ID = "envs.hidden_velocity:HiddenVelocity-v0"

@@ -12,8 +12,8 @@ from envs.gymnasium_adapter.build import build_gym_env
 from envs.gymnasium_adapter.env import GymEnv
 from sac.errors import ContractBroken
 from sac.types import Action, Turn
-from tests.envs.autoreset import env_in_mode
 from tests.envs.breakers import REFUSED, REFUSED_AT_RESET, TAKEN, Plain
+from tests.envs.gym_runs import env_in_mode
 
 IN_WORKERS = ["four values", "floats in pixels", "obs as a column"]  # Gymnasium's workers took the last two as they are
 

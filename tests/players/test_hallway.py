@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scene_runs import play
 
 from envs.players.hallway import (
     FORWARD,
@@ -17,6 +16,7 @@ from envs.players.hallway import (
     Hallway,
 )
 from envs.players.protocol import BehaviourActions, SceneContext
+from tests.envs.scene_runs import play
 
 X, O = 0, 1  # noqa: E741 symbols
 BEST = 1.0 - 14 / 60  # 12 steps ahead, two to the side

@@ -5,7 +5,6 @@ import struct
 
 import numpy as np
 import pytest
-from scene_runs import pixels, play
 
 from envs.players import messages, protocol
 from envs.players.ball3d import Ball3D
@@ -20,6 +19,7 @@ from envs.players.roller import (
     draw_top_view,
 )
 from envs.unity_adapter import mlagents
+from tests.envs.scene_runs import pixels, play
 
 
 def seek(obs):

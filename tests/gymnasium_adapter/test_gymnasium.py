@@ -25,7 +25,7 @@ from envs.gymnasium_adapter.env import GymEnv
 from envs.gymnasium_adapter.observation_space import ObservationSpace
 from sac.errors import UserError
 from sac.types import Action
-from tests.envs.autoreset import env_in_mode
+from tests.envs.gym_runs import act, env_in_mode
 from tests.envs.toys import Breaking, Course, Echo, Fragile, Masked
 
 # some toys share their arrays on purpose, and workers that raise are told of in warnings
@@ -35,16 +35,6 @@ for name, toy in [("Course", Course), ("Fragile", Fragile), ("Masked", Masked), 
     gymnasium.register(f"{name}-v0", entry_point=toy)
 gymnasium.register("Deprecated-v0", entry_point=lambda: gymnasium.make("Pendulum-v0"))
 gymnasium.register("NoEnv-v0", entry_point=object)
-
-
-def act(env, turn, rng=None):
-    k = len(turn.agents)
-    rng = rng or np.random.default_rng(0)
-    continuous = rng.uniform(-1, 1, (k, env.spec.continuous)).astype(np.float32)
-    discrete = np.zeros((k, len(env.spec.branches)), np.int32)
-    for column, choices in enumerate(env.spec.branches):
-        discrete[:, column] = rng.integers(0, choices, k)
-    return Action(continuous, discrete)
 
 
 def episodes(env, turns, sensor="obs"):

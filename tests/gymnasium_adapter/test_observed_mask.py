@@ -17,7 +17,7 @@ from envs.gymnasium_adapter.reading import Reading
 from envs.joint_branches import JointBranches
 from sac.errors import UserError
 from sac.types import Action
-from tests.envs.autoreset import env_in_mode
+from tests.envs.gym_runs import env_in_mode
 from tests.envs.space_toys import Legal
 
 gymnasium.register("Legal-v0", entry_point=Legal)

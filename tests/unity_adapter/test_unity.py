@@ -4,13 +4,13 @@ import logging
 
 import numpy as np
 import pytest
-from unity_runs import PORT, act, playing, turns
 
 from envs.players import zoo
 from envs.unity_adapter import agents
 from envs.unity_adapter.env import UnityEnv
 from sac.errors import UserError
 from sac.types import Action, Sensor
+from tests.envs.unity_runs import PORT, act, playing, turns
 
 
 def test_the_spec_is_known_after_construction():

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from scene_runs import pixels, play
-from unity_runs import act, playing, turns
 
 from envs.players.grid_world import AGENT_RGB, FLOOR_RGB, GREEN_RGB, MOVES, PIXELS_PER_SQUARE, RED_RGB, GridWorld
 from envs.players.protocol import BehaviourActions, SceneContext
 from sac.types import Sensor
+from tests.envs.scene_runs import pixels, play
+from tests.envs.unity_runs import act, playing, turns
 
 STAY, UP, DOWN, LEFT, RIGHT = range(5)
 
