@@ -181,7 +181,7 @@ def _box(name: str, space: spaces.Box) -> Convert:
 
 
 def _range(dtype: np.dtype) -> tuple[int, int]:
-    """The least and the greatest number of an integer or bool type; (0, 1), which nobody reads, for floats."""
+    """The least and the greatest number of an integer or bool type; (0, 1) for floats, which have no use for it."""
     if np.issubdtype(dtype, np.integer):
         return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     return 0, 1

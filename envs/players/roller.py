@@ -34,9 +34,8 @@ ROLLING_INERTIA_KG = 1.4  # of a rolling sphere: m + I / r^2
 SLIP_METRES_PER_SECOND = 7.0 * SPHERE_RADIUS_METRES  # Unity limits rotation to 7 rad/s: a faster sphere slides
 SLIDING_METRES_PER_SECOND2 = 0.6 * GRAVITY_METRES_PER_SECOND2  # deceleration by sliding, at Unity's default friction
 PICTURE_PIXELS, PIXELS_PER_METRE = 24, 2.0  # of the camera, which sees 1 m beyond the edge
-PIXEL_CENTRES_METRES = ((np.arange(PICTURE_PIXELS) + 0.5 - PICTURE_PIXELS / 2) / PIXELS_PER_METRE).astype(
-    np.float32
-)  # of the pixels, m
+PIXEL_CENTRES_METRES = (np.arange(PICTURE_PIXELS) + 0.5 - PICTURE_PIXELS / 2) / PIXELS_PER_METRE
+PIXEL_CENTRES_METRES = PIXEL_CENTRES_METRES.astype(np.float32)
 COLOURS_RGB = [[20, 30, 60], [130, 130, 130], [240, 200, 40], [230, 240, 250]]
 GROUND, PLANE, TARGET, SPHERE = np.array(COLOURS_RGB, np.float32)
 

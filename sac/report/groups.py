@@ -11,10 +11,10 @@ from typing import Any
 from sac.report.curves import RunCurves
 
 # Keys that do not influence what is learnt, such as names, folders and outputs.
-OF_ONE_RUN = (
+IGNORED_KEYS = (
     "seed", "sac.seed", "repeat", "base.name", "base.models", "base.port", "ckpt", "render", "role", "logger_in_file",
 )  # fmt: skip
-OF_TRACKING = ("track.", "cli.")
+IGNORED_PREFIXES = ("track.", "cli.")
 BASELINE = "baseline"  # the group in which every key has its most frequent value
 ABSENT = "(absent)"  # for a key that an older version did not have
 MAX_VALUE_CHARACTERS = 60  # of a value in a label
@@ -80,7 +80,7 @@ def shown(value: Any) -> str:
 
 def _matters(key: str) -> bool:
     """Whether the key may influence what is learnt."""
-    return key not in OF_ONE_RUN and not key.startswith(OF_TRACKING)
+    return key not in IGNORED_KEYS and not key.startswith(IGNORED_PREFIXES)
 
 
 def _essential(config: dict[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-LANE_INCHES, GENERATION_INCHES, MAX_WIDTH_INCHES = (
-    0.45,
-    0.35,
-    60.0,
-)
+LANE_INCHES, GENERATION_INCHES = 0.45, 0.35  # height of a lane, width of a generation
+MAX_WIDTH_INCHES = 60.0
 FRESH_COLOR = "#ef4444"
 
 
