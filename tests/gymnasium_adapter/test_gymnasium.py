@@ -218,7 +218,7 @@ def test_observations_flatten_to_named_sensors():
         "level": ((1,), "float32"),
     }
     raws = [space.sample() for _ in range(5)]
-    obs = observations.batch(observations.together(raws))
+    obs = observations.batch(observations.stack(raws))
     for name, (shape, dtype) in found.items():
         assert obs[name].shape == (5, *shape) and obs[name].dtype == dtype
     for i, raw in enumerate(raws):
