@@ -1,6 +1,6 @@
-"""Any Gymnasium environment with some entries of its observation hidden: what is left must be remembered.
+"""Any Gymnasium environment with some entries of its observation hidden, so that an agent needs a memory.
 
-Chosen by `base.build_path: envs.hidden_velocity:HiddenVelocity-v0` and
+It is chosen by `base.build_path: envs.hidden_velocity:HiddenVelocity-v0` and
 `base.env_kwargs: {env_id: Pendulum-v1, hidden: [2]}`; other keyword arguments go to the environment itself.
 """
 
@@ -20,9 +20,9 @@ ID = "HiddenVelocity-v0"
 
 
 class HiddenVelocity(gymnasium.ObservationWrapper):
-    """Leaves the entries `hidden` out of a vector observation; rewards and endings pass through.
+    """Leaves the entries `hidden` out of a vector observation; rewards and endings pass unchanged.
 
-    Raises UserError when the observation is no vector, or when an entry does not exist or none would be left.
+    Raises UserError when the observation is no vector, when an entry does not exist, or when no entry would be left.
     """
 
     def __init__(self, env: gymnasium.Env, hidden: Sequence[int]) -> None:
@@ -37,11 +37,12 @@ class HiddenVelocity(gymnasium.ObservationWrapper):
             raise UserError(
                 f"base.env_kwargs.hidden={list(hidden)}: allowed are some, not all, of the entries 0 to {n - 1}"
             )
-        self._seen = np.setdiff1d(np.arange(n), np.array(hidden, int))
-        self.observation_space = spaces.Box(space.low[self._seen], space.high[self._seen], dtype=space.dtype.type)
+        self._kept = np.setdiff1d(np.arange(n), np.array(hidden, int))
+        self.observation_space = spaces.Box(space.low[self._kept], space.high[self._kept], dtype=space.dtype.type)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
-        return observation[self._seen]
+        """The entries that are not hidden."""
+        return observation[self._kept]
 
 
 def make(env_id: str, hidden: Sequence[int], render_mode: str | None = None, **env_kwargs: Any) -> gymnasium.Env:

@@ -1,4 +1,4 @@
-"""Several discrete branches seen as one branch of all their combinations (so that a critic can tell combinations)."""
+"""Joins several discrete branches to one branch of all their combinations, so that a critic can rate combinations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sac.types import Action, Env, Turn
 
 
 class JointBranches:
-    """An Env with one branch whose choice c means `np.unravel_index(c, branches)`; the rest passes through."""
+    """An Env with one branch, whose choice c means `np.unravel_index(c, branches)`; everything else is unchanged."""
 
     def __init__(self, env: Env) -> None:
         self._env = env
@@ -38,24 +38,24 @@ class JointBranches:
         self._env.close()
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_env":  # not there yet, as while unpickling
+        if name == "_env":  # absent while this object is unpickled
             raise AttributeError(name)
         return getattr(self._env, name)
 
 
 def join_branches(env: Env, limit: int) -> Env:
-    """`env` with its branches joined where there are several and at most `limit` combinations, else `env` itself."""
+    """`env` with joined branches if it has several and at most `limit` combinations of choices, else `env` itself."""
     branches = env.spec.branches
     return JointBranches(env) if len(branches) > 1 and math.prod(branches) <= limit else env
 
 
 def joint_choice(discrete: np.ndarray, branches: tuple[int, ...]) -> np.ndarray:
-    """One choice of each branch [k, branches] -> the number of their combination [k, 1]."""
+    """The number of the combination [k, 1] of one choice of each branch [k, branches]."""
     return np.ravel_multi_index(tuple(discrete.T), branches).astype(np.int32)[:, None]
 
 
 def joint_mask(mask: np.ndarray, branches: tuple[int, ...]) -> np.ndarray:
-    """[k, sum of branches] -> [k, product of branches]: a combination is legal when all its parts are."""
+    """The mask of combinations [k, product of branches] for masks [k, sum of branches]: legal where all parts are."""
     k = len(mask)
     joint = np.ones((k, 1), bool)
     for part in np.split(mask, np.cumsum(branches)[:-1], axis=1):

@@ -85,9 +85,9 @@ def make_env(
     base, reset = config.base, config.reset
     n = n_agents or base.n_agents
     if base.env_type == "GYM":
-        from envs.gymnasium_adapter.env import GymEnv
+        from envs.gymnasium_adapter.build import build_gym_env
 
-        env: Env = GymEnv(
+        env: Env = build_gym_env(
             base.build_path, n, base.vectorization, reset_options=reset,
             render_mode=render_mode, env_kwargs=base.env_kwargs, reading=make_reading(config),
             reward_weights=base.reward_weights, seed=seed,

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TF_DOOR = "sac.backend"
 # Modules that everybody may import: they import nothing of this project.
-FLOOR = "sac.types sac.errors sac.seeds sac.timers sac.files sac.screen"
+FLOOR = "sac.types sac.errors sac.seeds sac.timers sac.files sac.screen sac.log_once"
 # Modules of sac.runs that read no config, so that lower rooms may import them.
 CONFIG_FREE_RUNS = "sac.runs.checkpoint sac.runs.checkpoint_files sac.runs.signals sac.runs.log_file"
 # The rim reads configs; what lies below gets plain objects and never sees a config.
@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "sac.report": "",  # reads run folders, and knows nothing of what wrote them
     "sac.training": f"sac.collect sac.evaluation sac.replay {CONFIG_FREE_RUNS}",
     "envs": "sac.nets sac.backend",  # the scenes' nn.py
-    "envs.gymnasium_adapter": "",
+    "envs.gymnasium_adapter": "envs.joint_branches",  # datasets join branches as the environment does
     "envs.unity_adapter": "",
     "envs.players": "",
     "sac.config": "",

@@ -1,4 +1,4 @@
-"""Actions in [-1, 1] and choice numbers -> batches of a Gymnasium action space, and back."""
+"""Converts actions in [-1, 1] and choice numbers into batches of a Gymnasium action space, and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from envs.gymnasium_adapter.reading import limited
+from envs.gymnasium_adapter.reading import has_bounds
 from sac.errors import UserError
 from sac.types import Action
 
@@ -17,7 +17,7 @@ Decode = Callable[[np.ndarray], np.ndarray]
 
 
 class ActionSpace:
-    """Layout of one action space: Boxes side by side are the continuous part, every choice is a branch.
+    """The layout of one action space: its Boxes side by side are the continuous part, each of its choices is a branch.
 
     Raises UserError for a space without bounds or without a form in continuous columns and discrete branches.
     """
@@ -28,7 +28,7 @@ class ActionSpace:
         self.branches: tuple[int, ...] = ()
         self._low: list[float] = []
         self._high: list[float] = []
-        self._leaves: list[tuple[tuple, bool, Decode]] = []  # path, whether it is continuous, its way back
+        self._leaves: list[tuple[tuple, bool, Decode]] = []  # path, is it continuous, decode function
         self._encode = self._encoder(space, ())
 
     @property
@@ -37,11 +37,11 @@ class ActionSpace:
         return np.array([self._low, self._high], np.float64)
 
     def encode(self, action: Action) -> Any:
-        """Actions of all n agents -> what `VectorEnv.step` takes. New arrays: environments may write into them."""
+        """Actions of all n agents as `VectorEnv.step` takes them, in new arrays: environments may write into them."""
         return self._encode(action)
 
     def decode(self, raw: Any, k: int) -> Action:
-        """The inverse of `encode` for k actions, batched as a vector environment takes them; values are clipped."""
+        """The inverse of `encode` for k actions, batched as a vector environment takes them; clipped to [-1, 1]."""
         continuous, discrete = [np.zeros((k, 0), np.float64)], [np.zeros((k, 0), np.int32)]
         for path, is_continuous, convert in self._leaves:
             part = raw
@@ -52,11 +52,11 @@ class ActionSpace:
 
     def _encoder(self, space: spaces.Space, path: tuple) -> Encode:
         if isinstance(space, spaces.Dict):
-            parts = {key: self._encoder(part, (*path, key)) for key, part in space.spaces.items()}
-            return lambda action: {key: part(action) for key, part in parts.items()}
+            named = {key: self._encoder(part, (*path, key)) for key, part in space.spaces.items()}
+            return lambda action: {key: encode(action) for key, encode in named.items()}
         if isinstance(space, spaces.Tuple):
             parts = [self._encoder(part, (*path, i)) for i, part in enumerate(space.spaces)]
-            return lambda action: tuple(part(action) for part in parts)
+            return lambda action: tuple(encode(action) for encode in parts)
         if isinstance(space, spaces.Box):
             return self._box(space, path)
         if isinstance(space, spaces.Discrete):
@@ -70,7 +70,7 @@ class ActionSpace:
         )
 
     def _box(self, space: spaces.Box, path: tuple) -> Encode:
-        if not limited(space).all():
+        if not has_bounds(space).all():
             raise UserError(
                 f"action space {space} has no bounds to scale [-1, 1] to (infinite ones, or so large that they only "
                 "mean it, count as none); give it the range that makes sense with gymnasium.wrappers.TransformAction"
@@ -78,20 +78,20 @@ class ActionSpace:
         lowest, highest = space.low.ravel(), space.high.ravel()
         columns = slice(self.continuous, self.continuous + lowest.size)
         self.continuous = columns.stop
-        whole = not np.issubdtype(space.dtype, np.floating)
-        kind = np.float64 if whole else np.result_type(space.dtype, np.float32)  # float16 would overflow on the way
-        low, high = lowest.astype(kind), highest.astype(kind)
+        integral = not np.issubdtype(space.dtype, np.floating)
+        wide = np.float64 if integral else np.result_type(space.dtype, np.float32)  # float16 would overflow in between
+        low, high = lowest.astype(wide), highest.astype(wide)
         half, middle = high / 2 - low / 2, (high + low) / 2
-        same = bool((low == -1).all() and (high == 1).all())
+        is_unit = bool((low == -1).all() and (high == 1).all())
         self._low += low.tolist()
         self._high += high.tolist()
 
         def encode(action: Action) -> np.ndarray:
             a = action.continuous[:, columns]
-            if not same:
+            if not is_unit:
                 a = a * half + middle
-            a = np.minimum(np.maximum(a, low), high)  # rounding may leave the box by one bit
-            a = _whole(a, low, high, lowest, highest) if whole else a
+            a = np.minimum(np.maximum(a, low), high)  # rounding may lead out of the box by one bit
+            a = _to_integers(a, low, high, lowest, highest) if integral else a
             return a.astype(space.dtype, copy=False).reshape(len(a), *space.shape)
 
         def decode(x: np.ndarray) -> np.ndarray:
@@ -101,9 +101,10 @@ class ActionSpace:
         return encode
 
     def _choices(self, space: spaces.MultiDiscrete | spaces.MultiBinary, path: tuple) -> Encode:
-        multi = isinstance(space, spaces.MultiDiscrete)
-        start = np.asarray(space.start).ravel() if multi else 0
-        counts = space.nvec.ravel() if multi else np.full(int(np.prod(space.shape)), 2)
+        start: np.ndarray | int = 0
+        counts = np.full(int(np.prod(space.shape)), 2)
+        if isinstance(space, spaces.MultiDiscrete):
+            start, counts = np.asarray(space.start).ravel(), space.nvec.ravel()
         columns = self._add_branches([int(n) for n in counts], start, path)
 
         def encode(action: Action) -> np.ndarray:
@@ -119,10 +120,13 @@ class ActionSpace:
         return slice(begin, len(self.branches))
 
 
-def _whole(a: np.ndarray, low: np.ndarray, high: np.ndarray, lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
-    """Values a [k, n] of float64 as whole numbers of the dtype of `lowest` and `highest`, which are its ends.
+def _to_integers(
+    a: np.ndarray, low: np.ndarray, high: np.ndarray, lowest: np.ndarray, highest: np.ndarray
+) -> np.ndarray:
+    """Values a [k, n] of float64, rounded to the integer dtype of the bounds `lowest` and `highest` [n].
 
-    `low` and `high` are the ends as float64, which may lie outside of a 64-bit dtype: they are put in by themselves.
+    `low` and `high` are the bounds as float64. These may round out of a 64-bit dtype, so values at a bound become the
+    exact bound.
     """
     inside = np.where((a > low) & (a < high), np.rint(a), 0).astype(lowest.dtype)
     return np.where(a >= high, highest, np.where(a <= low, lowest, inside))

@@ -1,4 +1,4 @@
-"""Holds an environment to Gymnasium's contract: what loses nothing is taken, the rest is refused in one line."""
+"""Holds an environment to Gymnasium's contract: converts what loses no information, refuses everything else."""
 
 from __future__ import annotations
 
@@ -13,68 +13,74 @@ from gymnasium import spaces
 
 from sac.errors import ContractBroken
 
-Fit = Callable[[Any], Any]  # a raw value -> the value as its space has it; raises Misfit
-STEP = "observation, reward, terminated, truncated, info"
-INFO = dict, Mapping, type(None)  # `info` may be any mapping; None says as little as an empty one
-SHOWN = 60  # letters of a value in a message
+Convert = Callable[[Any], Any]  # a raw value -> the value in its space's type; raises ContractViolation
+STEP_VALUES = "observation, reward, terminated, truncated, info"
+INFO_TYPES = dict, Mapping, type(None)  # any mapping is accepted as `info`; None stands for an empty one
+MAX_SHOWN_CHARACTERS = 60  # of a value in a message
 
 
-class Misfit(Exception):  # noqa: N818 - it becomes a ContractBroken as soon as the environment's name is known
-    """What came, and what is allowed."""
+class ContractViolation(Exception):  # noqa: N818 - becomes a ContractBroken where the environment's name is known
+    """A value that the contract does not allow; the text names the value and what is allowed."""
 
 
 class Contract(gymnasium.Wrapper):
-    """Returns what the environment returns, in the types of its spaces; `info` is handed on as it is.
+    """Returns what the environment returns, in the types of its spaces; `info` passes unchanged.
 
-    `weights`: of a reward of several numbers, whose weighted sum is the reward. Raises ContractBroken where `reset` or
-    `step` returns something else than Gymnasium's contract allows.
+    `weights` belong to a reward of several numbers: their weighted sum becomes the reward. `reset` and `step` raise
+    ContractBroken where the environment returns what Gymnasium's contract does not allow.
     """
 
     def __init__(self, env: gymnasium.Env, name: str, weights: Sequence[float] = ()) -> None:
         super().__init__(env)
         self._weights = np.array(weights, np.float64)
-        self._name, self._fit = name, fitting("observation", env.observation_space)
+        self._name, self._convert = name, converter("observation", env.observation_space)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
         try:
             result = _reset(self.env, seed, options)
-            if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], INFO)):
-                raise Misfit(f"reset() returned {shown(result)}; allowed is a tuple of two: observation, info (a dict)")
-            return self._fit(result[0]), result[1] or {}
-        except Misfit as misfit:
-            raise broken(self._name, "reset", misfit) from None
+            if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], INFO_TYPES)):
+                raise ContractViolation(
+                    f"reset() returned {short_repr(result)}; allowed is a tuple of two: observation, info (a dict)"
+                )
+            info: Any = result[1] or {}
+            return self._convert(result[0]), info
+        except ContractViolation as violation:
+            raise broken(self._name, "reset", violation) from None
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
         result = self.env.step(action)
         try:
             if not (isinstance(result, tuple) and len(result) == 5):
-                raise Misfit(f"step() returned {shown(result)}; allowed is a tuple of five: {STEP}{_old(result)}")
+                raise ContractViolation(
+                    f"step() returned {short_repr(result)}; allowed is a tuple of five: {STEP_VALUES}{_old(result)}"
+                )
             obs, reward, terminated, truncated, info = result
-            if not isinstance(info, INFO):
-                raise Misfit(f"info is {shown(info)}; allowed is a dict")
+            if not isinstance(info, INFO_TYPES):
+                raise ContractViolation(f"info is {short_repr(info)}; allowed is a dict")
             terminated, truncated = _flag("terminated", terminated), _flag("truncated", truncated)
-            return self._fit(obs), self._one_number(reward), terminated, truncated, info or {}
-        except Misfit as misfit:
-            raise broken(self._name, "step", misfit) from None
+            return self._convert(obs), self._one_number(reward), terminated, truncated, info or {}
+        except ContractViolation as violation:
+            raise broken(self._name, "step", violation) from None
 
     def _one_number(self, reward: Any) -> float:
+        """The reward as one number; several numbers are summed with the weights."""
         if isinstance(reward, float | int | np.floating) and not self._weights.size:
             return float(reward)
         array = _array(reward)
         if array is None or array.dtype.kind not in "biuf" or not array.size:
-            raise Misfit(f"reward is {shown(reward)}; allowed is one number")
+            raise ContractViolation(f"reward is {short_repr(reward)}; allowed is one number")
         check_weights(self._weights, array.size, self._name)
         return float(array.ravel() @ self._weights) if self._weights.size else float(array.reshape(()))
 
 
-def broken(name: str, call: str, misfit: Misfit) -> ContractBroken:
-    """The error for what the method `call` of the environment `name` returned."""
-    text = str(misfit)
+def broken(name: str, call: str, violation: ContractViolation) -> ContractBroken:
+    """The error for a violation by the method `call` of the environment `name`."""
+    text = str(violation)
     return ContractBroken(f"environment '{name}': {text if text.startswith(call) else f'{call}(): {text}'}")
 
 
 def _reset(env: gymnasium.Env, seed: int | None, options: dict | None) -> Any:
-    """`options` are left out where there are none: environments without any may not know the word."""
+    """Calls `reset`; without options the keyword is left out, since not every environment has it."""
     given = {"seed": seed} if options is None else {"seed": seed, "options": options}
     try:
         return env.reset(**given)
@@ -82,18 +88,21 @@ def _reset(env: gymnasium.Env, seed: int | None, options: dict | None) -> Any:
         unknown = re.search(r"reset\(\) got an unexpected keyword argument '(seed|options)'", str(error))
         if unknown is None:
             raise
-        raise Misfit(f"reset() takes no {unknown[1]}; allowed is reset(self, *, seed=None, options=None)") from error
+        raise ContractViolation(
+            f"reset() takes no {unknown[1]}; allowed is reset(self, *, seed=None, options=None)"
+        ) from error
 
 
-def held_to_contract(env: gymnasium.Env, name: str, weights: Sequence[float] = ()) -> gymnasium.Env:
-    """`env` with a Contract below Gymnasium's own wrappers, which rely on the contract themselves."""
-    lowest, held = None, env
-    while _is_gymnasiums(held):
-        lowest, held = held, held.env
-    space = getattr(held, "reward_space", None)  # as mo-gymnasium has it; its wrapper may have added numbers up
+def with_contract(env: gymnasium.Env, name: str, weights: Sequence[float] = ()) -> gymnasium.Env:
+    """`env` with a Contract put below Gymnasium's own wrappers, because these rely on the contract."""
+    lowest: gymnasium.Wrapper | None = None
+    inner = env
+    while isinstance(inner, gymnasium.Wrapper) and type(inner).__module__.startswith("gymnasium."):
+        lowest, inner = inner, inner.env
+    space = getattr(inner, "reward_space", None)  # of mo-gymnasium; absent where a wrapper of it has summed the numbers
     if isinstance(space, spaces.Space) and space.shape:
         check_weights(np.array(weights, np.float64), math.prod(space.shape), name)
-    contract = Contract(held, name, weights)
+    contract = Contract(inner, name, weights)
     if lowest is None:
         return contract
     lowest.env = contract
@@ -101,7 +110,7 @@ def held_to_contract(env: gymnasium.Env, name: str, weights: Sequence[float] = (
 
 
 def check_weights(weights: np.ndarray, count: int, name: str) -> None:
-    """Raises ContractBroken unless there is one weight for each of `count` numbers (none are needed for one)."""
+    """Raises ContractBroken unless there is one weight for each of `count` numbers; a single number needs no weight."""
     if count == 1 < weights.size:
         raise ContractBroken(
             f"base.reward_weights={weights.tolist()}: the reward of '{name}' is one number; set base.reward_weights=[]"
@@ -113,16 +122,12 @@ def check_weights(weights: np.ndarray, count: int, name: str) -> None:
         )
 
 
-def _is_gymnasiums(env: gymnasium.Env) -> bool:
-    return isinstance(env, gymnasium.Wrapper) and type(env).__module__.startswith("gymnasium.")
-
-
-def fitting(name: str, space: spaces.Space) -> Fit:
-    """What turns raw values into those of a space, and refuses others."""
+def converter(name: str, space: spaces.Space) -> Convert:
+    """A function that converts raw values to those of a space and raises ContractViolation for others."""
     if isinstance(space, spaces.Dict):
-        return _dict(name, {key: fitting(f"{name} '{key}'", part) for key, part in space.spaces.items()})
+        return _dict(name, {key: converter(f"{name} '{key}'", part) for key, part in space.spaces.items()})
     if isinstance(space, spaces.Tuple):
-        return _tuple(name, [fitting(f"{name} [{i}]", part) for i, part in enumerate(space.spaces)])
+        return _tuple(name, [converter(f"{name} [{i}]", part) for i, part in enumerate(space.spaces)])
     if isinstance(space, spaces.Box):
         return _box(name, space)
     if isinstance(space, spaces.Discrete):
@@ -134,25 +139,27 @@ def fitting(name: str, space: spaces.Space) -> Fit:
     return lambda value: value
 
 
-def _dict(name: str, parts: dict[str, Fit]) -> Fit:
+def _dict(name: str, parts: dict[str, Convert]) -> Convert:
     def fit(value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping) or not parts.keys() <= value.keys():
-            raise Misfit(f"{name} is {shown(value)}; allowed is a dict with the keys {', '.join(map(str, parts))}")
+            raise ContractViolation(
+                f"{name} is {short_repr(value)}; allowed is a dict with the keys {', '.join(map(str, parts))}"
+            )
         return {key: part(value[key]) for key, part in parts.items()}
 
     return fit
 
 
-def _tuple(name: str, parts: list[Fit]) -> Fit:
+def _tuple(name: str, parts: list[Convert]) -> Convert:
     def fit(value: Any) -> tuple:
         if not isinstance(value, tuple | list) or len(value) != len(parts):
-            raise Misfit(f"{name} is {shown(value)}; allowed is a tuple of {len(parts)}")
+            raise ContractViolation(f"{name} is {short_repr(value)}; allowed is a tuple of {len(parts)}")
         return tuple(part(x) for part, x in zip(parts, value))
 
     return fit
 
 
-def _box(name: str, space: spaces.Box) -> Fit:
+def _box(name: str, space: spaces.Box) -> Convert:
     shape, dtype = space.shape, space.dtype
     kinds = "biuf" if np.issubdtype(dtype, np.floating) else "biu"
     low, high = _range(dtype)
@@ -162,24 +169,26 @@ def _box(name: str, space: spaces.Box) -> Fit:
             return value
         array = _array(value)
         if array is None or array.dtype.kind not in kinds or array.shape != shape:
-            raise Misfit(f"{name} is {shown(value)}; allowed is an array {list(shape)} of {dtype}")
+            raise ContractViolation(f"{name} is {short_repr(value)}; allowed is an array {list(shape)} of {dtype}")
         if kinds == "biu" and array.size and not low <= array.min() <= array.max() <= high:
-            raise Misfit(f"{name} holds {array.min()} to {array.max()}; allowed is {low} to {high} ({dtype})")
-        with np.errstate(over="ignore"):  # an infinity is told of as one
+            raise ContractViolation(
+                f"{name} holds {array.min()} to {array.max()}; allowed is {low} to {high} ({dtype})"
+            )
+        with np.errstate(over="ignore"):  # an overflow becomes an infinity, which is reported later
             return array.astype(dtype)
 
     return fit
 
 
 def _range(dtype: np.dtype) -> tuple[int, int]:
-    """Least and greatest whole number of a type; of no use for floats."""
+    """The least and the greatest number of an integer or bool type; (0, 1) for floats, which have no use for it."""
     if np.issubdtype(dtype, np.integer):
         return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     return 0, 1
 
 
-def _numbers(name: str, space: spaces.Space, first: Any, last: Any) -> Fit:
-    """Whole numbers from `first` to `last`, each perhaps with bounds of its own."""
+def _numbers(name: str, space: spaces.Space, first: Any, last: Any) -> Convert:
+    """Converts whole numbers from `first` to `last`, which are numbers or arrays of the space's shape."""
     shape, dtype = space.shape, space.dtype
     allowed = f"{first} to {last} ({space})" if shape == () else str(space)
 
@@ -188,42 +197,45 @@ def _numbers(name: str, space: spaces.Space, first: Any, last: Any) -> Fit:
         if array is not None and shape == () and array.size == 1:
             array = array.reshape(())
         if array is None or array.dtype.kind not in "biu" or array.shape != shape:
-            raise Misfit(f"{name} is {shown(value)}; allowed are whole numbers, {allowed}")
+            raise ContractViolation(f"{name} is {short_repr(value)}; allowed are whole numbers, {allowed}")
         if ((array < first) | (array > last)).any():
-            raise Misfit(f"{name} is {array.tolist()}; allowed is {allowed}")
+            raise ContractViolation(f"{name} is {array.tolist()}; allowed is {allowed}")
         return array.astype(dtype)[()]
 
     return fit
 
 
 def _flag(name: str, value: Any) -> bool:
+    """True or False from a bool, 0 or 1, perhaps in an array of one element."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
     array = _array(value)
     if array is None or array.size != 1 or array.dtype.kind not in "biuf" or array.reshape(()) not in (0, 1):
-        raise Misfit(f"{name} is {shown(value)}; allowed is True or False")
+        raise ContractViolation(f"{name} is {short_repr(value)}; allowed is True or False")
     return bool(array.reshape(()))
 
 
 def _array(value: Any) -> np.ndarray | None:
+    """The value as an array; None where NumPy cannot make one."""
     try:
         return np.asarray(value)
-    except Exception:  # ragged lists; tensors have exceptions of their own
+    except Exception:  # ragged lists; tensors raise exceptions of their own
         return None
 
 
-def shown(value: Any) -> str:
-    """A value in a few words."""
+def short_repr(value: Any) -> str:
+    """A short description of a value for a message."""
     if isinstance(value, np.ndarray) and value.size != 1:
         return f"an array {list(value.shape)} of {value.dtype}"
     text = " ".join(repr(value).split())
-    text = text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+    text = text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}: {text}"
     return text if value is None or isinstance(value, str | dict) else f"{text} ({type(value).__name__})"
 
 
 def _old(result: Any) -> str:
+    """Advice for the four values of an environment of old gym; empty for anything else."""
     if not isinstance(result, tuple) or len(result) != 4:
         return ""
     return " (four are those of old gym, whose environments are named gym:<id> once they are registered there)"

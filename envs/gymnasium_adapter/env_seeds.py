@@ -1,4 +1,4 @@
-"""Seeds for whatever an environment draws from: its spaces, the global generators, generators of its constructor."""
+"""Seeds everything that an environment draws from: its spaces, global generators, generators that it makes itself."""
 
 from __future__ import annotations
 
@@ -15,38 +15,39 @@ import numpy as np
 from envs.gymnasium_adapter.layers import layers
 from sac.seeds import seed_generators, seed_of
 
-SPACES = ("observation_space", "action_space", "single_observation_space", "single_action_space")
-MAKERS = (  # functions that make a generator of a seed, and of the system's entropy where they are given none
+SPACE_ATTRIBUTES = ("observation_space", "action_space", "single_observation_space", "single_action_space")
+GENERATOR_MAKERS = (  # functions that make a generator from a seed, and from system entropy where the seed is None
     ("gymnasium.utils.seeding", "np_random"),
     ("gym.utils.seeding", "np_random"),
     ("numpy.random", "default_rng"),
 )
-CONSTRUCTOR, RESET = 1 << 20, 1 << 21  # numbers of the generators made there begin so; those of spaces begin with 0
+# The i-th generator that a constructor or a reset makes has the seed of number FIRST + i; spaces count from 0.
+FIRST_CONSTRUCTOR_NUMBER, FIRST_RESET_NUMBER = 1 << 20, 1 << 21
 
 
-def spread(seed: int, n: int) -> list[int]:
-    """One independent seed for each of n sub-environments; neighbouring run seeds share none."""
-    # 31 bits: old environments take no more
+def independent_seeds(seed: int, n: int) -> list[int]:
+    """One independent seed for each of n sub-environments; no two run seeds give the same ones."""
+    # 31 bits, because old environments accept no more
     return [int(s) >> 1 for s in np.random.SeedSequence(seed).generate_state(n)]
 
 
 @contextlib.contextmanager
 def seeded_construction(seed: int | None) -> Iterator[None]:
-    """What an environment draws while it is made comes from `seed` (None: from the system, as ever)."""
+    """Everything that an environment draws inside this context comes from `seed`; None changes nothing."""
     if seed is None:
         yield
         return
     seed_generators(seed)
-    with new_generators_seeded(seed, CONSTRUCTOR):
+    with new_generators_seeded(seed, FIRST_CONSTRUCTOR_NUMBER):
         yield
 
 
 @contextlib.contextmanager
-def new_generators_seeded(seed: int, first: int = RESET) -> Iterator[None]:
-    """Whoever makes a generator within, without a seed, gets one that is seeded by `seed`.
+def new_generators_seeded(seed: int, first: int = FIRST_RESET_NUMBER) -> Iterator[None]:
+    """Generators that are made inside this context without a seed are seeded from `seed`.
 
-    Gymnasium makes those of environments and spaces when they are first asked for, perhaps before anybody could have
-    seeded them, and environments make their own.
+    Gymnasium makes the generators of environments and spaces when they are first used, which may be before anything
+    could seed them, and environments make generators of their own.
     """
     numbers = count(first)
 
@@ -60,7 +61,7 @@ def new_generators_seeded(seed: int, first: int = RESET) -> Iterator[None]:
         return seed_of(seed, next(numbers))
 
     with contextlib.ExitStack() as stack:
-        for name, function in MAKERS:
+        for name, function in GENERATOR_MAKERS:
             module = sys.modules.get(name)
             if module is not None:
                 make = getattr(module, function)
@@ -70,26 +71,26 @@ def new_generators_seeded(seed: int, first: int = RESET) -> Iterator[None]:
 
 
 def seed_spaces(env: Any, seed: int) -> None:
-    """Seeds every space that `env`, or what it wraps, may sample from; each with a seed of its own."""
+    """Seeds every space of `env` and of the environments that it wraps, each space with a seed of its own."""
     numbers = count()
     for layer in layers(env):
-        held = vars(layer) | {name: getattr(layer, name, None) for name in SPACES}
+        held = vars(layer) | {name: getattr(layer, name, None) for name in SPACE_ATTRIBUTES}
         for name in sorted(held):
-            for space in filter(_is_space, _together(held[name])):
+            for space in filter(_is_space, _items(held[name])):
                 space.seed(seed_of(seed, next(numbers)))
 
 
-def own_spaces(env: gymnasium.Env) -> None:
-    """Spaces that belong to a class become the environment's own: others of its class would draw from them too."""
+def copy_class_spaces(env: gymnasium.Env) -> None:
+    """Replaces spaces that belong to a class by copies: other instances of the class would draw from them too."""
     for layer in layers(env):
-        for name in SPACES:
+        for name in SPACE_ATTRIBUTES:
             shared = next((vars(c)[name] for c in type(layer).__mro__ if name in vars(c)), None)
             if name not in vars(layer) and _is_space(shared):
                 setattr(layer, name, deepcopy(shared))
 
 
-def _together(value: Any) -> list[Any]:
-    """The things in a plain dict, list or tuple; anything else by itself."""
+def _items(value: Any) -> list[Any]:
+    """The items of a plain dict, list or tuple; any other value as the only item."""
     if type(value) is dict:
         return list(value.values())
     return list(value) if type(value) in (list, tuple) else [value]

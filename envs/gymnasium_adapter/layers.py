@@ -1,4 +1,4 @@
-"""An environment and all that it wraps."""
+"""The layers of an environment: its wrappers and what they wrap."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def layers(env: Any) -> Iterator[Any]:
-    """`env`, what it wraps, what that wraps ..., also where Shimmy put an environment of old gym."""
+    """`env`, the environment that it wraps, and so on to the innermost, which may be one of old gym inside Shimmy's."""
     seen = set()
     while hasattr(env, "__dict__") and id(env) not in seen:
         seen.add(id(env))
@@ -16,6 +16,6 @@ def layers(env: Any) -> Iterator[Any]:
 
 
 def step_limit(env: Any) -> int | None:
-    """Steps after which a time limit among its wrappers ends an episode; None without one."""
+    """The number of steps after which a time-limit wrapper ends an episode; None without such a wrapper."""
     limits = [vars(layer).get("_max_episode_steps") for layer in layers(env)]
     return min((steps for steps in limits if isinstance(steps, int) and steps > 0), default=None)

@@ -1,10 +1,10 @@
-"""Which axes of a picture are its rows, its columns and its channels."""
+"""Decides which axes of a picture are its rows, its columns and its channels."""
 
 from __future__ import annotations
 
 
 def picture_axes(name: str, shape: tuple[int, ...], channels: str, remarks: list[str]) -> tuple[tuple[int, ...], bool]:
-    """Order of the axes that makes a picture [H, W, ...], and whether the axes after W become one of channels.
+    """The order of axes that makes a picture [H, W, ...], and whether the axes after W become one of channels.
 
     `shape` is [H, W], a picture with channels, or a stack of such pictures, whose frames become channels.
     """
@@ -17,7 +17,7 @@ def picture_axes(name: str, shape: tuple[int, ...], channels: str, remarks: list
 
 
 def _channels_first(name: str, shape: tuple[int, ...], channels: str, remarks: list[str]) -> bool:
-    """The smaller one of a picture's first and last axis holds the channels; the last one where they are equal."""
+    """Whether the first axis holds the channels. In doubt the shorter one of first and last does, or the last."""
     first, height, last = shape[-3:]
     is_first = {
         "auto": first < last,

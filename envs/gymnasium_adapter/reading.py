@@ -1,4 +1,4 @@
-"""What the config may say about how an environment's observations are read."""
+"""The options of how an environment's observations are read."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from gymnasium import spaces
 
-NO_LIMIT = 1e15  # a float bound of this size or more is there only because something had to be written
+UNBOUNDED_FROM = 1e15  # a float bound of this size or more stands for "no bound"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """`by_bounds`: pictures and bytes are scaled by the bounds of their space, else only bytes, by 1/255.
+    """How observations are read.
 
-    `channels`: which axis of a picture holds them: auto | first | last | before (the rule of older runs).
-    `mask`: the sensor that is the action mask, or the environment's method that returns it.
+    `by_bounds`: pictures and bytes are scaled by the bounds of their space; otherwise only bytes are, by 1/255.
+    `channels`: the axis of a picture that holds the channels: auto | first | last | before (the rule of older runs).
+    `mask`: the sensor that is the action mask, or the environment's method that returns it; None: neither.
     """
 
     by_bounds: bool = True
@@ -23,14 +24,14 @@ class Reading:
     mask: str | None = None
 
 
-AS_IT_COMES = Reading()
+DEFAULT_READING = Reading()
 
 
-def limited(space: spaces.Box) -> np.ndarray:
-    """Which elements have a lowest and a highest value that mean something [*shape] bool."""
-    bounded = space.bounded_below & space.bounded_above  # whole numbers show an infinite bound only here
+def has_bounds(space: spaces.Box) -> np.ndarray:
+    """The elements of a space that have a meaningful lowest and highest value [*shape] bool."""
+    bounded = space.bounded_below & space.bounded_above  # for integers only these tell an infinite bound
     if not np.issubdtype(space.dtype, np.floating):
         return bounded
-    largest = min(NO_LIMIT, float(np.finfo(space.dtype).max))
+    largest = min(UNBOUNDED_FROM, float(np.finfo(str(space.dtype)).max))
     low, high = (np.abs(x.astype(np.float64)) for x in (space.low, space.high))
     return bounded & (low < largest) & (high < largest)

@@ -1,13 +1,15 @@
-"""The protocol's messages as a table, built into a private descriptor pool: nothing collides with a wheel's."""
+"""The messages of the protocol as a table; a descriptor pool of their own keeps them apart from mlagents_envs'."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 PACKAGE = "communicator_objects"
 
-# name: "number name type"; `*` repeated, `map` = behaviour name -> message, `|` = member of the observation's oneof
-TABLE = {
+# message: fields as "number name type"; `*`: repeated; `map`: behaviour name -> message; `|`: in an observation's oneof
+MESSAGE_FIELDS = {
     "HeaderProto": "1 status int32; 2 message string",
     "FloatData": "1 data *float",
     "ObservationProto": "1 shape *int32; 2 compression_type int32; 3 compressed_data |bytes; 4 float_data |FloatData; "
@@ -35,7 +37,7 @@ TABLE = {
     "UnityMessageProto": "1 header HeaderProto; 2 unity_output UnityOutputProto; 3 unity_input UnityInputProto",
 }
 _Field = descriptor_pb2.FieldDescriptorProto
-SCALARS = {
+SCALAR_TYPES = {
     "int32": _Field.TYPE_INT32,  # enums are int32 on the wire
     "float": _Field.TYPE_FLOAT,
     "bool": _Field.TYPE_BOOL,
@@ -45,6 +47,7 @@ SCALARS = {
 
 
 def _add_field(message: descriptor_pb2.DescriptorProto, text: str) -> None:
+    """Adds a field, described as in MESSAGE_FIELDS, to a message."""
     number, name, *rest = text.split()
     kind, repeated, choice = rest[-1], rest[-1][0] == "*", rest[-1][0] == "|"
     kind = kind.lstrip("*|")
@@ -56,8 +59,8 @@ def _add_field(message: descriptor_pb2.DescriptorProto, text: str) -> None:
         kind, repeated = f"{message.name}.{entry.name}", True
     field = message.field.add(name=name, number=int(number))
     field.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
-    if kind in SCALARS:
-        field.type = SCALARS[kind]
+    if kind in SCALAR_TYPES:
+        field.type = SCALAR_TYPES[kind]
     else:
         field.type, field.type_name = _Field.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
     if choice:
@@ -66,17 +69,20 @@ def _add_field(message: descriptor_pb2.DescriptorProto, text: str) -> None:
         field.oneof_index = 0
 
 
-def _build() -> dict[str, type]:
+def _build() -> dict[str, Any]:
+    """The class of each message."""
     file = descriptor_pb2.FileDescriptorProto(name="player.proto", package=PACKAGE, syntax="proto3")
-    for name, fields in TABLE.items():
+    for name, fields in MESSAGE_FIELDS.items():
         message = file.message_type.add(name=name)
         for text in fields.split(";"):
             _add_field(message, text)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}")) for name in TABLE}
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
+        for name in MESSAGE_FIELDS
+    }
 
 
 _classes = _build()
-UnityMessageProto = _classes["UnityMessageProto"]
-AgentInfoProto = _classes["AgentInfoProto"]
+UnityMessageProto: Any = _classes["UnityMessageProto"]

@@ -1,4 +1,4 @@
-"""Pictures for stand-in players: [H, W, C] uint8 as concatenated 8-bit RGB PNGs, the way Unity compresses sensors."""
+"""Encodes pictures [H, W, C] uint8 as concatenated RGB PNGs, as Unity compresses the pictures of sensors."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from envs.players.protocol import PlayerSensor
 
 
 def sensor(name: str, shape: tuple[int, int, int], channels_first: bool) -> PlayerSensor:
-    """Of [H, W, C] pictures, described as com.unity.ml-agents >= 3.0 (channels first) or older ones do."""
+    """A sensor of pictures [H, W, C], described as by com.unity.ml-agents >= 3.0 (channels first) or by older ones."""
     height, width, channels = shape
     if channels_first:
-        shape, properties = (channels, height, width), (1, 2, 2)
-    else:
-        properties = (2, 2, 1)
-    return PlayerSensor(name, shape, True, mapping(channels), properties)
+        return PlayerSensor(name, (channels, height, width), True, mapping(channels), (1, 2, 2))
+    return PlayerSensor(name, shape, True, mapping(channels), (2, 2, 1))
 
 
 def encode(picture: np.ndarray) -> bytes:
-    """Three channels a PNG; one channel is sent as grey RGB; missing channels of the last PNG are black."""
+    """Three channels in each PNG. A single channel is sent as grey RGB; missing channels of the last PNG are black."""
     channels = picture.shape[2]
     if channels == 1:
         picture = np.repeat(picture, 3, axis=2)
@@ -31,7 +29,7 @@ def encode(picture: np.ndarray) -> bytes:
 
 
 def mapping(channels: int) -> tuple[int, ...]:
-    """Target channel of each source channel of `encode`; -1 is padding."""
+    """The target channel of each channel that `encode` sends; -1 marks padding."""
     if channels == 1:
         return (0, 0, 0)
     return tuple(range(channels)) + (-1,) * (-channels % 3)

@@ -1,7 +1,7 @@
-"""The player's half of the ML-Agents protocol (API 1.5.0): messages, side channels and the conversation.
+"""The player's side of the ML-Agents protocol (API 1.5.0): messages, side channels and the exchange of both.
 
-A stand-in player is a program like any Unity build: it is started with `--mlagents-port N`, connects to the trainer
-and answers with what its scene reports. Nothing of mlagents_envs is imported here.
+A stand-in player is a program like a Unity build: it is started with `--mlagents-port N`, connects to the trainer and
+sends what its scene reports. It does not use mlagents_envs.
 """
 
 from __future__ import annotations
@@ -11,26 +11,27 @@ import struct
 import uuid
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import grpc
 import numpy as np
 
-from envs.players.messages import AgentInfoProto, UnityMessageProto
+from envs.players.messages import UnityMessageProto
 
 API_VERSION = "1.5.0"
-METHOD = "/communicator_objects.UnityToExternalProto/Exchange"
-CONNECT_SECONDS = 60
-RESET, QUIT = 1, 2  # commands; 0 is STEP
-ENGINE = uuid.UUID("e951342c-4f7e-11ea-b238-784f4387d1f7").bytes_le
-PARAMETERS = uuid.UUID("534c891e-810f-11ea-a9d0-822485860400").bytes_le
-STATS = uuid.UUID("a1d8f7b7-cec8-50f9-b78b-d3e165a78520").bytes_le
-TIME_SCALE = 2  # kind of an engine message
+GRPC_METHOD = "/communicator_objects.UnityToExternalProto/Exchange"
+CONNECT_SECONDS = 60  # how long a player waits for the trainer
+STATUS_OK = 200  # of a message; any other one ends the player
+RESET_COMMAND, QUIT_COMMAND = 1, 2  # 0 is STEP
+ENGINE_CHANNEL = uuid.UUID("e951342c-4f7e-11ea-b238-784f4387d1f7").bytes_le
+PARAMETERS_CHANNEL = uuid.UUID("534c891e-810f-11ea-a9d0-822485860400").bytes_le
+STATS_CHANNEL = uuid.UUID("a1d8f7b7-cec8-50f9-b78b-d3e165a78520").bytes_le
+TIME_SCALE_SETTING = 2  # a kind of engine message
 
 
 @dataclass(frozen=True)
 class PlayerSensor:
-    """A vector (rank 1) or a picture (rank 3, in the layout that is sent)."""
+    """A sensor of vectors (rank 1) or pictures (rank 3, in the layout that is sent)."""
 
     name: str
     shape: tuple[int, ...]
@@ -41,6 +42,8 @@ class PlayerSensor:
 
 @dataclass(frozen=True)
 class PlayerBehaviour:
+    """A kind of agent: what it observes and how it acts."""
+
     name: str
     sensors: tuple[PlayerSensor, ...]
     continuous: int = 0
@@ -49,21 +52,21 @@ class PlayerBehaviour:
 
 @dataclass
 class AgentReport:
-    """What k agents of one behaviour send in one exchange, in this order."""
+    """What k agents of one behaviour send in one exchange."""
 
     behaviour: PlayerBehaviour
     ids: np.ndarray  # [k]
-    obs: list  # one entry a sensor: [k, ...] float array, or k PNG byte strings
+    obs: list  # for each sensor a float array [k, ...] or k PNG byte strings
     reward: np.ndarray  # [k]
     done: np.ndarray  # [k] bool
-    interrupted: np.ndarray  # [k] bool, the end was a time limit
+    interrupted: np.ndarray  # [k] bool, the episode ended by a time limit
     mask: np.ndarray | None = None  # [k, choices] bool, true = forbidden
     group_id: np.ndarray | None = None
     group_reward: np.ndarray | None = None
 
 
-def join(first: AgentReport, second: AgentReport) -> AgentReport:
-    """One report of both, for one behaviour without groups; masks in both or in neither."""
+def join_reports(first: AgentReport, second: AgentReport) -> AgentReport:
+    """The rows of two reports of one behaviour without groups; both have masks, or neither has."""
     return AgentReport(
         first.behaviour,
         np.concatenate([first.ids, second.ids]),
@@ -76,78 +79,84 @@ def join(first: AgentReport, second: AgentReport) -> AgentReport:
 
 
 @dataclass
-class Actions:
-    """Actions of the k agents of a behaviour that were not done in the last report."""
+class BehaviourActions:
+    """The actions of those k agents of a behaviour that were not done in the last report."""
 
     continuous: np.ndarray  # [k, A]
     discrete: np.ndarray  # [k, branches]
 
 
 @dataclass
-class World:
-    """What the trainer told the player: seed, environment parameters, engine settings; and statistics to send back."""
+class SceneContext:
+    """What the trainer has sent (seed, parameters, engine settings), a generator, and statistics to send back."""
 
     seed: int = 0
     parameters: dict[str, float] = field(default_factory=dict)
     engine: dict[int, float] = field(default_factory=dict)
     stats: list[tuple[str, float, int]] = field(default_factory=list)
+    random: np.random.Generator = field(init=False)  # of the scene; a RESET does not start it anew
+
+    def __post_init__(self) -> None:
+        self.random = np.random.default_rng(self.seed)
 
     def value(self, name: str, default: float) -> float:
+        """An environment parameter, or `default` where the trainer has sent none."""
         return self.parameters.get(name, default)
 
 
-Play = Generator[list[AgentReport], dict[str, Actions], None]
+SceneGenerator = Generator[list[AgentReport], dict[str, BehaviourActions], None]
 
 
 class Scene(Protocol):
-    """One Unity scene. `play` starts at every RESET; it yields reports and receives the actions."""
+    """A Unity scene. `play` is called at every RESET; its generator yields reports and receives actions."""
 
     name: str
 
-    def play(self, world: World) -> Play: ...
+    def play(self, world: SceneContext) -> SceneGenerator: ...
 
 
 def main(scene: Scene) -> None:
-    """Plays until the trainer goes: the whole program of a player."""
+    """The program of a player: plays the scene until the trainer ends the connection."""
     arguments = argparse.ArgumentParser(allow_abbrev=False)
     arguments.add_argument("--mlagents-port", type=int, required=True)
-    known, _ = arguments.parse_known_args()  # Unity's own flags (-batchmode, -logFile ...) mean nothing here
+    known, _ = arguments.parse_known_args()  # flags of Unity (-batchmode, -logFile ...) have no effect
     options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
     with grpc.insecure_channel(f"localhost:{known.mlagents_port}", options) as channel:
         call = channel.unary_unary(
-            METHOD,
+            GRPC_METHOD,
             request_serializer=UnityMessageProto.SerializeToString,
             response_deserializer=UnityMessageProto.FromString,
         )
         try:
             converse(scene, call)
-        except grpc.RpcError as error:  # the trainer is gone: UNAVAILABLE, CANCELLED
+        except grpc.RpcError as error:  # UNAVAILABLE or CANCELLED: the trainer has ended
             print(f"connection ended: {error.code()}", flush=True)
 
 
 def converse(scene: Scene, send: grpc.UnaryUnaryMultiCallable) -> None:
-    """Handshake and the loop of exchanges. Raises grpc.RpcError when the trainer goes."""
+    """Does the handshake, then exchanges messages. Raises grpc.RpcError when the trainer ends."""
     first = _message()
     start = first.unity_output.rl_initialization_output
     start.name, start.communication_version, start.package_version = scene.name, API_VERSION, "stand-in"
     for capability in start.capabilities.DESCRIPTOR.fields:
         setattr(start.capabilities, capability.name, True)
-    reply = send(first, wait_for_ready=True, timeout=CONNECT_SECONDS)  # later calls fail at once when nobody listens
-    if reply.header.status != 200:
+    reply = send(first, wait_for_ready=True, timeout=CONNECT_SECONDS)  # later calls do not wait
+    if reply.header.status != STATUS_OK:
         return
-    world = World(seed=reply.unity_input.rl_initialization_input.seed)
+    world = SceneContext(seed=reply.unity_input.rl_initialization_input.seed)
     known: set[str] = set()
-    play, reports = None, []
+    play: SceneGenerator | None = None
+    reports: list[AgentReport] = []
     message = _message()
     while True:
         reply = send(message)
-        if reply.header.status != 200:
+        if reply.header.status != STATUS_OK:
             return
         order = reply.unity_input.rl_input
         read_side_channels(order.side_channel, world)
-        if order.command == QUIT:
+        if order.command == QUIT_COMMAND:
             return
-        if order.command == RESET or play is None:
+        if order.command == RESET_COMMAND or play is None:
             play = scene.play(world)
             reports = next(play)
         else:
@@ -155,13 +164,14 @@ def converse(scene: Scene, send: grpc.UnaryUnaryMultiCallable) -> None:
         message = _output(reports, known, world)
 
 
-def _message():
+def _message() -> Any:
     message = UnityMessageProto()
-    message.header.status = 200
+    message.header.status = STATUS_OK
     return message
 
 
-def _output(reports: list[AgentReport], known: set[str], world: World):
+def _output(reports: list[AgentReport], known: set[str], world: SceneContext) -> Any:
+    """The message with all reports and statistics; a behaviour is described when its first agents appear."""
     message = _message()
     output = message.unity_output.rl_output
     for report in reports:
@@ -176,21 +186,21 @@ def _output(reports: list[AgentReport], known: set[str], world: World):
     return message
 
 
-def _write_brain(behaviour: PlayerBehaviour, brain) -> None:
+def _write_brain(behaviour: PlayerBehaviour, brain: Any) -> None:
     brain.brain_name, brain.is_training = behaviour.name, True
     brain.action_spec.num_continuous_actions = behaviour.continuous
     brain.action_spec.num_discrete_actions = len(behaviour.branches)
     brain.action_spec.discrete_branch_sizes.extend(behaviour.branches)
 
 
-def _write_infos(report: AgentReport, infos) -> None:
+def _write_infos(report: AgentReport, infos: Any) -> None:
     rewards, dones, late = report.reward.tolist(), report.done.tolist(), report.interrupted.tolist()
     columns = [data if sensor.png else data.reshape(len(data), -1).tolist() for sensor, data in _pairs(report)]
     for row, agent in enumerate(report.ids.tolist()):
-        info: AgentInfoProto = infos.add(id=agent, reward=rewards[row], done=dones[row], max_step_reached=late[row])
+        info = infos.add(id=agent, reward=rewards[row], done=dones[row], max_step_reached=late[row])
         if report.mask is not None and not dones[row]:
             info.action_mask.extend(report.mask[row].tolist())
-        if report.group_id is not None:
+        if report.group_id is not None and report.group_reward is not None:
             info.group_id = int(report.group_id[row])
             info.group_reward = float(report.group_reward[row])
         for (sensor, _), column in zip(_pairs(report), columns):
@@ -205,12 +215,13 @@ def _write_infos(report: AgentReport, infos) -> None:
                 observation.float_data.data.extend(column[row])
 
 
-def _pairs(report: AgentReport):
+def _pairs(report: AgentReport) -> Iterator[tuple[PlayerSensor, Any]]:
+    """Each sensor with its observations."""
     return zip(report.behaviour.sensors, report.obs)
 
 
-def _actions(reports: list[AgentReport], received: Mapping) -> Iterator[tuple[str, Actions]]:
-    """The k-th action belongs to the k-th info that was not done; absent behaviours act with zeros."""
+def _actions(reports: list[AgentReport], received: Mapping) -> Iterator[tuple[str, BehaviourActions]]:
+    """The actions for each report: the k-th belongs to its k-th agent that was not done; zeros where none came."""
     for report in reports:
         behaviour, waiting = report.behaviour, int((~report.done).sum())
         continuous = np.zeros((waiting, behaviour.continuous), np.float64)
@@ -221,28 +232,29 @@ def _actions(reports: list[AgentReport], received: Mapping) -> Iterator[tuple[st
                 continuous[:] = [value.continuous_actions for value in values]
             if behaviour.branches:
                 discrete[:] = [value.discrete_actions for value in values]
-        yield behaviour.name, Actions(continuous, discrete)
+        yield behaviour.name, BehaviourActions(continuous, discrete)
 
 
-def read_side_channels(data: bytes, world: World) -> None:
-    """Reads `16 bytes id | int32 length | payload` again and again into the world; unknown channels are skipped."""
+def read_side_channels(data: bytes, world: SceneContext) -> None:
+    """Reads messages `16 bytes id | int32 length | payload` into the world; unknown channels are skipped."""
     position = 0
     while position < len(data):
         channel = data[position : position + 16]
         (length,) = struct.unpack_from("<i", data, position + 16)
         payload = data[position + 20 : position + 20 + length]
         position += 20 + length
-        if channel == PARAMETERS:
+        if channel == PARAMETERS_CHANNEL:
             (size,) = struct.unpack_from("<i", payload)
             kind, value = struct.unpack_from("<if", payload, 4 + size)
-            if kind == 0:  # a number; samplers (1) are left to real builds
+            if kind == 0:  # a number; a sampler (1) is ignored
                 world.parameters[payload[4 : 4 + size].decode("ascii")] = value
-        elif channel == ENGINE:
+        elif channel == ENGINE_CHANNEL:
             (kind,) = struct.unpack_from("<i", payload)
-            world.engine[kind] = struct.unpack_from("<f" if kind == TIME_SCALE else "<i", payload, 4)[0]
+            world.engine[kind] = struct.unpack_from("<f" if kind == TIME_SCALE_SETTING else "<i", payload, 4)[0]
 
 
 def _stat(name: str, value: float, aggregation: int) -> bytes:
+    """A message of the statistics channel."""
     key = name.encode("ascii")
     payload = struct.pack("<i", len(key)) + key + struct.pack("<fi", value, aggregation)
-    return STATS + struct.pack("<i", len(payload)) + payload
+    return STATS_CHANNEL + struct.pack("<i", len(payload)) + payload

@@ -1,4 +1,4 @@
-"""Who is in an episode: Unity's agent ids as small stream numbers, unusable rows in a row, agents that vanish."""
+"""The agents of a Unity scene: their stream numbers, their open episodes, their faults in a row, their silence."""
 
 from __future__ import annotations
 
@@ -8,70 +8,72 @@ from sac.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-FAULTS_IN_A_ROW = 10
-VANISHED_AFTER = 1000  # exchanges in which others asked for actions; then a silent agent counts as gone
-LOGGED_FAULTS = 10  # then every hundredth
+MAX_FAULTS_IN_A_ROW = 10
+VANISHED_AFTER_TURNS = 1000  # an agent that has asked for no action in so many turns of others counts as gone
+VANISHED_CHECK_TURNS = 100  # turns between two looks for such agents
+FAULTS_LOGGED_ONE_BY_ONE = 10  # the first faults of a run; after them only some are logged
+FAULTS_PER_LATER_LOG = 100
 
 
-class Agents:
-    """Maps Unity's ids to streams 0, 1, 2 ...; an id that appears later takes a stream nobody uses."""
+class AgentStreams:
+    """Maps Unity's agent ids to streams 0, 1, 2 ...; a new id takes over a stream without an open episode, if any."""
 
-    def __init__(self):
-        self.faults = 0  # unusable rows so far
+    def __init__(self) -> None:
+        self.faults = 0  # unusable rows of all agents so far
         self._stream: dict[int, int] = {}  # Unity id -> stream
-        self._free: list[int] = []  # streams of a former player
-        self._open: dict[int, int] = {}  # Unity id in an episode -> turn of its last word
-        self._in_a_row: dict[int, int] = {}
+        self._free: list[int] = []  # streams of a former player, which new ids take first
+        self._open: dict[int, int] = {}  # Unity id with an open episode -> turn of its last request
+        self._in_a_row: dict[int, int] = {}  # Unity id -> faults since its last usable row
         self._turn = 0
-        self.count = 0  # streams
+        self.count = 0  # of streams
 
     def asks(self, agent: int) -> int:
-        """A usable request: the episode is (still) open. Gives the stream."""
+        """Records a usable request, which opens an episode or continues it. Returns the stream."""
         self._in_a_row.pop(agent, None)
         self._open[agent] = self._turn
         return self._stream_of(agent)
 
     def ends(self, agent: int) -> int | None:
-        """A usable last observation. None when no episode was open: the agent ended before it ever asked."""
+        """Records a usable last observation. Returns the stream; None when the agent ended before it ever asked."""
         self._in_a_row.pop(agent, None)
         return self._stream[agent] if self._open.pop(agent, None) is not None else None
 
     def fault(self, agent: int, what: str) -> int | None:
-        """An unusable row; gives the stream that is lost by it, if one was open.
+        """Records an unusable row. Returns the stream whose open episode is lost, if there is one.
 
         Raises:
-          UserError: ten of them in a row from one agent.
+          UserError: MAX_FAULTS_IN_A_ROW of them in a row from one agent.
         """
         self.faults += 1
-        if self.faults <= LOGGED_FAULTS or self.faults % 100 == 0:
+        if self.faults <= FAULTS_LOGGED_ONE_BY_ONE or self.faults % FAULTS_PER_LATER_LOG == 0:
             logger.warning("Unity agent %d: %s; its episode is cut off here (fault %d)", agent, what, self.faults)
         self._in_a_row[agent] = self._in_a_row.get(agent, 0) + 1
-        if self._in_a_row[agent] >= FAULTS_IN_A_ROW:
+        if self._in_a_row[agent] >= MAX_FAULTS_IN_A_ROW:
             raise UserError(
-                f"Unity agent {agent} sent {FAULTS_IN_A_ROW} unusable observations or rewards in a row, the last one: "
-                f"{what}. Look for a division by zero or a lost physics body in the scene."
+                f"Unity agent {agent} sent {MAX_FAULTS_IN_A_ROW} unusable observations or rewards in a row, the last "
+                f"one: {what}. Look for a division by zero or a lost physics body in the scene."
             )
         return self._stream[agent] if self._open.pop(agent, None) is not None else None
 
     def vanished(self) -> list[int]:
-        """Counts one turn and gives the streams of agents that have said nothing for very long."""
+        """Counts one turn and returns the streams of agents that have not asked for VANISHED_AFTER_TURNS turns."""
         self._turn += 1
-        if self._turn % 100:
+        if self._turn % VANISHED_CHECK_TURNS:
             return []
-        gone = [agent for agent, last in self._open.items() if self._turn - last >= VANISHED_AFTER]
+        gone = [agent for agent, last in self._open.items() if self._turn - last >= VANISHED_AFTER_TURNS]
         for agent in gone:
             del self._open[agent]
-            logger.warning("Unity agent %d has not asked for %d turns: taken as gone", agent, VANISHED_AFTER)
+            logger.warning("Unity agent %d has not asked for %d turns: taken as gone", agent, VANISHED_AFTER_TURNS)
         return [self._stream[agent] for agent in gone]
 
     def drop_all(self) -> list[int]:
-        """A reset: all episodes are over. Gives the streams that were open."""
+        """Closes all episodes, for a reset. Returns the streams that had one."""
         dropped = [self._stream[agent] for agent in self._open]
         self._open.clear()
         return dropped
 
     def forget(self) -> list[int]:
-        """A new player: ids mean other agents now. Gives the streams that were open."""
+        """Drops all ids, which mean other agents in a new player. Returns the streams that had an open episode."""
         dropped = self.drop_all()
         self._stream.clear()
         self._in_a_row.clear()

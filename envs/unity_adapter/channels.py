@@ -1,4 +1,4 @@
-"""Side channels beside the protocol: engine settings and environment parameters out, statistics in."""
+"""ML-Agents side channels: engine settings and environment parameters go out, statistics come in."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from envs.unity_adapter.mlagents import (
     SideChannel,
 )
 
-AVERAGE, MOST_RECENT, SUM, HISTOGRAM = range(4)  # how Unity wants values of one name combined
+AVERAGE, MOST_RECENT, SUM, HISTOGRAM = range(4)  # how Unity wants values of the same name combined
 
 
-class Statistics(SideChannel):
-    """Numbers that the scene reports (`StatsRecorder` in C#), combined until they are taken."""
+class SceneStatistics(SideChannel):
+    """Numbers that the scene reports by its StatsRecorder, combined by name until `take` is called."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(uuid.UUID("a1d8f7b7-cec8-50f9-b78b-d3e165a78520"))
         self.values: dict[str, float] = {}
         self._counts: dict[str, int] = {}
@@ -35,24 +35,25 @@ class Statistics(SideChannel):
         self._counts[name] = count + 1
 
     def take(self) -> dict[str, float]:
-        """The values since the last call."""
+        """The combined values since the last call."""
         taken, self.values, self._counts = self.values, {}, {}
         return taken
 
 
-class Channels:
-    """The channels of one connection."""
+class SideChannels:
+    """The side channels of one connection."""
 
-    def __init__(self, statistics: Statistics, time_scale: float):
+    def __init__(self, statistics: SceneStatistics, time_scale: float) -> None:
         self.engine, self.parameters = EngineConfigurationChannel(), EnvironmentParametersChannel()
         self.statistics = statistics
-        # as ML-Agents trains: no limit to the frame rate, frames of 1/60 s of game time however long they take
+        # as ML-Agents trains: an unlimited frame rate, where each frame is 1/60 s of game time
         self.engine.set_configuration_parameters(time_scale=time_scale, target_frame_rate=-1, capture_frame_rate=60)
 
     def all(self) -> list[SideChannel]:
+        """Every channel, for mlagents_envs."""
         return [self.engine, self.parameters, self.statistics]
 
     def send_parameters(self, parameters: Mapping[str, float]) -> None:
-        """Queues environment parameters; they travel with the next reset."""
+        """Queues environment parameters, which are sent with the next reset."""
         for name, value in parameters.items():
             self.parameters.set_float_parameter(name, float(value))

@@ -1,4 +1,4 @@
-"""One connection to one player: mlagents_envs' UnityEnvironment with our own transport, launcher and decoding."""
+"""The connection to one player: UnityEnvironment of mlagents_envs with another transport, launcher and decoder."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from envs.unity_adapter.channels import Channels
+from envs.unity_adapter.channels import SideChannels
 from envs.unity_adapter.decode import Decoder
 from envs.unity_adapter.mlagents import STEP, UnityEnvironment, UnityEnvironmentException, UnityRLInputProto
-from envs.unity_adapter.process import Player
+from envs.unity_adapter.process import EXIT_SECONDS, PlayerProcess
 from envs.unity_adapter.server import PlayerGone, UnityServer
 from sac.errors import UserError
 
-CAUSES = """Usual causes:
+EXIT_SECONDS_AT_SHUTDOWN = 1.0  # how long a player may take to leave when this program exits without `close`
+USUAL_CAUSES = """Usual causes:
   - Behavior Parameters > Behavior Type is not Default (a model runs in the player, or Heuristic)
   - the agent has no Decision Requester and never calls RequestDecision
   - the player looks at another port: it must take --mlagents-port (a build needs ML-Agents' Academy in its scene)
@@ -27,8 +29,8 @@ CAUSES = """Usual causes:
 
 
 @dataclass
-class Launch:
-    """How to start a player. `executable` None = the Unity Editor, which the user starts."""
+class PlayerLaunch:
+    """How to start a player; without an `executable` the user starts it in the Unity Editor."""
 
     executable: Path | None
     log_folder: Path
@@ -37,18 +39,19 @@ class Launch:
 
 
 class Connection(UnityEnvironment):
-    """Starts a player, shakes hands, exchanges messages; after `reset` and `step`, `infos` holds what was said.
+    """Starts a player and exchanges messages with it; `infos` holds what it sent at the last `reset` or `act`.
 
     Raises:
-      UserError: (constructor) no player, no connection, another protocol.
-      PlayerGone: (reset, act) the player died, left, or did not answer in time.
+      UserError: by the constructor: no player, no connection, or another version of the protocol.
+      PlayerGone: by `reset` and `act`: the player died, left, or did not answer in time.
     """
 
-    def __init__(self, server: UnityServer, launch: Launch, channels: Channels, seed: int, name: str):
-        self.server, self.launch, self.player = server, launch, None
+    def __init__(self, server: UnityServer, launch: PlayerLaunch, channels: SideChannels, seed: int, name: str) -> None:
+        self.server, self.launch = server, launch
+        self.player: PlayerProcess | None = None
         self._player_name = name
-        self.decoders: dict[str, Decoder] = {}  # in the order in which Unity named the behaviours
-        self.infos: dict[str, list] = {}  # behaviour -> AgentInfoProto of the last exchange
+        self.decoders: dict[str, Decoder] = {}  # by behaviour, in the order in which Unity named them
+        self.infos: dict[str, list] = {}  # behaviour -> AgentInfoProtos of the last exchange
         self.package_version = ""
         try:
             super().__init__(
@@ -71,42 +74,43 @@ class Connection(UnityEnvironment):
             self.close(grace=0.0)
             raise
         finally:
-            atexit.unregister(self._close)  # it would wait long; `_close_open` does this
+            atexit.unregister(self._close)  # `_close_open` does this at exit, with a shorter wait
         _open.add(self)
 
-    def _get_communicator(self, worker_id, base_port, timeout_wait):
+    def _get_communicator(self, worker_id: int, base_port: int, timeout_wait: float) -> UnityServer:
         return self.server
 
-    def _send_academy_parameters(self, init_parameters):
-        """The server listens: now is the time to launch."""
+    def _send_academy_parameters(self, init_parameters: Any) -> Any:
+        """Launches the player, since the server listens by now, and does the handshake."""
         if self.launch.executable is not None:
             command = [str(self.launch.executable), *self._executable_args()]
-            self.player = Player(command, self.launch.log_folder, self._player_name)
+            self.player = PlayerProcess(command, self.launch.log_folder, self._player_name)
         output = super()._send_academy_parameters(init_parameters)
         self.package_version = output.rl_initialization_output.package_version
         return output
 
     def _poll_process(self) -> None:
+        """Raises PlayerGone where the process of the player has ended."""
         if self.player is not None and self.player.exit_code is not None:
             raise PlayerGone(self.player.exit_text())
 
-    def _update_behavior_specs(self, output) -> None:
+    def _update_behavior_specs(self, output: Any) -> None:
         for brain in output.rl_initialization_output.brain_parameters:
             infos = output.rl_output.agentInfos[brain.brain_name].value
             if brain.brain_name not in self.decoders and infos:
                 self.decoders[brain.brain_name] = Decoder(brain, infos[0], self.package_version)
 
-    def _update_state(self, output) -> None:
+    def _update_state(self, output: Any) -> None:
         self.infos = {name: output.agentInfos[name].value for name in self.decoders if name in output.agentInfos}
         self._waiting = {name: sum(not info.done for info in infos) for name, infos in self.infos.items()}
         self._side_channel_manager.process_side_channel_message(output.side_channel)
 
     def act(self, actions: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
-        """Answers everybody who waits: `actions` by behaviour ([k, A], [k, branches]), zeros for the others."""
+        """Sends the actions of waiting agents {behaviour: ([k, A], [k, branches])}, and zeros for other behaviours."""
         self._env_actions = dict(actions)
         self.step()
 
-    def _generate_step_input(self, vector_action):
+    def _generate_step_input(self, vector_action: Any) -> Any:
         message = UnityRLInputProto(command=STEP)
         for name, waiting in self._waiting.items():
             if not waiting:
@@ -117,7 +121,7 @@ class Connection(UnityEnvironment):
             )
             values = message.agent_actions[name].value
             for numbers, choices in zip(continuous.tolist(), discrete.tolist()):
-                # the deprecated field is what packages before communication 1.3 read
+                # packages before communication version 1.3 read the deprecated field
                 values.add(
                     vector_actions_deprecated=numbers + choices, continuous_actions=numbers, discrete_actions=choices
                 )
@@ -125,13 +129,13 @@ class Connection(UnityEnvironment):
         return self._wrap_unity_input(message)
 
     def diagnosis(self, cause: PlayerGone) -> str:
-        """What happened, the usual causes, and the end of the player's log."""
+        """The text of an error: what happened, the usual causes, and the end of the player's log."""
         who = "the Unity Editor" if self.player is None else f"the player {self.launch.executable}"
-        causes = CAUSES.format(version=self.API_VERSION)
+        causes = USUAL_CAUSES.format(version=self.API_VERSION)
         tail = "" if self.player is None else f"\n{self.player.log_tail()}"
         return f"Unity: {who} {cause} (port {self.server.port}).\n{causes}{tail}"
 
-    def close(self, grace: float = 5.0) -> None:
+    def close(self, grace: float = EXIT_SECONDS) -> None:
         """Asks the player to quit, waits `grace` seconds, ends its process group. May be called twice."""
         self._loaded = False
         self.server.close()
@@ -146,4 +150,4 @@ _open: weakref.WeakSet[Connection] = weakref.WeakSet()
 @atexit.register
 def _close_open() -> None:
     for connection in list(_open):
-        connection.close(grace=1.0)
+        connection.close(grace=EXIT_SECONDS_AT_SHUTDOWN)

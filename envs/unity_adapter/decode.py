@@ -1,9 +1,11 @@
-"""From one behaviour's protocol messages to arrays. A row that cannot be used is named, never silently repaired."""
+"""Decodes the messages of one behaviour into arrays. Unusable rows are reported, never silently repaired."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +17,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Column:
-    """Where one sensor's data is in an agent's message, and how it is laid out there."""
+class SensorLayout:
+    """A sensor and the layout of its data in an agent's message."""
 
     sensor: Sensor
     wire_shape: tuple[int, ...]
@@ -24,28 +26,28 @@ class Column:
 
 
 @dataclass
-class Rows:
-    """k decoded agents: arrays as in `sac.types.Turn`, and for each unusable row what is wrong with it."""
+class DecodedAgents:
+    """k decoded agents: arrays as in `sac.types.Turn`, and what is wrong with each unusable row."""
 
     obs: dict[str, np.ndarray]  # {sensor: [k, ...]}
-    reward: np.ndarray  # [k] float32, own and group reward
+    reward: np.ndarray  # [k] float32, the sum of own and group reward
     faults: dict[int, str] = field(default_factory=dict)  # row -> "sensor X holds nan"
 
 
 class Decoder:
-    """Knows the sensors and actions of one behaviour, from its first message."""
+    """Decodes the agents of one behaviour, whose sensors and actions its first message tells."""
 
-    def __init__(self, brain, info, package_version: str = ""):
+    def __init__(self, brain: Any, info: Any, package_version: str = "") -> None:
         self.name = brain.brain_name
-        self.columns = tuple(_columns(info.observations, package_version))
+        self.columns = tuple(_layouts(info.observations, package_version))
         continuous, branches = _actions(brain)
         self.spec = Spec(tuple(column.sensor for column in self.columns), continuous, branches)
         self._clipped: set[str] = set()
 
-    def rows(self, infos: list) -> Rows:
-        """Decodes k AgentInfoProto. Raises UserError when an agent's sensors are not those of the first message."""
+    def rows(self, infos: list) -> DecodedAgents:
+        """Decodes k AgentInfoProtos. Raises UserError for sensors that differ from those of the first message."""
         reward = np.array([info.reward + info.group_reward for info in infos], np.float32)
-        rows = Rows({}, reward)
+        rows = DecodedAgents({}, reward)
         for info in infos:
             if len(info.observations) != len(self.columns):
                 raise UserError(
@@ -67,14 +69,14 @@ class Decoder:
         return rows
 
     def masks(self, infos: list) -> np.ndarray:
-        """[k, C] bool, true = legal. Unity says what is forbidden, and nothing where all is legal."""
+        """Masks [k, C] bool, true = legal. Unity sends what is forbidden, and nothing where everything is legal."""
         legal = np.ones((len(infos), self.spec.choices), bool)
         for row, info in enumerate(infos):
             if len(info.action_mask) == self.spec.choices:
                 np.logical_not(info.action_mask, out=legal[row])
         return legal
 
-    def _vectors(self, column: Column, observations: list, faults: dict[int, str]) -> np.ndarray:
+    def _vectors(self, column: SensorLayout, observations: list, faults: dict[int, str]) -> np.ndarray:
         (width,) = column.sensor.shape
         values = np.empty((len(observations), width), np.float32)
         for row, observation in enumerate(observations):
@@ -82,7 +84,7 @@ class Decoder:
         _find_faults(column, values, faults)
         return values
 
-    def _images(self, column: Column, observations: list, faults: dict[int, str]) -> np.ndarray:
+    def _images(self, column: SensorLayout, observations: list, faults: dict[int, str]) -> np.ndarray:
         pixels = np.zeros((len(observations), *column.sensor.shape), np.uint8)
         for row, observation in enumerate(observations):
             if observation.compression_type == images.PNG:
@@ -99,8 +101,8 @@ class Decoder:
             pixels[row] = images.from_floats(values.reshape(column.wire_shape), column.channels_first)
         return pixels
 
-    def _floats(self, column: Column, observation, count: int) -> np.ndarray:
-        """The packed floats read as one buffer: a picture's 20,000 numbers one by one would take milliseconds."""
+    def _floats(self, column: SensorLayout, observation: Any, count: int) -> np.ndarray:
+        """Reads the packed floats as one buffer: reading a picture's 20,000 numbers one by one takes milliseconds."""
         if len(observation.float_data.data) != count:
             raise UserError(
                 f"Unity behaviour {self.name}: sensor {column.sensor.name} sends {len(observation.float_data.data)} "
@@ -111,14 +113,15 @@ class Decoder:
         packed = observation.float_data.SerializeToString()
         return np.frombuffer(packed, "<f4", count, len(packed) - 4 * count)
 
-    def _warn_if_clipped(self, column: Column, values: np.ndarray) -> None:
+    def _warn_if_clipped(self, column: SensorLayout, values: np.ndarray) -> None:
         name = column.sensor.name
         if name not in self._clipped and (values.min() < -1e-3 or values.max() > 1.001):
             self._clipped.add(name)
             logger.warning("sensor %s: raw picture values outside [0, 1] are clipped (stored as 8 bits)", name)
 
 
-def _find_faults(column: Column, values: np.ndarray, faults: dict[int, str], first_row: int = 0) -> bool:
+def _find_faults(column: SensorLayout, values: np.ndarray, faults: dict[int, str], first_row: int = 0) -> bool:
+    """Adds the rows of `values` [k, n] that are not finite to `faults`; whether there was one."""
     finite = np.isfinite(values)
     if finite.all():
         return False
@@ -128,17 +131,18 @@ def _find_faults(column: Column, values: np.ndarray, faults: dict[int, str], fir
     return True
 
 
-def _columns(observations, package_version: str):
+def _layouts(observations: Any, package_version: str) -> Iterator[SensorLayout]:
+    """The layout of each sensor of a message; a name that comes twice gets a number."""
     taken: set[str] = set()
     for index, observation in enumerate(observations):
         name = _unique(observation.name or f"sensor_{index}", taken)
         shape = tuple(observation.shape)
-        if len(shape) != 3:  # rank 2 = a list of entities of one size: flattened, its padding included
-            yield Column(Sensor(name, (int(np.prod(shape)),)), shape)
+        if len(shape) != 3:  # rank 2 is a list of entities of equal size: flattened, with its padding
+            yield SensorLayout(Sensor(name, (int(np.prod(shape)),)), shape)
             continue
         first = images.is_channels_first(observation, package_version)
         image = (shape[1], shape[2], shape[0]) if first else shape
-        yield Column(Sensor(name, image, "uint8"), shape, first)
+        yield SensorLayout(Sensor(name, image, "uint8"), shape, first)
 
 
 def _unique(name: str, taken: set[str]) -> str:
@@ -149,8 +153,8 @@ def _unique(name: str, taken: set[str]) -> str:
     return unique
 
 
-def _actions(brain) -> tuple[int, tuple[int, ...]]:
-    """(continuous actions, branch sizes); packages before communication 1.3 use the deprecated fields."""
+def _actions(brain: Any) -> tuple[int, tuple[int, ...]]:
+    """The number of continuous actions and the branch sizes; old packages (before 1.3) use the deprecated fields."""
     action = brain.action_spec
     if action.num_continuous_actions or action.num_discrete_actions:
         return action.num_continuous_actions, tuple(action.discrete_branch_sizes)

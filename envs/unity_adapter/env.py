@@ -3,63 +3,42 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from envs.unity_adapter import process, server
-from envs.unity_adapter.agents import Agents
-from envs.unity_adapter.channels import Channels, Statistics
-from envs.unity_adapter.connection import Connection, Launch
+from envs.unity_adapter.agents import AgentStreams
+from envs.unity_adapter.channels import SceneStatistics, SideChannels
+from envs.unity_adapter.connection import Connection, PlayerLaunch
 from envs.unity_adapter.decode import Decoder
+from envs.unity_adapter.restart_budget import RestartBudget
 from envs.unity_adapter.server import PlayerGone
 from sac.errors import UserError
 from sac.types import Action, Ended, Spec, Turn
 
 logger = logging.getLogger(__name__)
 
-SILENT_EXCHANGES = 2000  # exchanges at the start in which no behaviour asks for an action
-
-
-class RestartBudget:
-    """How often a dead player may be replaced: `total` times in a run and once in `seconds`."""
-
-    def __init__(self, total: int = 10, seconds: float = 60.0, clock=time.monotonic):
-        self.total, self.seconds, self._clock = total, seconds, clock
-        self.used = 0
-        self._recent: deque[float] = deque(maxlen=1)
-
-    def refusal(self) -> str | None:
-        """Takes one restart from the budget; a text when there is none left."""
-        now = self._clock()
-        if self.used >= self.total:
-            return f"it has been restarted {self.used} times in this run, the most that is tried"
-        if self._recent and now - self._recent[-1] < self.seconds:
-            return f"it died again {now - self._recent[-1]:.0f} s after a restart, less than {self.seconds:g} s"
-        self._recent.append(now)
-        self.used += 1
-        return None
+MAX_SILENT_EXCHANGES = 2000  # at the start, in which no behaviour asks for an action
 
 
 class UnityEnv:
-    """All agents of the first behaviour of a Unity scene; a `sac.types.Env`.
+    """All agents of the first behaviour of a Unity scene, as a `sac.types.Env`.
 
     Args:
       build_path: the executable, or {platform: executable} with sys.platform's names, or `player:NAME` for a stand-in.
       scene: passed to the player as `--scene`, if not empty.
-      port: first port to try. The editor always uses 5004.
-      n_agents: wanted number of agents, sent as environment parameter `env_copys`; the attribute of this name holds
-        what the scene then has.
+      port: the first port to try. The editor always uses 5004.
+      n_agents: the number of agents to ask for by the environment parameter `env_copys`; the attribute of this name
+        is the number that the scene then has.
       editor: attach to a running Unity Editor instead of starting `build_path`.
       reset_parameters: environment parameters sent before every reset.
       timeout: seconds to wait for the player's connection and for each of its answers.
-      log_folder: for the players' logs; temporary if None.
+      log_folder: for the logs of players; a temporary folder if None.
 
     Raises:
-      UserError: nothing to start, no port, no connection, no agents, a camera without graphics.
+      UserError: nothing to start, no free port, no connection, no agents, or a camera without graphics.
     """
 
     def __init__(
@@ -76,12 +55,12 @@ class UnityEnv:
         timeout: float = 60.0,
         extra_args: Sequence[str] = (),
         log_folder: str | Path | None = None,
-    ):
+    ) -> None:
         self.n_agents = n_agents
         self.reset_parameters = dict(reset_parameters or {})
         self._wanted_agents, self._port, self._seed = n_agents, port, seed
         self._time_scale, self._timeout = time_scale, timeout
-        self._agents, self._statistics, self._restarts = Agents(), Statistics(), RestartBudget()
+        self._agents, self._statistics, self._restarts = AgentStreams(), SceneStatistics(), RestartBudget()
         self._warned: set[str] = set()
         self._connection: Connection | None = None
         self._folder = process.temporary_folder()
@@ -89,11 +68,11 @@ class UnityEnv:
             arguments = (["--scene", scene] if scene else []) + [str(argument) for argument in extra_args]
             logs = Path(log_folder) if log_folder else Path(self._folder.name)
             executable = None if editor else self._executable(build_path)
-            self._launch = Launch(executable, logs.absolute(), arguments, no_graphics and not editor)
+            self._launch = PlayerLaunch(executable, logs.absolute(), arguments, no_graphics and not editor)
             self._connect()
             self.spec: Spec = self._decoder.spec
             self._refuse_blind_cameras()
-            self._first: Turn | None = self._turn()
+            self._first_turn: Turn | None = self._turn()
         except BaseException:
             self.close()
             raise
@@ -101,15 +80,16 @@ class UnityEnv:
             logger.warning("base.n_agents: %d asked for, the scene has %d", n_agents, self.n_agents)
 
     def _executable(self, build_path: Mapping[str, str] | str | None) -> Path:
+        """The program to start: a build, or a launcher of a stand-in player."""
         text = process.platform_path(build_path)
-        if text.startswith(process.STAND_IN):
+        if text.startswith(process.STAND_IN_PREFIX):
             return process.write_stand_in(text, Path(self._folder.name))
         return process.find_executable(text)
 
     def reset(self, seed: int | None = None) -> Turn:
-        """Starts new episodes. The scene's seed is the constructor's: Unity takes one at the handshake only."""
-        if self._first is not None:  # the constructor's own reset
-            turn, self._first = self._first, None
+        """Starts new episodes. `seed` has no effect: Unity takes the constructor's, at the handshake only."""
+        if self._first_turn is not None:  # the constructor has reset the scene
+            turn, self._first_turn = self._first_turn, None
             return turn
         self._agents.drop_all()
         try:
@@ -119,21 +99,22 @@ class UnityEnv:
         return self._turn()
 
     def step(self, action: Action) -> Turn:
-        """Acts for the agents of the last turn; `lost` names agents whose player died."""
-        self._first = None
-        continuous, discrete = self._zeros
-        continuous[self._rows], discrete[self._rows] = action.continuous, action.discrete
+        """Acts for the agents of the last turn. Where the player dies, the turn names its agents as lost."""
+        self._first_turn = None
+        continuous, discrete = self._no_action
+        continuous[self._usable_rows], discrete[self._usable_rows] = action.continuous, action.discrete
         try:
-            self._connection.act({self._decoder.name: (continuous, discrete)})
+            self._player.act({self._decoder.name: (continuous, discrete)})
         except PlayerGone as cause:
             lost = self._restart(cause)
             return self._turn(lost)
         return self._turn(self._agents.vanished() if len(action.continuous) else [])
 
     def render(self) -> None:
-        """A player draws its own window."""
+        """None: a player draws its own window."""
 
     def close(self) -> None:
+        """Ends the player and frees the port; may be called twice."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -141,26 +122,31 @@ class UnityEnv:
 
     @property
     def stats(self) -> dict[str, float]:
-        """What the scene reported through its StatsRecorder since `take_stats`."""
+        """What the scene has reported by its StatsRecorder since the last `take_stats`."""
         return dict(self._statistics.values)
 
     def take_stats(self) -> dict[str, float]:
+        """Returns `stats` and begins to collect anew."""
         return self._statistics.take()
 
     @property
     def faults(self) -> int:
-        """Rows refused so far because of NaN, infinity or a broken picture."""
+        """The number of rows refused so far because of NaN, infinity or a broken picture."""
         return self._agents.faults
 
     @property
     def port(self) -> int:
-        """The port really used."""
-        return self._connection.server.port
+        """The port in use."""
+        return self._player.server.port
 
-    # connection
+    @property
+    def _player(self) -> Connection:
+        """The connection, which is there until `close`."""
+        assert self._connection is not None, "the environment is closed"
+        return self._connection
 
     def _connect(self) -> None:
-        """Port, player, handshake, first reset, until a behaviour is known. Every failure is a UserError here."""
+        """Opens a port, starts a player and resets it, until a behaviour is known. Every failure is a UserError."""
         if self._launch.executable is None:
             own_server = server.editor_server(self._timeout)
             logger.warning(
@@ -169,8 +155,8 @@ class UnityEnv:
                 own_server.port,
             )
         else:
-            own_server = server.lease(self._port, self._timeout)
-        self._channels = Channels(self._statistics, self._time_scale)
+            own_server = server.lease_server(self._port, self._timeout)
+        self._channels = SideChannels(self._statistics, self._time_scale)
         restart = f"-restart{self._restarts.used}" if self._restarts.used else ""
         self._connection = Connection(
             own_server,
@@ -183,29 +169,29 @@ class UnityEnv:
             self._send_reset()
             self._decoder = self._first_behaviour()
         except PlayerGone as cause:
-            raise UserError(self._connection.diagnosis(cause)) from None
+            raise UserError(self._player.diagnosis(cause)) from None
 
     def _send_reset(self) -> None:
         self._channels.send_parameters({**self.reset_parameters, "env_copys": self._wanted_agents})
-        self._connection.reset()
+        self._player.reset()
 
     def _first_behaviour(self) -> Decoder:
-        """The behaviour that is trained: the first that Unity names, once it asks for actions."""
-        for _ in range(SILENT_EXCHANGES):
-            for decoder in self._connection.decoders.values():
-                if any(not info.done for info in self._connection.infos.get(decoder.name, ())):
+        """The behaviour to train: the first that Unity names, as soon as it asks for actions."""
+        for _ in range(MAX_SILENT_EXCHANGES):
+            for decoder in self._player.decoders.values():
+                if any(not info.done for info in self._player.infos.get(decoder.name, ())):
                     return decoder
                 break
-            self._connection.act({})
-        raise UserError(f"Unity: in {SILENT_EXCHANGES} exchanges no agent asked for an action.")
+            self._player.act({})
+        raise UserError(f"Unity: in {MAX_SILENT_EXCHANGES} exchanges no agent asked for an action.")
 
     def _restart(self, cause: PlayerGone) -> list[int]:
-        """A new player in place of a dead one; gives the streams that were lost with it."""
-        refusal = "the editor cannot be restarted from here"
+        """Replaces a dead player. Returns the streams whose episodes are lost. Raises UserError where it may not."""
+        refusal: str | None = "the editor cannot be restarted from here"
         if self._launch.executable is not None:
             refusal = self._restarts.refusal()
-        text = self._connection.diagnosis(cause)
-        self._connection.close(grace=0.0)
+        text = self._player.diagnosis(cause)
+        self._player.close(grace=0.0)
         if refusal is not None:
             raise UserError(f"{text}\nNot restarted: {refusal}.")
         logger.warning("Unity: the player %s; restart %d of %d", cause, self._restarts.used, self._restarts.total)
@@ -215,31 +201,29 @@ class UnityEnv:
             raise UserError("Unity: after a restart the player has other sensors or actions than before.")
         return lost
 
-    # turns
-
     def _turn(self, lost: Sequence[int] = ()) -> Turn:
-        """The last exchange as a turn: endings belong to open episodes only, unusable rows end theirs as lost."""
+        """The last exchange as a turn. An ending counts for an open episode only; an unusable row loses its episode."""
         self._warn_of_other_behaviours()
-        infos = self._connection.infos.get(self._decoder.name, ())
-        lost = list(lost)
-        ended = self._ended([info for info in infos if info.done], lost)
+        infos = self._player.infos.get(self._decoder.name, ())
+        lost_streams: list[int | None] = list(lost)
+        ended = self._ended([info for info in infos if info.done], lost_streams)
         asking = [info for info in infos if not info.done]
         rows = self._decoder.rows(asking)
         streams, usable = [], []
         for row, info in enumerate(asking):
             if row in rows.faults:
-                lost.append(self._agents.fault(info.id, rows.faults[row]))
+                lost_streams.append(self._agents.fault(info.id, rows.faults[row]))
             else:
                 streams.append(self._agents.asks(info.id))
                 usable.append(row)
         self.n_agents = max(1, self._agents.count)
         mask = self._decoder.masks(asking)
         spec = self._decoder.spec
-        self._zeros = (
+        self._no_action = (
             np.zeros((len(asking), spec.continuous), np.float32),
             np.zeros((len(asking), len(spec.branches)), np.int32),
         )
-        self._rows = usable
+        self._usable_rows = usable
         if len(usable) == len(asking):
             obs, reward = rows.obs, rows.reward
         else:
@@ -254,10 +238,11 @@ class UnityEnv:
             mask=mask,
             reward=reward,
             ended=ended,
-            lost=np.array([stream for stream in lost if stream is not None], np.int64),
+            lost=np.array([stream for stream in lost_streams if stream is not None], np.int64),
         )
 
-    def _ended(self, infos: list, lost: list) -> Ended:
+    def _ended(self, infos: list, lost: list[int | None]) -> Ended:
+        """The endings of open episodes among `infos`; streams of unusable rows are appended to `lost`."""
         rows = self._decoder.rows(infos)
         streams, usable = [], []
         for row, info in enumerate(infos):
@@ -271,13 +256,14 @@ class UnityEnv:
         return Ended(
             agents=np.array(streams, np.int64),
             obs={name: data[usable] for name, data in rows.obs.items()},
-            mask=np.ones((len(usable), self._decoder.spec.choices), bool),  # Unity sends none with an ending
+            mask=np.ones((len(usable), self._decoder.spec.choices), bool),  # Unity sends no mask with an ending
             reward=rows.reward[usable],
             discount=np.array([float(infos[row].max_step_reached) for row in usable], np.float32),
         )
 
     def _warn_of_other_behaviours(self) -> None:
-        others = [name for name in self._connection.decoders if name != self._decoder.name and name not in self._warned]
+        """Warns once of each behaviour that is not trained."""
+        others = [name for name in self._player.decoders if name != self._decoder.name and name not in self._warned]
         if others:
             self._warned.update(others)
             logger.warning(
@@ -285,7 +271,7 @@ class UnityEnv:
             )
 
     def _refuse_blind_cameras(self) -> None:
-        """Without graphics a camera sees black. A sensor's name is all that tells a camera from a grid."""
+        """Raises UserError for a camera without graphics, which sees black. Only names tell cameras from grids."""
         if not self._launch.no_graphics:
             return
         for sensor in self.spec.sensors:

@@ -1,7 +1,8 @@
-"""Runs one player and takes it down when the trainer dies: `python unity_guard.py <player> <arguments>`.
+"""Runs one player and kills it when the trainer dies: `python guard.py <player> <arguments>`.
 
-A program of its own, standard library only. The trainer holds the other end of this process' standard input, which
-the operating system closes however the trainer ends, kill -9 included. Guard and player form one process group.
+This is a program of its own, which needs the standard library only. The trainer holds the other end of its standard
+input, and the operating system closes that however the trainer ends, even by `kill -9`. The guard and the player form
+one process group.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import sys
 import threading
 
 POSIX = os.name == "posix"
+PARENT_CHECK_SECONDS = 1.0  # between two looks whether the trainer still is the parent process
 closing = threading.Event()
 
 
 def die_with_parent() -> None:
-    """In the player, before it starts: on Linux the kernel kills it when this guard is killed."""
+    """Runs in the player before it starts: asks Linux to kill the player when this guard is killed."""
     with contextlib.suppress(Exception):
         import ctypes
 
@@ -26,26 +28,29 @@ def die_with_parent() -> None:
 
 
 def kill_all(player: subprocess.Popen) -> None:
+    """Kills the player, what it started, and this process."""
     closing.set()
     if POSIX:
         player.kill()
-        player.wait()  # collected here: where the trainer is process 1 of a container, nobody else would
-        os.killpg(0, signal.SIGKILL)  # what the player started, and this process
+        player.wait()  # it would stay a zombie where the trainer is process 1 of a container
+        os.killpg(0, signal.SIGKILL)  # the whole group, this process included
     subprocess.run(["taskkill", "/T", "/F", "/PID", str(player.pid)], check=False, capture_output=True)
     os._exit(1)
 
 
 def watch(player: subprocess.Popen) -> None:
-    while os.read(0, 1):  # empty when the trainer's end is closed
+    """Waits until the trainer's end of standard input is closed, then kills everything."""
+    while os.read(0, 1):
         pass
     kill_all(player)
 
 
 def main() -> int:
+    """Runs the player; the exit code is the player's, in the form that shells use."""
     trainer = os.getppid()
-    linux = {"preexec_fn": die_with_parent} if sys.platform.startswith("linux") else {}
+    first_call = die_with_parent if sys.platform.startswith("linux") else None
     try:
-        player = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, **linux)
+        player = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=first_call)
     except OSError as error:
         print(f"cannot start {sys.argv[1]}: {error}", file=sys.stderr)
         return 126
@@ -53,12 +58,12 @@ def main() -> int:
     watcher.start()
     while True:
         try:
-            code = player.wait(timeout=1.0)
+            code = player.wait(timeout=PARENT_CHECK_SECONDS)
             if closing.is_set():
                 watcher.join()
-            return code if code >= 0 else 128 - code  # killed by signal n: 128 + n, as shells say it
+            return code if code >= 0 else 128 - code  # after signal n it is 128 + n
         except subprocess.TimeoutExpired:
-            if POSIX and os.getppid() != trainer:  # a fork of the trainer may still hold the pipe open
+            if POSIX and os.getppid() != trainer:  # the pipe stays open where a fork of the trainer holds it
                 kill_all(player)
 
 

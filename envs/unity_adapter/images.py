@@ -1,24 +1,25 @@
-"""Pictures as Unity sends them, height x width x channels or channels first, PNG or raw: always to [H, W, C] uint8."""
+"""Converts pictures of Unity (PNG or raw floats, channels last or first) to [H, W, C] uint8."""
 
 from __future__ import annotations
 
 import io
 import struct
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG = 1  # compression_type
-NONE, EQUIVARIANT = 1, 2  # dimension properties; a picture's channel axis is NONE
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG = 1  # a value of compression_type
+NONE, EQUIVARIANT = 1, 2  # values of dimension_properties; the channel axis of a picture is NONE
 
 
 def split_pngs(data: bytes) -> Iterator[bytes]:
-    """The single files of concatenated PNGs, found by walking their chunks. Raises ValueError for anything else."""
+    """Splits concatenated PNG files by walking their chunks. Raises ValueError for other data."""
     start = 0
     while start < len(data):
-        if data[start : start + 8] != SIGNATURE:
+        if data[start : start + 8] != PNG_SIGNATURE:
             raise ValueError("no PNG where one should begin")
         end, kind = start + 8, b""
         while kind != b"IEND":
@@ -31,10 +32,11 @@ def split_pngs(data: bytes) -> Iterator[bytes]:
 
 
 def decode_pngs(data: bytes, channels: int, mapping: Sequence[int]) -> np.ndarray:
-    """[H, W, channels] uint8 of concatenated RGB PNGs.
+    """Decodes concatenated RGB PNGs to [H, W, channels] uint8.
 
-    `mapping` gives each source channel its target; sources of one target are averaged, -1 is padding. Without a
-    mapping one channel means the average of the first picture, and more are cut to the number wanted.
+    `mapping` gives each source channel its target channel: sources of the same target are averaged, and -1 marks
+    padding. Without a mapping a single channel is the average of the first picture, and of more channels the first ones
+    are taken.
     """
     pictures = [np.asarray(Image.open(io.BytesIO(part)).convert("RGB")) for part in split_pngs(data)]
     if not mapping:
@@ -51,16 +53,16 @@ def decode_pngs(data: bytes, channels: int, mapping: Sequence[int]) -> np.ndarra
 
 
 def png_size(data: bytes) -> tuple[int, int]:
-    """(height, width) from the first header."""
+    """(height, width) of a PNG, from its header."""
     width, height = struct.unpack_from(">II", data, 16)
     return height, width
 
 
-def is_channels_first(observation, package_version: str) -> bool:
-    """Whether a rank-3 observation is [C, H, W]: com.unity.ml-agents >= 3.0 sends that, before it was [H, W, C].
+def is_channels_first(observation: Any, package_version: str) -> bool:
+    """Whether a rank-3 observation is [C, H, W], as com.unity.ml-agents >= 3.0 sends it, or [H, W, C] as older ones do.
 
-    Known from the axes' properties; else from the size of the PNG; else the shorter end holds the channels; a tie
-    is decided by the package's version.
+    The properties of the axes tell it, else the size of the PNG. Otherwise the shorter one of the first and the last
+    axis holds the channels; if they are equal, the version of the package decides.
     """
     shape, properties = tuple(observation.shape), tuple(observation.dimension_properties)
     if properties == (NONE, EQUIVARIANT, EQUIVARIANT):
@@ -78,6 +80,6 @@ def is_channels_first(observation, package_version: str) -> bool:
 
 
 def from_floats(values: np.ndarray, channels_first: bool) -> np.ndarray:
-    """[H, W, C] uint8 of one raw picture whose values are in [0, 1]."""
+    """[H, W, C] uint8 of one raw picture with values in [0, 1]."""
     pixels = np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
     return pixels.transpose(1, 2, 0) if channels_first else pixels

@@ -1,4 +1,4 @@
-"""The one door to mlagents_envs: installs the shim, then hands out what the adapter uses of it."""
+"""The only module that imports mlagents_envs: installs the shim first and exports what the adapter uses."""
 
 # ruff: noqa: E402, F401
 
@@ -30,4 +30,4 @@ from mlagents_envs.side_channel import IncomingMessage, SideChannel
 from mlagents_envs.side_channel.engine_configuration_channel import EngineConfigurationChannel
 from mlagents_envs.side_channel.environment_parameters_channel import EnvironmentParametersChannel
 
-logging_util.set_log_level(logging.WARNING)  # its own handler writes to standard output
+logging_util.set_log_level(logging.WARNING)  # its handler writes to standard output

@@ -1,8 +1,8 @@
-"""Makes mlagents-envs 0.28 importable beside a modern protobuf, Python and NumPy. Nothing of the wheel is changed.
+"""Makes mlagents-envs 0.28 importable with modern protobuf, Python and NumPy, without changing its files.
 
-Its generated `*_pb2.py` files build descriptors by hand, which protobuf >= 4 forbids. Each of them still holds the
-serialized FileDescriptorProto as a literal: a finder for these modules alone takes the literal out of the source
-and hands it to protobuf's own builder.
+Its generated `*_pb2.py` files build descriptors by hand, which protobuf >= 4 forbids. Each of them also contains the
+serialized FileDescriptorProto as a literal. A finder for these modules only reads the literal from the source and
+passes it to the builder of protobuf.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,16 +24,18 @@ PACKAGE = "mlagents_envs.communicator_objects"
 
 
 def install() -> None:
-    """Call once before the first import of `mlagents_envs`; further calls do nothing."""
+    """Installs the finder; must be called before the first import of `mlagents_envs`. Further calls do nothing."""
     if not any(isinstance(finder, _ProtoFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _ProtoFinder())
     _provide_strict_version()
     if not hasattr(np, "bool"):  # removed in NumPy 1.24, back in 2.0
-        np.bool = np.bool_
+        np.bool = np.bool_  # type: ignore[misc]  # a class of NumPy 2, which is absent here
 
 
 class _ProtoFinder(importlib.abc.MetaPathFinder):
-    def find_spec(self, fullname, path=None, target=None):
+    """Finds the generated `*_pb2` modules and loads them by `_ProtoLoader`."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if not fullname.startswith(PACKAGE + ".") or not fullname.endswith("_pb2"):
             return None
         found = importlib.machinery.PathFinder.find_spec(fullname, path)
@@ -41,13 +45,15 @@ class _ProtoFinder(importlib.abc.MetaPathFinder):
 
 
 class _ProtoLoader(importlib.abc.Loader):
-    def __init__(self, source: str):
+    """Builds a generated module from the descriptor literal in its source file."""
+
+    def __init__(self, source: str) -> None:
         self.source = source
 
-    def create_module(self, spec):
-        return None
+    def create_module(self, spec: ModuleSpec) -> None:
+        """None lets Python make an empty module."""
 
-    def exec_module(self, module) -> None:
+    def exec_module(self, module: Any) -> None:
         from google.protobuf import descriptor_pb2, descriptor_pool
         from google.protobuf.internal import builder
 
@@ -60,31 +66,35 @@ class _ProtoLoader(importlib.abc.Loader):
 
 
 def serialized_descriptor(source: str) -> bytes:
-    """The FileDescriptorProto literal of a generated module: `FileDescriptor(..., serialized_pb=_b('...'))`.
+    """The FileDescriptorProto in the source of a generated module: `FileDescriptor(..., serialized_pb=_b('...'))`.
 
     Raises:
-      ImportError: the source has no such literal (another release of mlagents-envs).
+      ImportError: the source has no such literal, as in other releases of mlagents-envs.
     """
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.keyword) or node.arg != "serialized_pb":
             continue
         value = node.value.args[0] if isinstance(node.value, ast.Call) else node.value
-        if isinstance(value, ast.Constant):
-            return value.value if isinstance(value.value, bytes) else value.value.encode("latin1")
+        literal = value.value if isinstance(value, ast.Constant) else None
+        if isinstance(literal, bytes | str):
+            return literal if isinstance(literal, bytes) else literal.encode("latin1")
     raise ImportError("no serialized_pb in a generated module of mlagents_envs: the release 0.28.0 is needed")
 
 
 class StrictVersion:
-    """What mlagents_envs uses of `distutils.version.StrictVersion`, which Python 3.12 no longer has."""
+    """The part of `distutils.version.StrictVersion` that mlagents_envs uses; Python 3.12 has removed the original."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str) -> None:
         numbers = [int(part) for part in text.split(".")[:3]]
         self.version = tuple(numbers + [0] * (3 - len(numbers)))
 
 
 def _provide_strict_version() -> None:
+    """Registers a module `distutils.version` where Python has none."""
     if "distutils" in sys.modules or importlib.util.find_spec("distutils") is not None:
         return
+    package: Any
+    version: Any
     package, version = types.ModuleType("distutils"), types.ModuleType("distutils.version")
     package.__path__, package.version, version.StrictVersion = [], version, StrictVersion
     sys.modules.setdefault("distutils", package)

@@ -1,4 +1,4 @@
-"""Finding, starting and ending a player: an executable becomes a process group that cannot outlive the trainer."""
+"""Finds, starts and ends a player: a process group that cannot outlive the trainer."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pathlib import Path
 from sac.errors import UserError
 
 GUARD = Path(__file__).with_name("guard.py")
-STAND_IN = "player:"  # base.build_path=player:roller runs envs/players/roller.py
-EXIT_SECONDS = 5.0  # how long a player may take to leave by itself
-TAIL_LINES = 20
+STAND_IN_PREFIX = "player:"  # base.build_path=player:roller runs envs/players/roller.py
+EXIT_SECONDS = 5.0  # how long a player may take to exit by itself
+LOG_TAIL_LINES = 20
 
 
-class Player:
-    """A running player and the files it writes to.
+class PlayerProcess:
+    """A running player and its log files.
 
-    Its standard output and error go to `<log_folder>/<name>.out`, and Unity's own log to `<name>.log`.
+    Its standard output and standard error go to `<log_folder>/<name>.out`, and Unity's own log to `<name>.log`.
     """
 
-    def __init__(self, command: Sequence[str], log_folder: Path, name: str):
+    def __init__(self, command: Sequence[str], log_folder: Path, name: str) -> None:
         log_folder.mkdir(parents=True, exist_ok=True)
         self._ended = False
         self.output, self.unity_log = log_folder / f"{name}.out", log_folder / f"{name}.log"
@@ -38,15 +38,16 @@ class Player:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # a group of its own, out of Ctrl-C's reach
+                start_new_session=True,  # a group of its own, which Ctrl-C does not reach
             )
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """The exit code of the player; None while it runs."""
         return self.process.poll()
 
     def exit_text(self) -> str:
+        """How the player ended, as the end of a sentence."""
         code = self.exit_code
         if code is None:
             return "is still running"
@@ -57,8 +58,8 @@ class Player:
         return f"ended with exit code {code}"
 
     def end(self, grace: float = EXIT_SECONDS) -> None:
-        """Waits `grace` seconds for the player to leave by itself, then kills its whole group. Leaves no zombie."""
-        if self._ended:  # its number may belong to somebody else by now
+        """Waits `grace` seconds for the player to exit by itself, then kills its whole group. Leaves no zombie."""
+        if self._ended:  # the process id may belong to another process by now
             return
         self._ended = True
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -66,36 +67,37 @@ class Player:
         self._kill()
 
     def _kill(self) -> None:
+        assert self.process.stdin is not None
         with contextlib.suppress(OSError):
-            self.process.stdin.close()  # the guard's sign to kill the player and collect it
+            self.process.stdin.close()  # tells the guard to kill the player and to wait for it
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=EXIT_SECONDS)
         if os.name == "posix":
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)  # also what the player left behind in its group
+                os.killpg(self.process.pid, signal.SIGKILL)  # also processes that the player has started
         elif self.process.poll() is None:
             subprocess.run(["taskkill", "/T", "/F", "/PID", str(self.process.pid)], check=False, capture_output=True)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=EXIT_SECONDS)
 
     def log_tail(self) -> str:
-        """The last lines of both logs, for messages."""
+        """The last lines of both logs, for an error message."""
         tails = []
         for path in (self.output, self.unity_log):
             with contextlib.suppress(OSError):
-                lines = path.read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
+                lines = path.read_text("utf-8", "replace").splitlines()[-LOG_TAIL_LINES:]
                 if lines:
                     tails.append("\n".join([f"The last lines of {path}:", *(f"  {line}" for line in lines)]))
         return "\n".join(tails) or f"The player wrote nothing ({self.output} is empty)."
 
 
 def find_executable(build_path: Mapping[str, str] | str | None) -> Path:
-    """The executable that `base.build_path` means on this platform.
+    """The executable of `base.build_path` on this platform.
 
-    Accepted: the file itself, without its suffix, a macOS bundle, a Windows folder with one .exe.
+    The path may be that of the file with or without its suffix, of a macOS bundle or of a Windows folder with one .exe.
 
     Raises:
-      UserError: nothing there or not executable; says what was looked for.
+      UserError: there is no such file, or it is not executable; the text says what was looked for.
     """
     text = platform_path(build_path)
     path = Path(text).expanduser()
@@ -132,11 +134,12 @@ def platform_path(build_path: Mapping[str, str] | str | None) -> str:
 
 
 def _suffixes() -> tuple[str, ...]:
+    """What Unity appends to the name of a build on this platform."""
     return {"win32": (".exe",), "darwin": (".app",)}.get(sys.platform, (".x86_64", ".x86"))
 
 
 def _inside(path: Path) -> list[Path]:
-    """Executables in a macOS bundle or a Windows build folder."""
+    """The executables in a macOS bundle or a Windows build folder."""
     if sys.platform == "darwin":
         bundles = [path, path.with_name(path.name + ".app")]
         return [file for bundle in bundles for file in sorted(bundle.glob("Contents/MacOS/*"))]
@@ -146,8 +149,8 @@ def _inside(path: Path) -> list[Path]:
 
 
 def write_stand_in(build_path: str, folder: Path) -> Path:
-    """A launcher for `player:NAME` in `folder`, a program that looks like a build. UserError for unknown names."""
-    name = build_path.removeprefix(STAND_IN)
+    """Writes a launcher for `player:NAME` into `folder`, to be started like a build. UserError for other names."""
+    name = build_path.removeprefix(STAND_IN_PREFIX)
     players = Path(__file__).parents[1] / "players"
     if not name.isidentifier() or not (players / f"{name}.py").is_file():
         known = ", ".join(
@@ -168,4 +171,5 @@ def write_stand_in(build_path: str, folder: Path) -> Path:
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory:
+    """A folder for the launcher and the logs of one environment."""
     return tempfile.TemporaryDirectory(prefix="unity-player-", ignore_cleanup_errors=True)

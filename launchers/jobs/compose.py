@@ -16,7 +16,7 @@ from launchers.jobs.job import Job
 from sac.config.command_line import as_texts, explicit_overrides
 from sac.config.text_keys import with_texts
 from sac.config.validation import check_value
-from sac.track.wandb_run import LONGEST_NAME
+from sac.track.wandb_run import MAX_NAME_CHARACTERS
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Composition:
         finally:
             HydraConfig.instance().cfg = before
         if plain["track"]["wandb_group"] is None:
-            plain["track"]["wandb_group"] = group[-LONGEST_NAME:] or None
+            plain["track"]["wandb_group"] = group[-MAX_NAME_CHARACTERS:] or None
         return Job(number, folder / str(number), with_texts(plain), list(shown), typed, env=env, **more)
 
 

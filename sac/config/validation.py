@@ -15,7 +15,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from sac.config.schema import CELL, Config, all_keys, field_of
 from sac.errors import UserError
-from sac.track.wandb_run import LONGEST_NAME, resolve_mode
+from sac.track.wandb_run import MAX_NAME_CHARACTERS, resolve_mode
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -213,9 +213,9 @@ def _check_wandb(c: Config) -> None:
     if c.role not in TRACKED or not begins or resolve_mode(t.wandb) == "disabled":
         return
     for key, value, longest, forbidden in (
-        ("wandb_project", t.wandb_project, LONGEST_NAME, FORBIDDEN),
-        ("wandb_entity", t.wandb_entity, LONGEST_NAME, FORBIDDEN),
-        ("wandb_group", t.wandb_group, LONGEST_NAME, ""),
+        ("wandb_project", t.wandb_project, MAX_NAME_CHARACTERS, FORBIDDEN),
+        ("wandb_entity", t.wandb_entity, MAX_NAME_CHARACTERS, FORBIDDEN),
+        ("wandb_group", t.wandb_group, MAX_NAME_CHARACTERS, ""),
         *(("wandb_tags", tag, LONGEST_TAG, "") for tag in t.wandb_tags),
     ):
         if value is None or (value.strip() and len(value) <= longest and not set(value) & set(forbidden)):

@@ -1,4 +1,4 @@
-"""`python -m sac.report models/<scene>/...`: run folders to report.html and report.png."""
+"""`python -m sac.report models/<scene>/...` writes report.html and report.png about run folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sac.screen import unbreakable_screen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 and one message for what the user can mend."""
+    """Writes the report. Returns the exit code, which is 1 after a UserError, whose text is printed."""
     typed = _parser().parse_args(arguments)
     try:
         folders = find_runs(typed.runs)
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _readable(folders: Sequence[Path]) -> list[RunCurves]:
-    """The runs that can be read; others are named. Raises UserError when there is none."""
+    """The runs that can be read; a warning names the others. Raises UserError when there is none."""
     runs = []
     for folder in folders:
         try:

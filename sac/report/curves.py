@@ -1,4 +1,4 @@
-"""The curves of run folders: read one, bring several onto one axis of steps, draw their mean and spread."""
+"""Reads the metrics of run folders, brings several runs onto common steps, and draws their mean and range."""
 
 from __future__ import annotations
 
@@ -15,56 +15,58 @@ from omegaconf import OmegaConf
 
 from sac.errors import UserError
 
-STEP = "env_step"  # the first column of metrics.csv: transitions of all agents
+STEP_COLUMN = "env_step"  # the first column of metrics.csv, which counts the transitions of all agents
 EVALUATION, TRAINING = "eval/return", "episode/return"
-POINTS = 300  # of a drawn curve
-LOG_TAIL = 65536  # bytes of log.log in which the last error is looked for
-BAND = "band: lowest to highest seed"  # what `draw` fills
+MAX_CURVE_POINTS = 300
+LOG_TAIL_BYTES = 65536  # the end of log.log, which is searched for the last error
 
 
 @dataclass
 class RunCurves:
-    """One run folder as read. `config` is flat: {"sac.n_step": 3, ...}."""
+    """The content of one run folder. `config` is flat: {"sac.n_step": 3, ...}."""
 
     path: Path
     config: dict[str, Any]
-    columns: dict[str, tuple[np.ndarray, np.ndarray]]  # metric: steps [n], values [n] (with NaN where it was recorded)
-    result: dict[str, Any] = field(default_factory=dict)  # result.json; empty while a run goes on or after a crash
-    damaged: int = 0  # lines of metrics.csv that could not be read
-    failure: str = ""  # what ended it, where that was an error
-    commit: str = ""  # of the program that trained it, where it is known
+    columns: dict[str, tuple[np.ndarray, np.ndarray]]  # metric -> steps [n], values [n]; recorded NaNs are included
+    result: dict[str, Any] = field(
+        default_factory=dict
+    )  # of result.json; empty while the run goes on and after a crash
+    damaged: int = 0  # number of lines of metrics.csv that could not be read
+    failure: str = ""  # the error that ended the run, if any
+    commit: str = ""  # of the program that trained it, if known
 
     def series(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """Steps [n] and finite values [n] of a metric; empty where it was not recorded."""
+        """Steps [n] and finite values [n] of a metric; both are empty where it was not recorded."""
         steps, values = self.columns.get(metric, (np.zeros(0), np.zeros(0)))
         good = np.isfinite(values)
         return steps[good], values[good]
 
     def last(self, metric: str) -> float | None:
-        """The newest finite value."""
+        """The newest finite value of a metric, or None."""
         values = self.series(metric)[1]
         return float(values[-1]) if len(values) else None
 
     @property
     def steps(self) -> int:
-        """The last step of which anything is known."""
+        """The last step that was recorded anywhere."""
         ends = [int(steps[-1]) for steps, _ in self.columns.values() if len(steps)]
         told = self.result.get("env_steps")
         return max([*ends, told if isinstance(told, int) else 0])
 
     @property
     def is_over(self) -> bool:
-        """Whether result.json speaks of all that was recorded; one that was resumed since has an older one."""
+        """Whether result.json covers all recorded steps; that of a run that was resumed later does not."""
         told = self.result.get("env_steps")
         return isinstance(told, int) and told >= self.steps
 
     @property
     def name(self) -> str:
+        """The name of the run folder."""
         return self.path.name
 
 
 def find_runs(paths: Iterable[Path | str]) -> list[Path]:
-    """Run folders (with a config.yaml) among these paths and below them, each once, in order.
+    """The run folders (those with a config.yaml) among these paths and below them, each once, in order.
 
     Raises UserError for a path that does not exist or holds no run.
     """
@@ -81,10 +83,10 @@ def find_runs(paths: Iterable[Path | str]) -> list[Path]:
 
 
 def _runs_below(path: Path) -> Iterable[Path]:
-    """What lies inside a run is no run (Weights & Biases keeps a config.yaml of its own there)."""
+    """The run folders below a path. Inside a run none is looked for: Weights & Biases keeps a config.yaml there."""
     for folder, inner, files in os.walk(path):
         inner.sort()
-        if "manifest.json" in files:  # a checkpoint, which keeps a copy of its run's config.yaml
+        if "manifest.json" in files:  # a checkpoint, which has a copy of its run's config.yaml
             inner.clear()
         elif "config.yaml" in files:
             inner.clear()
@@ -92,7 +94,7 @@ def _runs_below(path: Path) -> Iterable[Path]:
 
 
 def read_run(path: Path | str) -> RunCurves:
-    """Reads a run folder, also one that is still written to: what cannot be read of its metrics is counted.
+    """Reads a run folder, also one of a run that goes on; lines of metrics that cannot be read are counted.
 
     Raises UserError when there is no readable config.yaml.
     """
@@ -104,10 +106,10 @@ def read_run(path: Path | str) -> RunCurves:
 
 
 def read_metrics(path: Path) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], int]:
-    """{metric: (steps [n], values [n])} in order of steps, and how many lines were damaged. Nothing without a file."""
-    whole, _, _half_line = _text(path).rpartition("\n")  # what a writer has not finished yet is nobody's fault
+    """{metric: (steps [n], values [n])} in the order of steps, and the number of damaged lines."""
+    whole, _, _incomplete = _text(path).rpartition("\n")  # an incomplete last line is no damage
     rows = list(csv.reader(whole.replace("\0", "").splitlines()))
-    if not rows or rows[0][:1] != [STEP]:
+    if not rows or rows[0][:1] != [STEP_COLUMN]:
         return {}, len(rows)
     names, damaged = rows[0][1:], 0
     points: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
@@ -131,13 +133,14 @@ def _in_order(points: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray
 
 
 def _config(path: Path) -> dict[str, Any]:
-    """What config.yaml says, or else its copy in the newest checkpoint."""
+    """The flat config of config.yaml, or else of its copy in the newest checkpoint."""
     first: Exception | None = None
     for file in (path, *sorted(path.parent.glob("checkpoints/step_*/config.yaml"), reverse=True)):
         try:
-            if loaded := dict(_flat(OmegaConf.to_container(OmegaConf.load(file), resolve=False))):
+            tree: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+            if loaded := dict(_flat(tree)):
                 return loaded
-        except Exception as error:  # yaml has its own
+        except Exception as error:  # yaml raises exceptions of its own
             first = first or error
     if first is not None:
         raise UserError(f"{path} cannot be read: {' '.join(str(first).split())}") from first
@@ -145,6 +148,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _flat(tree: dict, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """The leaves of a nested config with their dotted names."""
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
@@ -154,6 +158,7 @@ def _flat(tree: dict, prefix: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def _result(path: Path) -> dict[str, Any]:
+    """The content of result.json; empty where it cannot be read."""
     try:
         found = json.loads(_text(path))
     except ValueError:
@@ -162,10 +167,10 @@ def _result(path: Path) -> dict[str, Any]:
 
 
 def _failure(folder: Path) -> str:
-    """The error at the end of the log (a cell's: its learner's), unless the run was resumed since or has ended well."""
+    """The last error in the log of the run (in a cell, of its learner); empty if it was resumed or has ended well."""
     error, log, result = "", folder / "log.log", folder / "result.json"
     log = log if log.exists() else folder / "roles" / "learner.log"
-    for line in _text(log, LOG_TAIL).splitlines():
+    for line in _text(log, LOG_TAIL_BYTES).splitlines():
         _, found, message = line.partition(" ERROR sac: ")
         error = message if found else "" if " resumed at step " in line else error
     ended_well = result.exists() and log.exists() and result.stat().st_mtime > log.stat().st_mtime
@@ -173,7 +178,7 @@ def _failure(folder: Path) -> str:
 
 
 def _text(path: Path, tail: int | None = None) -> str:
-    """A small file, or the end of a large one; nothing where it cannot be read."""
+    """The text of a file, or of its last `tail` bytes; empty where it cannot be read."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -183,33 +188,33 @@ def _text(path: Path, tail: int | None = None) -> str:
         return ""
 
 
-# --- several runs on one axis
-
-
 @dataclass
 class Curve:
-    """Several runs' values of one metric on common steps [n]; nothing beyond where the first of them ends."""
+    """The values of one metric of several runs on common steps [n], up to where the shortest run ends."""
 
     steps: np.ndarray  # [n]
     values: np.ndarray  # [runs, n]
 
     @property
     def mean(self) -> np.ndarray:
+        """Over runs [n]."""
         return self.values.mean(0)
 
     @property
     def low(self) -> np.ndarray:
+        """The lowest of all runs [n]."""
         return self.values.min(0)
 
     @property
     def high(self) -> np.ndarray:
+        """The highest of all runs [n]."""
         return self.values.max(0)
 
 
-def aggregate(runs: Sequence[RunCurves], metric: str, points: int = POINTS) -> Curve:
-    """The metric of all runs that have it, interpolated in straight lines onto the steps that all of them cover.
+def aggregate(runs: Sequence[RunCurves], metric: str, points: int = MAX_CURVE_POINTS) -> Curve:
+    """The metric of all runs that have it, interpolated linearly onto the steps that all of them cover.
 
-    Beyond the end of the shortest run a mean would be one of the others only, and would jump.
+    Beyond the end of the shortest run the mean would leave that run out, and would jump.
     """
     series = [s for s in (run.series(metric) for run in runs) if len(s[0])]
     if not series:
@@ -223,20 +228,21 @@ def aggregate(runs: Sequence[RunCurves], metric: str, points: int = POINTS) -> C
 
 
 def _last_of_each_step(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Only the last value of each step, where a step has several."""
     keep = np.append(steps[1:] != steps[:-1], True)
     return steps[keep], values[keep]
 
 
-def draw(axes, runs: Sequence[RunCurves], metric: str, label: str, color=None) -> bool:
-    """Mean over runs as a line, lowest to highest as a band, every run as a thin line. False where there is nothing.
+def draw(axes: Any, runs: Sequence[RunCurves], metric: str, label: str, color: str | None = None) -> bool:
+    """Draws a metric: its mean over runs as a line, its range as a band, each run as a thin line.
 
-    `axes` are Matplotlib's; the steps on x are those of the environment.
+    `axes` are those of Matplotlib; x is the number of environment steps. Returns whether there was anything to draw.
     """
     curve = aggregate(runs, metric)
     alone = [run.series(metric) for run in runs if len(run.series(metric)[0])]
     if not alone:
         return False
-    if len(curve.steps) < 2 or len(alone) == 1:  # nothing in common, or nobody to share it with
+    if len(curve.steps) < 2 or len(alone) == 1:  # no common steps, or a single run
         for i, (steps, values) in enumerate(alone):
             marker = "o" if len(steps) == 1 else None
             [line] = axes.plot(steps, values, color=color, marker=marker, linewidth=1.6, label=label if not i else None)

@@ -1,4 +1,4 @@
-"""What looks wrong in a run, in words: what was seen, since when, what it usually means, which key to try."""
+"""Finds what looks wrong in a run: what was seen and since when, what it usually means, which key to try."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 
 from sac.report.curves import RunCurves
 
-# A condition counts when it holds for a while: so many records in a row, and this share of all of them.
-IN_A_ROW, SHARE_OF_RECORDS = 3, 0.1
-SMOOTHED = 5  # records over which shares are averaged: each is that of a single batch
-ALPHA_LOW = 1e-4  # temperatures are kept within e^-10 and e^2; at the ends nothing adjusts them any more
-ALPHA_HIGH = 7.0
-SATURATED = 0.9  # share of actions of the exploring policy beyond +-0.99; bang-bang control that works stays below
-Q_ABOVE = 0.5  # Q of the first steps lies above what followed by this share of the latest returns ...
-Q_ABOVE_LARGEST = 0.1  # ... by this share of the largest one, lest a return near zero makes every Q look large ...
-Q_NOISE = 3.0  # ... and by so many TD errors
-OFF_TARGET = 0.1  # relative difference of updates per step from the target
-WAITS = 0.5  # share of its time that a learner has nothing to do
-ENOUGH_CALLS = 20  # fused calls after which updates per step can be judged
-CLIPPED = 1e-3  # share of a normalised number at +-10 deviations; of a normal distribution it is zero
-DIVERGED = ("training has diverged", "NaN or infinity")  # what the last error of such a run says
+# A condition counts when it holds in so many records in a row, and in this share of all records.
+MIN_RECORDS_IN_A_ROW, MIN_SHARE_OF_RECORDS = 3, 0.1
+SMOOTHED_RECORDS = 5  # shares are averaged over so many records, since each record is that of a single batch
+# Temperatures are clipped to [e^-10, e^2]; beyond these limits they are at an end, where they no longer adapt.
+MIN_ALPHA, MAX_ALPHA = 1e-4, 7.0
+MAX_SATURATED_SHARE = 0.9  # of actions of the exploring policy beyond +-0.99; working bang-bang control stays below
+MAX_Q_EXCESS_SHARE = 0.5  # Q of first steps exceeds what followed by this share of the latest returns,
+MAX_Q_EXCESS_SHARE_OF_LARGEST = 0.1  # by this share of the largest return, since every Q exceeds one near zero,
+MAX_Q_EXCESS_TD_ERRORS = 3.0  # and by so many TD errors
+MAX_RATIO_DEVIATION = 0.1  # relative, of updates per step from the target
+MAX_WAITING_SHARE = 0.5  # of a learner's time
+MIN_JUDGED_CALLS = 20  # fused calls before updates per step are judged
+MAX_CLIPPED_SHARE = 1e-3  # of a normalised number at +-10 deviations; a normal distribution has none there
+DIVERGENCE_MESSAGES = ("training has diverged", "NaN or infinity")  # in the last error of a run that has diverged
 
 
 @dataclass(frozen=True)
 class WarningKind:
-    """One sort of warning: `means` and `attempt` are the same for every run."""
+    """A kind of warning: its title, what it usually means, and what to attempt."""
 
     title: str
     means: str
@@ -39,7 +39,7 @@ class Finding:
     """One warning about one run."""
 
     kind: WarningKind
-    seen: str  # what and when, with numbers
+    seen: str  # what was seen and when, with numbers
     since: int  # environment step
 
 
@@ -116,7 +116,7 @@ NOT_A_NUMBER = WarningKind(
 
 
 def diagnose(run: RunCurves) -> list[Finding]:
-    """All warnings of a run; none for one without metrics."""
+    """All warnings of a run; a run without metrics has none."""
     return [finding for check in CHECKS for finding in check(run)]
 
 
@@ -124,27 +124,27 @@ def _alphas(run: RunCurves) -> Iterator[Finding]:
     for kind in ("continuous", "discrete"):
         name = f"alpha/{kind}"
         for what, holds, words in (
-            (ALPHA_COLLAPSED, lambda x: x <= ALPHA_LOW, "at or below"),
-            (ALPHA_RAN_AWAY, lambda x: x >= ALPHA_HIGH, "at or above"),
+            (ALPHA_COLLAPSED, lambda x: x <= MIN_ALPHA, "at or below"),
+            (ALPHA_RAN_AWAY, lambda x: x >= MAX_ALPHA, "at or above"),
         ):
-            limit = ALPHA_LOW if what is ALPHA_COLLAPSED else ALPHA_HIGH
-            yield from _while(run, name, holds, what, f"{name} {words} {limit:g}")
+            limit = MIN_ALPHA if what is ALPHA_COLLAPSED else MAX_ALPHA
+            yield from _where(run, name, holds, what, f"{name} {words} {limit:g}")
 
 
 def _saturation(run: RunCurves) -> Iterator[Finding]:
-    words = f"more than {SATURATED:.0%} of the actions beyond 0.99 of their bounds"
-    yield from _while(run, "policy/saturated", lambda x: smoothed(x) > SATURATED, ACTIONS_SATURATED, words)
+    words = f"more than {MAX_SATURATED_SHARE:.0%} of the actions beyond 0.99 of their bounds"
+    yield from _where(run, "policy/saturated", lambda x: smoothed(x) > MAX_SATURATED_SHARE, ACTIONS_SATURATED, words)
 
 
 def _clipping(run: RunCurves) -> Iterator[Finding]:
-    words = f"more than {CLIPPED:.1%} of the values of one number are cut"
-    yield from _while(run, "normalizer/clipped", lambda x: smoothed(x) > CLIPPED, CLIPPING, words)
+    words = f"more than {MAX_CLIPPED_SHARE:.1%} of the values of one number are cut"
+    yield from _where(run, "normalizer/clipped", lambda x: smoothed(x) > MAX_CLIPPED_SHARE, CLIPPING, words)
 
 
-def _while(
+def _where(
     run: RunCurves, name: str, holds: Callable[[np.ndarray], np.ndarray], kind: WarningKind, words: str
 ) -> Iterator[Finding]:
-    """A warning where the values of a metric are like that for a while."""
+    """A warning where the condition `holds` is true of the values of a metric for long enough."""
     steps, values = run.series(name)
     stretch = last_stretch(holds(values))
     if stretch:
@@ -156,16 +156,16 @@ def _while(
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
-    """Mean of each value [n] and the few before it."""
+    """The mean of each value [n] and of those before it, over SMOOTHED_RECORDS in all."""
     sums = np.cumsum(np.concatenate([[0.0], values]))
     ends = np.arange(1, len(values) + 1)
-    begins = np.maximum(0, ends - SMOOTHED)
+    begins = np.maximum(0, ends - SMOOTHED_RECORDS)
     return (sums[ends] - sums[begins]) / (ends - begins)
 
 
 def last_stretch(holds: np.ndarray) -> tuple[int, int] | None:
-    """First and last index of the last stretch of true values [n] that is long enough to count."""
-    least = max(IN_A_ROW, int(np.ceil(SHARE_OF_RECORDS * len(holds))))
+    """First and last index of the last stretch of true values in `holds` [n] that is long enough to count, or None."""
+    least = max(MIN_RECORDS_IN_A_ROW, int(np.ceil(MIN_SHARE_OF_RECORDS * len(holds))))
     edges = np.flatnonzero(np.diff(np.concatenate([[0], holds.astype(int), [0]])))
     for begin, end in reversed([*zip(edges[::2], edges[1::2])]):
         if end - begin >= least:
@@ -174,17 +174,17 @@ def last_stretch(holds: np.ndarray) -> tuple[int, int] | None:
 
 
 def _q_above_returns(run: RunCurves) -> Iterator[Finding]:
-    """Only what lasts to the end."""
+    """Warns only where the condition still holds at the end."""
     steps, q = run.series("eval/q_start")
-    if len(steps) < IN_A_ROW:
+    if len(steps) < MIN_RECORDS_IN_A_ROW:
         return
     returned, rest = (_at(run, f"eval/{name}", steps) for name in ("discounted_return", "q_rest"))
-    earned = returned - rest  # without the critics' own word
+    earned = returned - rest  # without the bootstrapped rest
     size = np.abs(earned)
-    large = np.maximum(Q_ABOVE * smoothed(size), Q_ABOVE_LARGEST * np.maximum.accumulate(size))
+    large = np.maximum(MAX_Q_EXCESS_SHARE * smoothed(size), MAX_Q_EXCESS_SHARE_OF_LARGEST * np.maximum.accumulate(size))
     bonuses = _ahead(run, steps, _entropy_bonus(run, steps) + _intrinsic_rewards(run, steps))
     above = q - returned - bonuses - _still_to_learn(run, steps) * np.maximum(0, -earned)
-    holds = above > np.maximum(large, Q_NOISE * _at(run, "critic/td_error", steps))
+    holds = above > np.maximum(large, MAX_Q_EXCESS_TD_ERRORS * _at(run, "critic/td_error", steps))
     begin = _since(holds)
     if begin is None:
         return
@@ -196,14 +196,14 @@ def _q_above_returns(run: RunCurves) -> Iterator[Finding]:
 
 
 def _entropy_outweighs(run: RunCurves) -> Iterator[Finding]:
-    """Only what lasts to the end."""
+    """Warns only where the condition still holds at the end."""
     steps, returned = run.series("eval/discounted_return")
-    if len(steps) < IN_A_ROW:
+    if len(steps) < MIN_RECORDS_IN_A_ROW:
         return
     size = np.abs(returned - _at(run, "eval/q_rest", steps))
-    rewards = np.maximum(smoothed(size), Q_ABOVE_LARGEST * np.maximum.accumulate(size))
+    rewards = np.maximum(smoothed(size), MAX_Q_EXCESS_SHARE_OF_LARGEST * np.maximum.accumulate(size))
     entropy = _ahead(run, steps, _entropy_bonus(run, steps))
-    begin = _since(entropy > np.maximum(rewards, Q_NOISE * _at(run, "critic/td_error", steps)))
+    begin = _since(entropy > np.maximum(rewards, MAX_Q_EXCESS_TD_ERRORS * _at(run, "critic/td_error", steps)))
     if begin is not None:
         words = f"the entropy of an evaluation episode is worth more than its rewards since step {steps[begin]:,.0f}"
         seen = f"{words}; at step {steps[-1]:,.0f} it was {entropy[-1]:.3g}, the rewards {size[-1]:.3g}"
@@ -211,15 +211,15 @@ def _entropy_outweighs(run: RunCurves) -> Iterator[Finding]:
 
 
 def _since(holds: np.ndarray) -> int | None:
-    """Index from which on [n] all are true; None unless the last few are."""
-    if not holds[-IN_A_ROW:].all():
+    """The index in `holds` [n] from which on all are true; None unless the last few are."""
+    if not holds[-MIN_RECORDS_IN_A_ROW:].all():
         return None
     return len(holds) - int(np.argmin(holds[::-1])) if not holds.all() else 0
 
 
 def _entropy_bonus(run: RunCurves, steps: np.ndarray) -> np.ndarray:
-    """What a step's entropy adds to Q, for the kinds of actions that `sac.soft_target` names."""
-    soft = run.config.get("sac.soft_target", True)  # runs that did not know the key paid for both
+    """What the entropy of one step adds to Q [n], for the kinds of actions that `sac.soft_target` names."""
+    soft = run.config.get("sac.soft_target", True)  # older runs, without the key, added both
     kinds = {None: ("continuous",), True: ("continuous", "discrete"), False: ()}[soft]
     each = np.zeros(len(steps))
     for kind in kinds:
@@ -228,7 +228,7 @@ def _entropy_bonus(run: RunCurves, steps: np.ndarray) -> np.ndarray:
 
 
 def _intrinsic_rewards(run: RunCurves, steps: np.ndarray) -> np.ndarray:
-    """What the extras add to a step's reward."""
+    """What the extras add to the reward of one step [n]."""
     each = np.zeros(len(steps))
     for name in run.columns:
         if name.endswith("/bonus"):
@@ -237,16 +237,17 @@ def _intrinsic_rewards(run: RunCurves, steps: np.ndarray) -> np.ndarray:
 
 
 def _ahead(run: RunCurves, steps: np.ndarray, each: np.ndarray) -> np.ndarray:
-    """The discounted sum of something that each step of an evaluation episode pays."""
+    """The discounted sum [n] over an evaluation episode of something that each step pays."""
     gamma, length = _number(run, "sac.gamma", 0.99), _at(run, "eval/length", steps)
     horizon = length if gamma >= 1 else (1 - gamma**length) / (1 - gamma)
     return each * horizon
 
 
 def _still_to_learn(run: RunCurves, steps: np.ndarray) -> np.ndarray:
-    """Share of a return of which critics that began at zero cannot know yet: above every negative one they begin.
+    """The share of a return [n] that critics which began at zero cannot have learnt yet.
 
-    Q follows targets that follow Q at the rate tau: dQ/dn = tau (r - (1 - gamma) Q) for n updates.
+    Until they have, they lie above every negative return. Q follows targets that follow Q at the rate tau:
+    dQ/dn = tau (r - (1 - gamma) Q) for n updates.
     """
     updates = _at(run, "replay/updates_per_step", steps) * np.maximum(0, steps - _starts(run))
     tau = _number(run, "sac.tau", 0.005) / _number(run, "sac.update_target_per_step", 1)
@@ -255,6 +256,7 @@ def _still_to_learn(run: RunCurves, steps: np.ndarray) -> np.ndarray:
 
 
 def _starts(run: RunCurves) -> float:
+    """The step at which learning starts."""
     return _number(run, "replay.learning_starts", _number(run, "replay.batch_size", 0))
 
 
@@ -262,8 +264,8 @@ def _updates_off_target(run: RunCurves) -> Iterator[Finding]:
     steps, ratio = run.series("replay/updates_per_step")
     target = _at(run, "replay/updates_per_step_target", steps)
     calls = target * (steps - _starts(run)) / _number(run, "sac.updates_per_call", 1)
-    off = (np.abs(ratio - target) > OFF_TARGET * target) & (target > 0) & (calls >= ENOUGH_CALLS)
-    begin = _since(off) if len(off) >= IN_A_ROW else None
+    off = (np.abs(ratio - target) > MAX_RATIO_DEVIATION * target) & (target > 0) & (calls >= MIN_JUDGED_CALLS)
+    begin = _since(off) if len(off) >= MIN_RECORDS_IN_A_ROW else None
     if begin is not None:
         words = f"{ratio[-1]:.3g} updates for each step where {target[-1]:.3g} were asked for"
         cell = len(run.series("actors/present")[0]) > 0
@@ -274,12 +276,12 @@ def _updates_off_target(run: RunCurves) -> Iterator[Finding]:
 
 
 def _learner_waits(run: RunCurves) -> Iterator[Finding]:
-    """From the seconds that it has waited, between summaries of which each covers so many updates."""
+    """Compares the seconds that the learner has waited with the seconds between two summaries."""
     steps, waited = run.series("learner/waited")
     updates = np.maximum(_at(run, "rate/updates", steps), 1e-9)
     share = np.diff(waited) / (_number(run, "sac.write_summary_per_step", 1000) / updates[1:])
-    late = share[-max(IN_A_ROW, len(share) // 2) :]
-    if len(late) >= IN_A_ROW and np.median(late) > WAITS:
+    late = share[-max(MIN_RECORDS_IN_A_ROW, len(share) // 2) :]
+    if len(late) >= MIN_RECORDS_IN_A_ROW and np.median(late) > MAX_WAITING_SHARE:
         words = f"it waits {100 * min(1.0, float(np.median(late))):.0f} % of the time"
         yield Finding(LEARNER_WAITS, words, int(steps[-len(late)]))
 
@@ -298,21 +300,23 @@ def _not_finite(run: RunCurves) -> Iterator[Finding]:
         since = min(step for step, _ in broken)
         names = ", ".join(name for step, name in broken if step == since)
         yield Finding(NOT_A_NUMBER, f"NaN or infinity in {names} since step {since:,}", since)
-    elif any(words in run.failure for words in DIVERGED):
+    elif any(words in run.failure for words in DIVERGENCE_MESSAGES):
         yield Finding(NOT_A_NUMBER, f"the run ended with: {run.failure}", run.steps)
 
 
 def _bad(values: np.ndarray) -> np.ndarray:
+    """The indices of values that are not finite."""
     return np.flatnonzero(~np.isfinite(values))
 
 
 def _at(run: RunCurves, name: str, steps: np.ndarray) -> np.ndarray:
-    """A metric at these steps, between its records in straight lines; zero where there are none."""
+    """A metric at these steps, linearly interpolated between its records; zero where it was not recorded."""
     own, values = run.series(name)
     return np.interp(steps, own, values) if len(own) else np.zeros(len(steps))
 
 
 def _number(run: RunCurves, key: str, otherwise: float) -> float:
+    """A number of the config, or `otherwise` where the key is absent or no number."""
     value = run.config.get(key)
     return float(value) if isinstance(value, int | float) else otherwise
 

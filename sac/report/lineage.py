@@ -1,4 +1,4 @@
-"""The picture of a lineage: who descends from whom, and how good it was."""
+"""Draws a lineage of learners: their parents and their mean returns in each generation."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-LANE, STEP, WIDEST = 0.45, 0.35, 60.0  # inches of a learner, of a generation, of the picture
-LOST = "#ef4444"
+LANE_INCHES, GENERATION_INCHES = 0.45, 0.35  # height of a lane, width of a generation
+MAX_WIDTH_INCHES = 60.0
+FRESH_COLOR = "#ef4444"
 
 
 def draw(table: Path, path: Path) -> None:
-    """A PNG of a lineage.csv: a lane for each learner, a point for what it was before a generation, lines to heirs."""
+    """Draws a lineage.csv as a PNG.
+
+    Each learner has a lane with a point for each generation; lines lead to the learners that inherit from it.
+    """
     with table.open(newline="", encoding="utf8") as file:
         lineage = [(int(row["generation"]), row) for row in csv.DictReader(file)]
     names = sorted({row["learner"] for _, row in lineage}, key=lambda name: (len(name), name))
     lane = {name: i for i, name in enumerate(names)}
     last = max((generation for generation, _ in lineage), default=0)
-    figure = Figure((min(3.5 + STEP * last, WIDEST), 1.4 + LANE * len(names)), layout="constrained")
+    figure = Figure(
+        (min(3.5 + GENERATION_INCHES * last, MAX_WIDTH_INCHES), 1.4 + LANE_INCHES * len(names)), layout="constrained"
+    )
     axes = figure.add_subplot()
     for generation, row in lineage:
         for parent in row["parents"].split():
@@ -30,10 +36,12 @@ def draw(table: Path, path: Path) -> None:
     ]
     if evaluated:
         x, y, returns = zip(*evaluated)
-        figure.colorbar(axes.scatter(x, y, c=returns, s=60, zorder=2), ax=axes, label="mean return before")
+        points = axes.scatter(x, y, c=returns, s=60, zorder=2)
+        figure.colorbar(points, ax=axes, label="mean return before")
     fresh = [(generation, lane[row["learner"]]) for generation, row in lineage if row["what"] == "fresh"]
     if fresh:
-        axes.scatter(*zip(*fresh), s=120, facecolors="none", edgecolors=LOST, zorder=3)
+        generations, lanes = zip(*fresh)
+        axes.scatter(generations, lanes, s=120, facecolors="none", edgecolors=FRESH_COLOR, zorder=3)
         axes.set_title("red: began anew", fontsize="small", loc="left")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(max(len(names), 1) - 0.5, -0.5)

@@ -1,4 +1,4 @@
-"""The page of a report: one HTML file with everything in it."""
+"""The page of a report: one HTML file that includes its pictures."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ TEMPLATE = Environment(
 
 
 @dataclass
-class Picture:
-    """One picture for light pages and one for dark ones, as data URIs."""
+class ThemedPicture:
+    """A picture for the light and one for the dark theme, as data URIs; `words` describe it."""
 
     light: str
     dark: str
@@ -34,38 +34,39 @@ class Picture:
 
 @dataclass
 class SceneSection:
-    """All of the page that belongs to one environment."""
+    """The part of the page about one environment."""
 
     name: str
     rows: list[GroupRow]
-    pictures: list[Picture] = field(default_factory=list)
+    pictures: list[ThemedPicture] = field(default_factory=list)
 
 
 @dataclass
-class Alarm:
-    """One kind of warning and the runs that it is about."""
+class WarningSection:
+    """A kind of warning and the runs that have it."""
 
     kind: WarningKind
-    seen: list[tuple[str, Finding]]  # which run, what
+    seen: list[tuple[str, Finding]]  # name of the run, finding
 
 
 @dataclass
 class Report:
-    """What a page shows, and the picture beside it."""
+    """The content of a page, and a PNG of all pictures."""
 
     scenes: list[SceneSection]
-    alarms: list[Alarm]
+    alarms: list[WarningSection]
     keys: list[tuple[str, list[str]]]
     groups: list[Group]
     runs: list[RunRow]
     png: bytes
 
     def html(self) -> str:
+        """The whole page."""
         return TEMPLATE.render(report=self, when=time.strftime("%Y-%m-%d %H:%M"))
 
 
 def make_report(runs: Sequence[RunCurves]) -> Report:
-    """Sorts, counts, judges and draws; `runs` is not empty."""
+    """The report about these runs, of which there must be at least one."""
     groups = grouped(runs)
     found = {id(group): findings_of(group) for group in groups}
     below = common_parent([run.path for run in runs])
@@ -79,36 +80,39 @@ def make_report(runs: Sequence[RunCurves]) -> Report:
         )
         for name, members in by_scene.items()
     ]
-    alarms: dict[WarningKind, Alarm] = {}
+    alarms: dict[WarningKind, WarningSection] = {}
     for group in groups:
         for run, finding in found[id(group)]:
-            alarms.setdefault(finding.kind, Alarm(finding.kind, [])).seen.append((shown[id(run)], finding))
-    rows = [run_row(run, _titled(group, scenes), shown[id(run)]) for group in groups for run in group.runs]
+            alarms.setdefault(finding.kind, WarningSection(finding.kind, [])).seen.append((shown[id(run)], finding))
+    rows = [run_row(run, _title(group, scenes), shown[id(run)]) for group in groups for run in group.runs]
     return Report(
         scenes, list(alarms.values()), differing(groups), groups, rows, whole_picture(list(by_scene.values()))
     )
 
 
 def common_parent(paths: Sequence[Path]) -> Path:
-    """The folder that holds all these run folders; of a single one, itself."""
+    """The innermost folder that contains all these run folders; a single run folder itself."""
     return Path(os.path.commonpath([path.resolve() for path in paths]))
 
 
 def _below(path: Path, parent: Path) -> str:
+    """The path of a run inside `parent`; its name where both are the same."""
     inner = path.resolve().relative_to(parent).as_posix()
     return path.name if inner == "." else inner
 
 
-def _titled(group: Group, scenes: Sequence[SceneSection]) -> str:
+def _title(group: Group, scenes: Sequence[SceneSection]) -> str:
+    """The label of a group, with its scene where the report has several."""
     return group.label if len(scenes) == 1 or group.label == group.scene else f"{group.scene}: {group.label}"
 
 
-def _pictures(groups: Sequence[Group]) -> list[Picture]:
+def _pictures(groups: Sequence[Group]) -> list[ThemedPicture]:
+    """The pictures of one scene that have anything to show."""
     found = []
     for make, words in ((returns_picture, "Learning curves"), (inside_picture, "Losses, temperatures, Q and rates")):
         light = make(groups, LIGHT)
         if light:
-            found.append(Picture(_uri(light), _uri(make(groups, DARK)), f"{words} of {groups[0].scene}"))
+            found.append(ThemedPicture(_uri(light), _uri(make(groups, DARK)), f"{words} of {groups[0].scene}"))
     return found
 
 

@@ -1,11 +1,12 @@
-"""The pictures of a report: learning curves, and small multiples of what goes on inside, for each scene."""
+"""The pictures of a report for each scene: learning curves, and small panels of the other metrics."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,15 +16,24 @@ from matplotlib.ticker import EngFormatter
 from sac.report.curves import EVALUATION, TRAINING, aggregate, draw
 from sac.report.groups import Group
 
-COLORS = ["#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#06b6d4", "#ec4899", "#84cc16"]  # on black and white
-COLUMNS, PANEL = 3, (4.1, 2.5)  # small multiples a row; inches of one
-RETURNS_HEIGHT, LEGEND_LINE = 3.6, 0.28  # inches
-LEGEND_WIDTH = 140  # characters
-DECADES = 20  # factor between lowest and highest value from which on an axis is logarithmic
-DPI, TALLEST = 110, 60_000  # pixels an inch; pixels that a picture may be high
-LOGARITHMIC = ("critic/loss", "critic/td_error", "alpha/")
-SHARES = ("policy/saturated", "replay/fill", "actors/waiting")
-ANYWHERE = "extra"  # stands for metrics of extras in PANELS
+COLORS = [
+    "#3b82f6",
+    "#f59e0b",
+    "#10b981",
+    "#ef4444",
+    "#8b5cf6",
+    "#06b6d4",
+    "#ec4899",
+    "#84cc16",
+]  # visible on black and on white
+PANELS_PER_ROW, PANEL_INCHES = 3, (4.1, 2.5)  # width and height
+RETURNS_INCHES, LEGEND_LINE_INCHES = 3.6, 0.28  # heights
+LEGEND_CHARACTERS = 140  # in one line
+MIN_LOGARITHMIC_RATIO = 20  # of highest to lowest value, from which on an axis is logarithmic
+DOTS_PER_INCH, MAX_HEIGHT_PIXELS = 110, 60_000
+LOGARITHMIC_METRICS = ("critic/loss", "critic/td_error", "alpha/")
+SHARE_METRICS = ("policy/saturated", "replay/fill", "actors/waiting")
+EXTRA_PANELS = "extra"  # the place of the metrics of extras in PANELS
 
 RETURNS = {EVALUATION: "return of evaluation episodes", TRAINING: "return of training episodes"}
 PANELS = {
@@ -40,7 +50,7 @@ PANELS = {
     "normalizer/clipped": "share of clipped observations",
     "policy/ratio": "clipped ratio pi / mu",
     "recurrent/delta_q": "Q: stored against fresh states",
-    ANYWHERE: "",
+    EXTRA_PANELS: "",
     "episode/length": "length of training episodes",
     "replay/updates_per_step": "updates per step; dotted: target",
     "rate/steps": "environment steps a second",
@@ -51,8 +61,8 @@ PANELS = {
     "actors/policy_lag": "versions that actors are behind",
     "actors/waiting": "share of time that actors wait",
 }
-AREAS = {name.partition("/")[0] for name in PANELS} | {"seconds", "learner"}  # metrics of other areas are the extras'
-BESIDE = {
+AREAS = {name.partition("/")[0] for name in PANELS} | {"seconds", "learner"}  # other areas belong to extras
+SECOND_METRIC = {  # drawn in the same panel, with this style of line
     "eval/q_start": ("eval/discounted_return", "--"),
     "replay/updates_per_step": ("replay/updates_per_step_target", ":"),
 }
@@ -60,9 +70,11 @@ BESIDE = {
 
 @dataclass(frozen=True)
 class Theme:
+    """The colours of a picture."""
+
     ink: str
     grid: str
-    paper: str  # "none" lets the page shine through
+    paper: str  # "none" is transparent
 
 
 LIGHT, DARK = Theme("#1f2937", "#e5e7eb", "none"), Theme("#d1d5db", "#374151", "none")
@@ -70,21 +82,21 @@ ON_PAPER = Theme(LIGHT.ink, LIGHT.grid, "white")
 
 
 def returns_picture(groups: Sequence[Group], theme: Theme) -> bytes:
-    """Evaluation and training returns of one scene's groups, as PNG; nothing when no run has any."""
+    """Evaluation and training returns of the groups of one scene, as PNG; empty when no run has any."""
     return _png(lambda figure: _draw(figure, groups, _present(groups, RETURNS), 2), *_returns_size(groups), theme)
 
 
 def inside_picture(groups: Sequence[Group], theme: Theme) -> bytes:
-    """Losses, temperatures, entropies, Q, rates and the rest, as PNG; nothing when no run has any."""
-    return _png(lambda figure: _draw(figure, groups, panels(groups), COLUMNS), *_inside_size(groups), theme)
+    """Losses, temperatures, entropies, Q, rates and other metrics, as PNG; empty when no run has any."""
+    return _png(lambda figure: _draw(figure, groups, panels(groups), PANELS_PER_ROW), *_inside_size(groups), theme)
 
 
 def whole_picture(scenes: Sequence[Sequence[Group]]) -> bytes:
-    """Everything below each other, as PNG on white."""
+    """All pictures of all scenes, one below the other, as PNG on white."""
     parts = []
     for groups in scenes:
         parts += [(groups, _present(groups, RETURNS), 2, _returns_size(groups)[1])]
-        parts += [(groups, panels(groups), COLUMNS, _inside_size(groups)[1])]
+        parts += [(groups, panels(groups), PANELS_PER_ROW, _inside_size(groups)[1])]
     parts = [part for part in parts if part[1]]
     heights = [height for *_, height in parts]
 
@@ -96,14 +108,14 @@ def whole_picture(scenes: Sequence[Sequence[Group]]) -> bytes:
         for row, (groups, names, columns, _) in zip(rows, parts):
             _draw(row, groups, names, columns, title=groups[0].scene)
 
-    return _png(draw_all, COLUMNS * PANEL[0], sum(heights) or RETURNS_HEIGHT, ON_PAPER)
+    return _png(draw_all, PANELS_PER_ROW * PANEL_INCHES[0], sum(heights) or RETURNS_INCHES, ON_PAPER)
 
 
 def panels(groups: Sequence[Group]) -> dict[str, str]:
-    """{metric: title} of the small multiples that at least one run can fill, in their order."""
-    found = {}
+    """{metric: title} of the panels for which at least one run has values, in their order."""
+    found: dict[str, str] = {}
     for name, title in PANELS.items():
-        if name == ANYWHERE:
+        if name == EXTRA_PANELS:
             found |= _present(groups, {extra: extra.replace("/", ": ").replace("_", " ") for extra in _extras(groups)})
         else:
             found |= _present(groups, {name: title})
@@ -111,7 +123,7 @@ def panels(groups: Sequence[Group]) -> dict[str, str]:
 
 
 def colors_of(groups: Sequence[Group]) -> list[str]:
-    """One colour for each group (#rrggbb), as different as can be."""
+    """A colour (#rrggbb) for each group."""
     if len(groups) <= len(COLORS):
         return COLORS[: len(groups)]
     places = np.linspace(0.05, 0.95, len(groups))
@@ -119,11 +131,14 @@ def colors_of(groups: Sequence[Group]) -> list[str]:
 
 
 def _extras(groups: Sequence[Group]) -> list[str]:
+    """The metrics of extras."""
     names = dict.fromkeys(name for group in groups for run in group.runs for name in run.columns)
     return [name for name in names if name.partition("/")[0] not in AREAS]
 
 
 def _present(groups: Sequence[Group], names: dict[str, str]) -> dict[str, str]:
+    """Those of the metrics for which some run has values."""
+
     def somewhere(metric: str) -> bool:
         return any(len(run.series(metric)[0]) for group in groups for run in group.runs)
 
@@ -131,21 +146,21 @@ def _present(groups: Sequence[Group], names: dict[str, str]) -> dict[str, str]:
 
 
 def _returns_size(groups: Sequence[Group]) -> tuple[float, float]:
-    return COLUMNS * PANEL[0], RETURNS_HEIGHT + _legend_lines(groups) * LEGEND_LINE
+    return PANELS_PER_ROW * PANEL_INCHES[0], RETURNS_INCHES + _legend_lines(groups) * LEGEND_LINE_INCHES
 
 
 def _inside_size(groups: Sequence[Group]) -> tuple[float, float]:
-    rows = math.ceil(len(panels(groups)) / COLUMNS)
-    return COLUMNS * PANEL[0], rows * PANEL[1] + _legend_lines(groups) * LEGEND_LINE
+    rows = math.ceil(len(panels(groups)) / PANELS_PER_ROW)
+    return PANELS_PER_ROW * PANEL_INCHES[0], rows * PANEL_INCHES[1] + _legend_lines(groups) * LEGEND_LINE_INCHES
 
 
 def _legend_columns(groups: Sequence[Group]) -> int:
-    return max(1, min(4, LEGEND_WIDTH // (8 + max(len(_short(group)) for group in groups))))
+    return max(1, min(4, LEGEND_CHARACTERS // (8 + max(len(_short(group)) for group in groups))))
 
 
 def _short(group: Group) -> str:
-    """Its label as a legend has room for it; the page's tables have all of it."""
-    room = LEGEND_WIDTH - 8
+    """The label of a group, shortened to fit into the legend; the tables of the page show all of it."""
+    room = LEGEND_CHARACTERS - 8
     return group.label if len(group.label) <= room else f"{group.label[: room - 1]}…"
 
 
@@ -172,28 +187,28 @@ def _draw(figure: FigureBase, groups: Sequence[Group], names: dict[str, str], co
 
 
 def _words(groups: Sequence[Group]) -> str:
-    """What line and band are."""
+    """What lines and bands mean."""
     if any(len(group.runs) > 1 for group in groups):
         return "line: mean over seeds · band: lowest to highest seed · thin: each run"
     return "one seed each"
 
 
-def _panel(axes, groups: Sequence[Group], metric: str, title: str) -> None:
-    beside, style = BESIDE.get(metric, (None, ""))
+def _panel(axes: Any, groups: Sequence[Group], metric: str, title: str) -> None:
+    other, style = SECOND_METRIC.get(metric, ("", ""))
     for group, color in zip(groups, colors_of(groups)):
         draw(axes, group.runs, metric, _short(group).replace("$", r"\$"), color)
-        if beside:
-            curve = aggregate(group.runs, beside)
+        if other:
+            curve = aggregate(group.runs, other)
             if len(curve.steps):
                 axes.plot(curve.steps, curve.mean, style, color=color, linewidth=1.2)
     axes.set_title(title, loc="left", fontsize="medium")
-    if metric.startswith(LOGARITHMIC) and _spans_decades(axes):
+    if metric.startswith(LOGARITHMIC_METRICS) and _spans_decades(axes):
         axes.set_yscale("log")
     low, high = axes.get_ylim()
     middle = abs(low + high) / 2
-    if high - low < 0.02 * middle:  # rounding on a constant is no curve
+    if high - low < 0.02 * middle:  # do not magnify rounding errors of a constant
         axes.set_ylim((low + high) / 2 - 0.1 * middle, (low + high) / 2 + 0.1 * middle)
-    if metric in SHARES:
+    if metric in SHARE_METRICS:
         axes.set_ylim(-0.02, 1.02)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.margins(x=0.01)
@@ -201,14 +216,15 @@ def _panel(axes, groups: Sequence[Group], metric: str, title: str) -> None:
         axes.set_xlabel("environment steps")
 
 
-def _spans_decades(axes) -> bool:
-    """Whether a logarithmic axis would help, and can be."""
+def _spans_decades(axes: Any) -> bool:
+    """Whether the values are positive and differ enough for a logarithmic axis."""
     values = np.concatenate([line.get_ydata() for line in axes.lines])
-    return bool(values.min() > 0 and values.max() > DECADES * values.min())
+    return bool(values.min() > 0 and values.max() > MIN_LOGARITHMIC_RATIO * values.min())
 
 
-def _png(draw_on, width: float, height: float, theme: Theme) -> bytes:
-    style = {
+def _png(draw_on: Callable[[Figure], None], width: float, height: float, theme: Theme) -> bytes:
+    """A PNG of this size in inches with what `draw_on` draws; empty where it draws nothing."""
+    style: Any = {
         "text.color": theme.ink, "axes.edgecolor": theme.grid, "axes.labelcolor": theme.ink,
         "axes.titlecolor": theme.ink,
         "xtick.color": theme.ink, "ytick.color": theme.ink, "grid.color": theme.grid, "axes.grid": True,
@@ -217,10 +233,11 @@ def _png(draw_on, width: float, height: float, theme: Theme) -> bytes:
     }  # fmt: skip
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(width, height), layout="constrained", facecolor=theme.paper)
-        figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)
+        layout: Any = figure.get_layout_engine()
+        layout.set(h_pad=0.08, w_pad=0.08)
         draw_on(figure)
         if not (figure.axes or figure.texts or figure.subfigs):
             return b""
         stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=min(DPI, TALLEST / height))
+        figure.savefig(stream, format="png", dpi=min(DOTS_PER_INCH, MAX_HEIGHT_PIXELS / height))
     return stream.getvalue()

@@ -12,14 +12,14 @@ from sac.report.diagnosis import Finding, diagnose
 from sac.report.groups import Group
 from sac.report.statistics import bootstrap_interval, iqm
 
-WINDOW = "eval/return_window"  # mean of the last evaluation episodes, which is a run's result
-NONE = "-"
+WINDOW_METRIC = "eval/return_window"  # the mean return of the last evaluation episodes, the result of a run
+ABSENT_CELL = "-"
 ENDINGS = {"solved": "solved", "max_step": "reached max_step", "max_iter": "reached max_iter"}
 
 
 @dataclass
 class GroupRow:
-    """One line of the summary."""
+    """One row of the summary of groups."""
 
     label: str
     color: str
@@ -34,7 +34,7 @@ class GroupRow:
 
 @dataclass
 class RunRow:
-    """One line of the list of runs."""
+    """One row of the list of runs."""
 
     path: str
     label: str
@@ -48,16 +48,17 @@ class RunRow:
 
 
 def score_of(run: RunCurves) -> float | None:
-    """Mean return of the last evaluation window."""
-    return run.last(WINDOW) if run.last(WINDOW) is not None else run.last(EVALUATION)
+    """The mean return of the last evaluation window, or else of the last evaluation; None without any."""
+    return run.last(WINDOW_METRIC) if run.last(WINDOW_METRIC) is not None else run.last(EVALUATION)
 
 
 def group_row(group: Group, color: str, findings: Sequence[Finding]) -> GroupRow:
+    """The row of a group."""
     scores = [score for run in group.runs if (score := score_of(run)) is not None]
     training = [value for run in group.runs if (value := run.last(TRAINING)) is not None]
     runs = f"{len(group.runs)}" + f" ({len(scores)} evaluated)" * (len(scores) < len(group.runs))
     low, high = bootstrap_interval(scores) if scores else (math.nan, math.nan)
-    interval = NONE if math.isnan(low) else f"{number(low)} … {number(high)}"
+    interval = ABSENT_CELL if math.isnan(low) else f"{number(low)} … {number(high)}"
     return GroupRow(
         group.label, color, runs, number(iqm(scores)), interval,
         number(iqm(training)), span([run.steps for run in group.runs], "{:,.0f}"),
@@ -66,16 +67,17 @@ def group_row(group: Group, color: str, findings: Sequence[Finding]) -> GroupRow
 
 
 def run_row(run: RunCurves, label: str, shown_path: str, now: float | None = None) -> RunRow:
+    """The row of a run; `now` is the time in seconds since the epoch."""
     minutes = minutes_of(run)
     return RunRow(
-        shown_path, label, str(run.config.get("sac.seed", run.config.get("seed", NONE))), ending_of(run, now),
-        number(score_of(run)), f"{run.steps:,}", NONE if minutes is None else f"{minutes:,.1f}", run.commit or NONE,
-        "; ".join(_notes(run)),
+        shown_path, label, str(run.config.get("sac.seed", run.config.get("seed", ABSENT_CELL))), ending_of(run, now),
+        number(score_of(run)), f"{run.steps:,}", ABSENT_CELL if minutes is None else f"{minutes:,.1f}",
+        run.commit or ABSENT_CELL, "; ".join(_notes(run)),
     )  # fmt: skip
 
 
 def ending_of(run: RunCurves, now: float | None = None) -> str:
-    """Why it ended, or when something was last heard of it."""
+    """Why the run ended, or how long ago it has last recorded anything."""
     if run.failure:
         return f"failed: {run.failure}"
     if run.is_over:
@@ -88,6 +90,7 @@ def ending_of(run: RunCurves, now: float | None = None) -> str:
 
 
 def _notes(run: RunCurves) -> list[str]:
+    """What is missing or damaged in the run folder."""
     notes = [] if run.columns else ["no metrics yet"]
     if run.columns and score_of(run) is None:
         notes.append("no evaluation yet")
@@ -97,30 +100,33 @@ def _notes(run: RunCurves) -> list[str]:
 
 
 def minutes_of(run: RunCurves) -> float | None:
+    """How long a finished run has taken; None for others."""
     seconds = run.result.get("seconds")
     return seconds / 60 if run.is_over and isinstance(seconds, int | float) else None
 
 
 def findings_of(group: Group) -> list[tuple[RunCurves, Finding]]:
+    """The warnings of all runs of a group."""
     return [(run, finding) for run in group.runs for finding in diagnose(run)]
 
 
 def number(value: float | None) -> str:
-    """Four digits."""
+    """A number with four digits; larger ones as whole numbers."""
     if value is None or not math.isfinite(value):
-        return NONE
+        return ABSENT_CELL
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def span(values: Sequence[float], form: str) -> str:
-    """Lowest to highest, once where they agree."""
+    """The lowest and the highest value, or the only one where they are equal."""
     if not values:
-        return NONE
+        return ABSENT_CELL
     low, high = form.format(min(values)), form.format(max(values))
     return low if low == high else f"{low} … {high}"
 
 
 def ago(seconds: float) -> str:
+    """A duration in its largest unit."""
     for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}{'s' * (round(seconds / size) != 1)}"

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from sac.errors import UserError
+from sac.log_once import SaidOnce
 
-ONCE = {"once": True}  # `extra` of a record that is logged once in a run
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -68,22 +68,6 @@ def _record_failure(files: list[logging.Handler], error: Exception) -> None:
     record = logging.LogRecord("sac", logging.ERROR, __file__, 0, words, (error,), bug)
     for handler in files:
         handler.handle(record)
-
-
-class SaidOnce(logging.Filter):
-    """Drops repetitions of records with `extra=ONCE`: the evaluation's environment repeats the training's warnings."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not getattr(record, "once", False):
-            return True
-        text = record.getMessage()
-        new = text not in self._said
-        self._said.add(text)
-        return new
 
 
 class LogFile(logging.FileHandler):

@@ -1,4 +1,4 @@
-"""What a user sees while it trains: a live line in a terminal, plain lines elsewhere."""
+"""Shows progress while a run trains: a live line in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-RETURN = "episode/return"
-EVAL_RETURN = "eval/return"
-EVERY = 2.0  # seconds between two plain lines, and over which rates are taken
-SILENCE = 10.0  # seconds after which a plain line comes though no episode has ended
+RETURN_METRIC = "episode/return"
+EVAL_RETURN_METRIC = "eval/return"
+LINE_INTERVAL_SECONDS = 2.0  # between two plain lines, and between two measurements of the rates
+MAX_SILENCE_SECONDS = 10.0  # without a return; then a plain line is printed all the same
+REFRESH_SECONDS = 0.2  # between two changes of the live line
+REFRESHES_PER_SECOND = 4  # of the terminal
 
 
 class ConsoleSink:
-    """Steps, rates, returns and time left; `max_step` -1 means endless.
+    """Shows steps, rates, returns and the time left; a `max_step` of -1 means that the run has no end.
 
-    Lines follow `scalars` that bring a return, or a silence; the live line follows every `progress`.
+    A plain line is printed after `scalars` with a return, or after a silence. The live line follows every `progress`.
     """
 
-    def __init__(self, max_step: int = -1, console: Console | None = None, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self, max_step: int = -1, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._console = console or Console(file=sys.stdout)
         self._clock = clock
         self._total = max_step if max_step > 0 else None
@@ -31,46 +35,48 @@ class ConsoleSink:
         self._step = self._updates = 0
         self._began = 0.0
         self._rates: tuple[float, float] | None = None
-        self._mark: tuple[float, int, int] | None = None  # time, step, updates at the last rate
+        self._mark: tuple[float, int, int] | None = None  # time, step and updates when the rates were last measured
         self._printed = self._refreshed = float("-inf")
-        self._held = True  # something is known that no line has told
+        self._unprinted = True  # whether there is news that no line has shown
         self._live = _live(self._console, self._total) if self._console.is_terminal else None
 
     def progress(self, step: int, updates: int) -> None:
+        """Counts of environment steps and of updates so far."""
         self._step, self._updates = step, updates
         now = self._clock()
         if self._mark is None:
             self._began, self._mark = now, (now, step, updates)
-        elif now - self._mark[0] >= EVERY:
+        elif now - self._mark[0] >= LINE_INTERVAL_SECONDS:
             self._take_rates(now)
-        if not self._live and now - max(self._printed, self._began) >= SILENCE:
+        if not self._live and now - max(self._printed, self._began) >= MAX_SILENCE_SECONDS:
             self._print()
-        if self._live and now - self._refreshed >= 0.2:
+        if self._live and now - self._refreshed >= REFRESH_SECONDS:
             self._refreshed = now
             self._live.update(self._live.task_ids[0], completed=step, text=self._line())
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        news = {key: float(values[key]) for key in (RETURN, EVAL_RETURN) if key in values}
+        news = {key: float(values[key]) for key in (RETURN_METRIC, EVAL_RETURN_METRIC) if key in values}
         self._shown.update(news)
         self.progress(max(step, self._step), self._updates)
         if not news or self._live:
             return
-        if EVAL_RETURN in news or self._clock() - self._printed >= EVERY:
+        if EVAL_RETURN_METRIC in news or self._clock() - self._printed >= LINE_INTERVAL_SECONDS:
             self._print()
         else:
-            self._held = True
+            self._unprinted = True
 
     def close(self, exit_code: int, reason: str, result: Mapping[str, Any]) -> None:
         if self._live:
             self._live.update(self._live.task_ids[0], completed=self._step, text=self._line())
             self._live.stop()
-        elif self._held and self._mark is not None:
+        elif self._unprinted and self._mark is not None:
             now = self._clock()
             if self._rates is None and self._mark is not None and now > self._mark[0]:
                 self._take_rates(now)
             self._print()
 
     def _take_rates(self, now: float) -> None:
+        assert self._mark is not None
         then, step, updates = self._mark
         fresh = ((self._step - step) / (now - then), (self._updates - updates) / (now - then))
         old = self._rates or fresh
@@ -78,16 +84,16 @@ class ConsoleSink:
         self._mark = (now, self._step, self._updates)
 
     def _print(self) -> None:
-        self._printed, self._held = self._clock(), False
+        self._printed, self._unprinted = self._clock(), False
         of = f"/{self._total:,}" if self._total else ""
         self._console.print(Text(f"step {self._step:,}{of}  {self._line()}"), soft_wrap=True)
 
     def _line(self) -> str:
         parts = []
-        if RETURN in self._shown:
-            parts.append(f"return {self._shown[RETURN]:.4g}")
-        if EVAL_RETURN in self._shown:
-            parts.append(f"eval {self._shown[EVAL_RETURN]:.4g}")
+        if RETURN_METRIC in self._shown:
+            parts.append(f"return {self._shown[RETURN_METRIC]:.4g}")
+        if EVAL_RETURN_METRIC in self._shown:
+            parts.append(f"eval {self._shown[EVAL_RETURN_METRIC]:.4g}")
         if self._rates:
             parts.append(f"{self._rates[0]:,.0f} steps/s  {self._rates[1]:,.0f} updates/s")
             if self._total and self._rates[0] > 0:
@@ -96,18 +102,19 @@ class ConsoleSink:
 
 
 def _live(console: Console, total: int | None) -> Progress:
-    """A started progress line at the bottom of the terminal; what others print appears above it."""
+    """A progress line at the bottom of the terminal, already started; other output appears above it."""
     columns = [TextColumn("step"), MofNCompleteColumn(), TextColumn("{task.fields[text]}")]
     if total:
         columns[1:1] = [BarColumn(20), TaskProgressColumn()]
-    progress = Progress(*columns, console=console, refresh_per_second=4)
+    progress = Progress(*columns, console=console, refresh_per_second=REFRESHES_PER_SECOND)
     progress.add_task("train", total=total, text="")
     progress.start()
     return progress
 
 
 def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(int(max(0.0, seconds)), 60)
+    """Seconds as `1d 2:03:04`."""
+    minutes, whole_seconds = divmod(int(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
-    return f"{days}d " * bool(days) + f"{hours}:{minutes:02d}:{seconds:02d}"
+    return f"{days}d " * bool(days) + f"{hours}:{minutes:02d}:{whole_seconds:02d}"

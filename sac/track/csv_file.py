@@ -1,4 +1,4 @@
-"""metrics.csv: one row a call, columns as they appear, readable at any moment and after any kill."""
+"""metrics.csv: one row for each call, new columns as they appear, readable at any time and after any kill."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from typing import Any, TextIO
 from sac.files import replacing
 
 log = logging.getLogger(__name__)
-STEP = "env_step"
+STEP_COLUMN = "env_step"
+READ_BLOCK_BYTES = 4096
 
 
 class CsvSink:
-    """Appends rows to `path`; an existing file is continued.
+    """Appends rows to `path`, which may exist already.
 
-    A new column rewrites the header (older rows are simply shorter), through a temporary file and a rename.
-    `resume_step`: rows beyond it belong to steps that a checkpoint has taken back, and are removed.
+    For a new column the file is rewritten with a longer header, by a temporary file and a rename; older rows stay
+    shorter. `resume_step` is the step of the checkpoint from which a run resumes: rows of later steps are removed.
     """
 
     def __init__(self, path: Path | str, resume_step: int | None = None) -> None:
         self._path = Path(path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._columns = [STEP]
-        self._index = {STEP: 0}
+        self._columns = [STEP_COLUMN]
+        self._index = {STEP_COLUMN: 0}
         if not self._path.exists() or not _cut_half_line(self._path):
             _set_aside(self._path)
             self._rewrite(rows=False)
@@ -38,6 +39,7 @@ class CsvSink:
         self._file = self._open()
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Appends a row of these values and writes it to the file."""
         new = [name for name in values if name not in self._index]
         if new:
             self._add_columns(new)
@@ -63,7 +65,7 @@ class CsvSink:
         return self._path.open("a", newline="", encoding="utf-8")
 
     def _rewrite(self, rows: bool, last_step: int | None = None) -> None:
-        """Writes the header of today's columns, then the old rows up to `last_step`."""
+        """Writes the header of the current columns, then the old rows up to `last_step` if `rows`."""
         with replacing(self._path) as new, new.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerow(self._columns)
             if rows:
@@ -71,9 +73,9 @@ class CsvSink:
 
 
 def _rows(path: Path, last_step: int | None) -> Iterator[str]:
-    """The lines below the header; with `last_step`, those that are not beyond it."""
+    """The lines below the header, up to `last_step` if that is given."""
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        next(csv.reader(file))  # a quoted header may span lines
+        next(csv.reader(file))  # a header with quotes may span lines
         for line in file:
             step = line.partition(",")[0].strip()
             if step.isdigit() and (last_step is None or int(step) <= last_step):  # a power cut may leave zero bytes
@@ -81,24 +83,24 @@ def _rows(path: Path, last_step: int | None) -> Iterator[str]:
 
 
 def _set_aside(path: Path) -> None:
-    """A file whose header is damaged may hold rows for whoever can read them."""
+    """Renames a file with a damaged header, because its rows may still be of use."""
     if path.exists() and path.stat().st_size:
         aside = path.with_name(path.name + ".damaged")
         path.replace(aside)
-        log.warning("%s has no header with %s: it was moved to %s", path, STEP, aside)
+        log.warning("%s has no header with %s: it was moved to %s", path, STEP_COLUMN, aside)
 
 
 def _cut_half_line(path: Path) -> bool:
-    """Removes what a kill left of a last line; False when not even a header with its step column remains."""
+    """Removes an incomplete last line. False when no header with the step column remains."""
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
-        while end > 0:  # backwards by blocks to the last line end
-            begin = max(0, end - 4096)
+        while end > 0:  # searches backwards for the last end of a line
+            begin = max(0, end - READ_BLOCK_BYTES)
             file.seek(begin)
             found = file.read(end - begin).rfind(b"\n")
             if found >= 0:
                 file.truncate(begin + found + 1)
                 file.seek(0)
-                return file.read(len(STEP)) == STEP.encode()
+                return file.read(len(STEP_COLUMN)) == STEP_COLUMN.encode()
             end = begin
     return False

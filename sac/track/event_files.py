@@ -1,6 +1,6 @@
-"""TensorBoard event files of a run that goes on from a checkpoint: what the checkpoint has taken back leaves them.
+"""Removes the steps beyond a checkpoint from TensorBoard event files when a run resumes from it.
 
-A mark in the file (SessionLog.START) is not enough: TensorBoard's default loader does not know it.
+A SessionLog.START event in the file is not enough: TensorBoard's default loader ignores it.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
 from sac.files import replacing
 
-LENGTH = struct.Struct("<Q")  # of a record's data; a checksum of four bytes follows it, and another one the data
-CHECKSUM = 4  # bytes
+LENGTH = struct.Struct("<Q")  # of a record's data; a checksum follows the length, and another one the data
+CHECKSUM_BYTES = 4
 
 
-def take_back(folder: Path, last_step: int) -> None:
+def remove_later_steps(folder: Path, last_step: int) -> None:
     """Rewrites the event files of a folder without the values of steps beyond `last_step`. Raises OSError.
 
-    Where an earlier part of the run was taken back without this (its successor says from which step on), that part is
-    put right as well.
+    A file that begins with the first step of a resumed run shows from where on older files are out of date, so earlier
+    resumes whose steps were not removed are corrected as well.
     """
-    for path in sorted(folder.glob("events.out.tfevents.*"), reverse=True):  # the newest first
-        begun_at = [event.step for _, event in _records(path) if _begins(event)]
+    for path in sorted(folder.glob("events.out.tfevents.*"), reverse=True):  # newest first
+        begun_at = [event.step for _, event in _records(path) if event is not None and _is_start(event)]
         if any(_is_beyond(event, last_step) for _, event in _records(path)):
-            temporary = folder / f".rewritten.{os.getpid()}"  # TensorBoard reads whatever is called tfevents
+            temporary = folder / f".rewritten.{os.getpid()}"  # TensorBoard reads all files with tfevents in their names
             with replacing(path, temporary=temporary) as new, new.open("wb") as file:
                 file.writelines(record for record, event in _records(path) if not _is_beyond(event, last_step))
         last_step = min([last_step, *(step - 1 for step in begun_at)])
 
 
-def _begins(event: Event | None) -> bool:
-    return event is not None and event.session_log.status == SessionLog.START
+def _is_start(event: Event) -> bool:
+    return event.session_log.status == SessionLog.START
 
 
 def _is_beyond(event: Event | None, last_step: int) -> bool:
@@ -43,16 +43,16 @@ def _is_beyond(event: Event | None, last_step: int) -> bool:
 
 
 def _records(path: Path) -> Iterator[tuple[bytes, Event | None]]:
-    """Each record as it is in the file, and the event in it; None for what is damaged or was cut off at the end."""
+    """Each record as bytes, and its event; None for a record that is damaged or incomplete."""
     with path.open("rb") as file:
-        while head := file.read(LENGTH.size + CHECKSUM):
-            if len(head) < LENGTH.size + CHECKSUM:
+        while head := file.read(LENGTH.size + CHECKSUM_BYTES):
+            if len(head) < LENGTH.size + CHECKSUM_BYTES:
                 yield head, None
                 return
             (size,) = LENGTH.unpack(head[: LENGTH.size])
-            rest = file.read(min(size, os.fstat(file.fileno()).st_size) + CHECKSUM)
+            rest = file.read(min(size, os.fstat(file.fileno()).st_size) + CHECKSUM_BYTES)
             try:
-                event = Event.FromString(rest[:size]) if len(rest) == size + CHECKSUM else None
+                event = Event.FromString(rest[:size]) if len(rest) == size + CHECKSUM_BYTES else None
             except DecodeError:
                 event = None
             yield head + rest, event

@@ -1,4 +1,4 @@
-"""Who watches a run from outside: a launcher that shows many runs at once, a search that may end a hopeless one."""
+"""Observers of a run, such as a launcher that shows many runs, or a search that may end an unpromising one."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 
 class Observer:
-    """A sink that is also told where the run lies and asked whether it should go on. This one lets everything pass."""
+    """A sink that also learns the folder of the run and decides whether it goes on. This base class does nothing."""
 
     def began(self, folder: Path, config: Any) -> None:
-        """The run's folder, and the config with which it begins or goes on."""
+        """Called when a run begins or resumes, with its folder and its config."""
 
     def promising(self, step: int, score: float) -> bool:
-        """Asked after each evaluation, whose mean return is `score`; False ends the run with the reason `pruned`."""
+        """Called after each evaluation, with its mean return; False ends the run with the reason `pruned`."""
         return True
 
     def progress(self, step: int, updates: int) -> None:
         pass
 
     def note(self, text: str) -> None:
-        """What this process is doing, in a few words."""
+        """Called with a short text about what this process is doing."""
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         pass

@@ -1,4 +1,4 @@
-"""TensorBoard event files, written without TensorFlow: protobuf records are all they are."""
+"""Writes TensorBoard event files, which are protobuf records, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from sac.track.event_files import take_back
+from sac.track.event_files import remove_later_steps
 
 log = logging.getLogger(__name__)
-FLUSH_SECONDS = 2.0
+FLUSH_SECONDS = 2.0  # between two flushes of the file
 
 
 class TensorBoardSink:
-    """One event file in `folder`. `resume_step`: what older files say beyond it was taken back, and leaves them.
+    """Writes one event file in `folder`. From older files the values beyond `resume_step` are removed.
 
-    tensorboard's own EventFileWriter would import TensorFlow for its file access; its RecordWriter does not.
+    It uses tensorboard's RecordWriter, because the EventFileWriter imports TensorFlow to access files.
     """
 
     def __init__(self, folder: Path | str, resume_step: int | None = None) -> None:
@@ -33,7 +33,7 @@ class TensorBoardSink:
         folder.mkdir(parents=True, exist_ok=True)
         if resume_step is not None:
             try:
-                take_back(folder, resume_step)
+                remove_later_steps(folder, resume_step)
             except OSError as error:
                 log.warning("TensorBoard goes on showing steps beyond %d: %s", resume_step, error)
         self._file = _new_file(folder).open("xb")
@@ -41,7 +41,9 @@ class TensorBoardSink:
         self._flushed = 0.0
         self._write(Event(file_version="brain.Event:2"))
         first = 0 if resume_step is None else resume_step + 1
-        self._write(Event(step=first, session_log=SessionLog(status=SessionLog.START)))  # tells a running TensorBoard
+        self._write(
+            Event(step=first, session_log=SessionLog(status=SessionLog.START))
+        )  # a running TensorBoard drops later steps
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         pairs = [Summary.Value(tag=name, simple_value=float(value)) for name, value in values.items()]
@@ -68,17 +70,17 @@ class TensorBoardSink:
 
 
 def _new_file(folder: Path) -> Path:
-    """A free name that sorts after all before it: TensorBoard reads a folder in the order of names."""
-    moment = time.time_ns() // 10**6
+    """A free name that sorts after those of older files: TensorBoard reads files in the order of their names."""
+    milliseconds = time.time_ns() // 10**6
     while True:
-        path = folder / f"events.out.tfevents.{moment:013d}.{socket.gethostname()}.{os.getpid()}"
+        path = folder / f"events.out.tfevents.{milliseconds:013d}.{socket.gethostname()}.{os.getpid()}"
         if not path.exists():
             return path
-        moment += 1
+        milliseconds += 1
 
 
 def _png(picture: np.ndarray) -> bytes:
-    from PIL import Image  # only where pictures are logged
+    from PIL import Image  # imported only where pictures are logged
 
     buffer = io.BytesIO()
     Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(buffer, "PNG")

@@ -1,4 +1,4 @@
-"""Where numbers go: one tracker, any number of sinks, none of which can stop training."""
+"""The tracker, which passes metrics to any number of sinks; no failure of a sink stops training."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ log = logging.getLogger(__name__)
 
 
 class Sink(Protocol):
-    """One place that keeps or shows numbers. `step` counts environment steps, everywhere.
+    """Something that records or shows metrics. `step` always counts environment steps.
 
-    A sink may also have `progress(step, updates)` (called very often), `images(values, step)`, and a `title`, which
-    warnings call it by.
+    A sink may also have `progress(step, updates)`, which is called very often, `images(values, step)`, and a `title`
+    for warnings.
     """
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Takes some of the run's metrics, named `area/name`."""
+        """Records some metrics, each named `area/name`."""
 
     def close(self, exit_code: int, reason: str, result: Mapping[str, Any]) -> None:
-        """Ends the record; exit code 0 means success, `result` is the run's final result."""
+        """Ends the record. Exit code 0 means success; `result` is the final result of the run."""
 
 
 class Tracker:
-    """Passes everything to all sinks; one that fails is reported once in the log and dropped.
+    """Passes everything to all sinks; a sink that fails is logged once and dropped.
 
-    As a context manager it closes with exit code 1 and the exception as reason when one passes through.
+    As a context manager it closes the sinks at the end, with the exit code and reason of an exception if there is one.
     """
 
     def __init__(self, sinks: Sequence[Sink] = ()) -> None:
@@ -38,7 +38,7 @@ class Tracker:
 
     @classmethod
     def open(cls, makers: Sequence[Callable[[], Sink | None]]) -> Self:
-        """Makes each sink; one that cannot be made is reported and left out, None is left out silently."""
+        """Makes each sink. One that cannot be made is logged and left out; None is left out silently."""
         sinks = []
         for make in makers:
             try:
@@ -49,18 +49,19 @@ class Tracker:
 
     @property
     def sinks(self) -> tuple[Sink, ...]:
-        """Those that still work."""
+        """The sinks that still work."""
         return tuple(self._sinks)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Passes on metrics by name."""
         self._all("scalars", values, step)
 
     def progress(self, step: int, updates: int) -> None:
-        """Where the run is; cheap enough for every vector step."""
+        """Passes on how far the run is; cheap enough for every vector step."""
         self._all("progress", step, updates)
 
     def images(self, values: Mapping[str, np.ndarray], step: int) -> None:
-        """Pictures [H, W, 1 or 3] uint8, by name."""
+        """Passes on pictures [H, W, 1 or 3] uint8 by name."""
         if values:
             self._all("images", values, step)
 
@@ -78,7 +79,7 @@ class Tracker:
                 continue
             try:
                 call(*args)
-            except Exception as error:  # whatever a disk or a server does: training goes on
+            except Exception as error:  # no fault of a disk or a server stops training
                 self._sinks.remove(sink)
                 log.warning("%s failed in %s and is dropped: %s", _title(type(sink)), method, _words(error))
 
@@ -90,7 +91,7 @@ class Tracker:
 
 
 def _title(maker: Any) -> str:
-    """What a user calls the sink that this class or function makes."""
+    """The name, for messages, of the sink that this class or function makes."""
     made_by = getattr(maker, "func", maker)
     return getattr(made_by, "title", None) or getattr(made_by, "__name__", None) or type(made_by).__name__
 
@@ -100,7 +101,7 @@ def _words(error: Exception) -> str:
 
 
 def _outcome(error: BaseException | None) -> tuple[int, str]:
-    """Exit code and reason as the shell would see them."""
+    """Exit code and reason, as a shell would see them."""
     if error is None:
         return 0, ""
     if isinstance(error, KeyboardInterrupt):

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from envs.players.protocol import Actions, AgentReport, World
+from envs.players.protocol import AgentReport, BehaviourActions, SceneContext
 
 
 def play(scene, policy: Callable, exchanges: int, **parameters) -> tuple[list[AgentReport], list[tuple[float, bool]]]:
     """(reports, returns by episode [(return, interrupted)]) of a policy: first sensor of k agents -> [k, actions]."""
-    game = scene.play(World(seed=1, parameters=parameters))
+    game = scene.play(SceneContext(seed=1, parameters=parameters))
     report, reports, episodes, returns = next(game)[0], [], [], {}
     for _ in range(exchanges):
         reports.append(report)
@@ -24,7 +24,7 @@ def play(scene, policy: Callable, exchanges: int, **parameters) -> tuple[list[Ag
         obs = [row for row, done in zip(report.obs[0], report.done) if not done]
         behaviour = report.behaviour
         chosen = policy(obs if behaviour.sensors[0].png else np.array(obs)) if obs else []
-        actions = Actions(
+        actions = BehaviourActions(
             np.zeros((len(obs), behaviour.continuous)), np.zeros((len(obs), len(behaviour.branches)), int)
         )
         values = actions.discrete if behaviour.branches else actions.continuous

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import yaml
 from gymnasium import spaces
-from test_gymnasium import act
 
-from envs.gymnasium_adapter.env import GymEnv
+from envs.gymnasium_adapter.build import build_gym_env
 from envs.hidden_velocity import HiddenVelocity
 from sac.errors import UserError
 from sac.types import Action
+from tests.envs.gym_runs import act
 from tests.envs.toys import Echo
 
 ID = "envs.hidden_velocity:HiddenVelocity-v0"
@@ -34,7 +34,7 @@ def test_the_shipped_variants_hide_the_velocities_and_nothing_else(name, hidden,
     assert hidden is None or base["env_kwargs"]["hidden"] == hidden
     if name.startswith("bullet"):
         pytest.importorskip("pybullet_envs_gymnasium")
-    part, full = GymEnv(ID, 2, env_kwargs=base["env_kwargs"]), GymEnv(whole["build_path"], 2)
+    part, full = build_gym_env(ID, 2, env_kwargs=base["env_kwargs"]), build_gym_env(whole["build_path"], 2)
     try:
         (sensor,) = part.spec.sensors
         assert (sensor.name, sensor.shape) == ("obs", (left,))
@@ -70,7 +70,7 @@ def test_cart_pole_still_has_its_time_limit():
 
 def test_other_keyword_arguments_and_pictures_reach_the_environment():
     kwargs = {"env_id": "Pendulum-v1", "hidden": [2], "g": 3.0}
-    env = GymEnv(ID, 1, env_kwargs=kwargs, render_mode="rgb_array")
+    env = build_gym_env(ID, 1, env_kwargs=kwargs, render_mode="rgb_array")
     assert env._vector.envs[0].unwrapped.g == 3.0
     env.reset(seed=0)
     assert env.render().ndim == 3
@@ -79,7 +79,7 @@ def test_other_keyword_arguments_and_pictures_reach_the_environment():
 
 def test_in_processes_of_their_own():
     kwargs = {"env_id": "Pendulum-v1", "hidden": [2]}
-    one, other = (GymEnv(ID, 2, how, env_kwargs=kwargs) for how in ("sync", "async"))
+    one, other = (build_gym_env(ID, 2, how, env_kwargs=kwargs) for how in ("sync", "async"))
     np.testing.assert_array_equal(one.reset(seed=1).obs["obs"], other.reset(seed=1).obs["obs"])
     one.close()
     other.close()
@@ -88,7 +88,7 @@ def test_in_processes_of_their_own():
 @pytest.mark.parametrize("hidden", [[3], [-1], [0, 1, 2], [0.5], ["a"], [True]])
 def test_entries_that_are_not_there_are_refused(hidden):
     with pytest.raises(UserError, match=r"base.env_kwargs.hidden=.*entries 0 to 2"):
-        GymEnv(ID, 1, env_kwargs={"env_id": "Pendulum-v1", "hidden": hidden})
+        build_gym_env(ID, 1, env_kwargs={"env_id": "Pendulum-v1", "hidden": hidden})
 
 
 def test_only_vectors_have_entries():
@@ -100,7 +100,7 @@ def test_only_vectors_have_entries():
 def test_a_missing_package_of_the_environment_behind_it_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pybullet_envs_gymnasium", None)  # as if it were not installed
     with pytest.raises(UserError, match=r'Walker2DBulletEnv-v0.*pip install -e "\.\[bullet\]"'):
-        GymEnv(ID, 1, env_kwargs=conf("bullet/walker/hidden_velocity")["env_kwargs"])
+        build_gym_env(ID, 1, env_kwargs=conf("bullet/walker/hidden_velocity")["env_kwargs"])
 
 
 @pytest.mark.parametrize(
@@ -110,4 +110,4 @@ def test_a_missing_package_of_the_environment_behind_it_names_the_extra(monkeypa
 )  # fmt: skip
 def test_incomplete_keywords_are_named(kwargs, words):
     with pytest.raises(UserError, match=words):
-        GymEnv(ID, 1, env_kwargs=kwargs)
+        build_gym_env(ID, 1, env_kwargs=kwargs)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import faulty_envs
 
-from envs.gymnasium_adapter.env import GymEnv
+from envs.gymnasium_adapter.build import build_gym_env
 from envs.unity_adapter.env import UnityEnv
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     import sac.roles
     from sac.roles.train import train
 
-    keep = [GymEnv("CartPole-v1", 2, "async"), UnityEnv("player:roller", port=21700, n_agents=2)]
+    keep = [build_gym_env("CartPole-v1", 2, "async"), UnityEnv("player:roller", port=21700, n_agents=2)]
     keep[0].reset(0)
     hangs = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(300,), daemon=True)
     hangs.start()  # a worker that does not notice that its parent is gone

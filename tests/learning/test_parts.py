@@ -87,6 +87,6 @@ def test_a_policy_held_near_its_slow_copy_still_learns():
 
 def test_pictures_of_small_bytes_are_learnt_from():
     """Values are 0 and 1, as the bounds of the space say."""
-    env = GymEnv.from_vector(SyncVectorEnv([Board] * 8, autoreset_mode="SameStep"))
+    env = GymEnv(SyncVectorEnv([Board] * 8, autoreset_mode="SameStep"))
     networks = {"kwargs": {"ModelRep": {"conv_units": 32}}, "jit": False}
     assert score(train(env, 2000, updates_per_step=0.25, **networks), env) > 0.9  # optimum 1, random 0.25

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from short_runs import PENDULUM, Runner
 
-from envs.gymnasium_adapter.env import GymEnv
+from envs.gymnasium_adapter.build import build_gym_env
 from sac import assemble
 
 ROOT = Path(__file__).parent.parent.parent
@@ -69,7 +69,7 @@ def test_what_the_longest_iteration_cuts_is_told_as_an_episode(go):
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 def test_the_environments_own_limit_is_known(vectorization):
     for kwargs, limit in (({}, 500), ({"max_episode_steps": 7}, 7), ({"max_episode_steps": -1}, None)):
-        env = GymEnv("CartPole-v1", 1, vectorization if limit == 7 else "sync", env_kwargs=kwargs)
+        env = build_gym_env("CartPole-v1", 1, vectorization if limit == 7 else "sync", env_kwargs=kwargs)
         assert env.max_episode_steps == limit
         env.close()
 

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from sac.track.console import EVAL_RETURN, RETURN, ConsoleSink, _duration
+from sac.track.console import EVAL_RETURN_METRIC, RETURN_METRIC, ConsoleSink, _duration
 
 
 class Clock:
@@ -25,9 +25,9 @@ def test_plain_lines_are_rate_limited_but_evaluations_and_the_last_one_are_shown
     sink, out, clock = plain()
     for step in range(1, 11):
         clock.now += 0.5
-        sink.scalars({RETURN: float(step), "critic/loss": 1.0}, step)
-    sink.scalars({EVAL_RETURN: -3.5}, 10)
-    sink.scalars({RETURN: 77.0}, 11)
+        sink.scalars({RETURN_METRIC: float(step), "critic/loss": 1.0}, step)
+    sink.scalars({EVAL_RETURN_METRIC: -3.5}, 10)
+    sink.scalars({RETURN_METRIC: 77.0}, 11)
     sink.scalars({"critic/loss": 1.0}, 12)
     sink.close(0, "", {})
     lines = out.getvalue().splitlines()
@@ -61,7 +61,7 @@ def test_rates_and_time_left():
     for second in range(11):
         sink.progress(10_000 + 500 * second, 50 * second)
         clock.now += 1.0
-    sink.scalars({RETURN: 1.0}, 15_000)
+    sink.scalars({RETURN_METRIC: 1.0}, 15_000)
     line = out.getvalue()
     assert "step 15,000/100,000" in line
     assert "500 steps/s" in line and "50 updates/s" in line
@@ -74,7 +74,7 @@ def test_a_terminal_gets_a_live_line_that_ends():
     sink.progress(0, 0)
     clock.now += 4.0
     sink.progress(400, 40)
-    sink.scalars({RETURN: 12.5}, 400)
+    sink.scalars({RETURN_METRIC: 12.5}, 400)
     clock.now += 1.0
     sink.progress(500, 50)
     sink.close(0, "", {})

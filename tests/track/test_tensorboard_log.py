@@ -9,7 +9,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from sac.track.event_files import take_back
+from sac.track.event_files import remove_later_steps
 from sac.track.tensorboard_log import TensorBoardSink, _new_file
 from tests.full_disk import small_files
 from tests.track.tensorboard_server import LOADERS, tensorboard
@@ -102,11 +102,11 @@ def test_what_cannot_be_read_of_a_file_stays_in_it(tmp_path):
     whole = file.read_bytes()
     for tail in (b"\x07", b"\xff" * 30, whole[-40:-3]):
         file.write_bytes(whole + tail)
-        take_back(tmp_path, 30)
+        remove_later_steps(tmp_path, 30)
         assert file.read_bytes().endswith(tail) and scalars(load(tmp_path), "a")[-1] == (30, 1)
         assert [path.name for path in tmp_path.iterdir()] == [file.name]
     before = file.stat().st_ino
-    take_back(tmp_path, 30)
+    remove_later_steps(tmp_path, 30)
     assert file.stat().st_ino == before, "a file without such points is left as it is"
 
 

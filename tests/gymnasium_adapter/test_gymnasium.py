@@ -20,10 +20,12 @@ from gymnasium.vector.utils import batch_space, iterate
 from gymnasium.wrappers.vector import DictInfoToList
 
 from envs.gymnasium_adapter.action_space import ActionSpace
+from envs.gymnasium_adapter.build import build_gym_env
 from envs.gymnasium_adapter.env import GymEnv
 from envs.gymnasium_adapter.observation_space import ObservationSpace
 from sac.errors import UserError
 from sac.types import Action
+from tests.envs.gym_runs import act, env_in_mode
 from tests.envs.toys import Breaking, Course, Echo, Fragile, Masked
 
 # some toys share their arrays on purpose, and workers that raise are told of in warnings
@@ -33,16 +35,6 @@ for name, toy in [("Course", Course), ("Fragile", Fragile), ("Masked", Masked), 
     gymnasium.register(f"{name}-v0", entry_point=toy)
 gymnasium.register("Deprecated-v0", entry_point=lambda: gymnasium.make("Pendulum-v0"))
 gymnasium.register("NoEnv-v0", entry_point=object)
-
-
-def act(env, turn, rng=None):
-    k = len(turn.agents)
-    rng = rng or np.random.default_rng(0)
-    continuous = rng.uniform(-1, 1, (k, env.spec.continuous)).astype(np.float32)
-    discrete = np.zeros((k, len(env.spec.branches)), np.int32)
-    for column, choices in enumerate(env.spec.branches):
-        discrete[:, column] = rng.integers(0, choices, k)
-    return Action(continuous, discrete)
 
 
 def episodes(env, turns, sensor="obs"):
@@ -73,7 +65,7 @@ def episodes(env, turns, sensor="obs"):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 def test_episodes_are_whole_under_every_autoreset_mode(mode, vectorization):
-    env = GymEnv("Course-v0", 2, vectorization, {"salt": 7}, autoreset=mode)
+    env = env_in_mode("Course-v0", 2, vectorization, mode, {"salt": 7})
     try:
         logs = episodes(env, 24)
     finally:
@@ -93,7 +85,7 @@ def test_next_step_agents_do_not_ask_while_they_are_reset():
             self.episode += 1  # lengths 3, 2, 4
             return super().reset(**kwargs)
 
-    env = GymEnv.from_vector(SyncVectorEnv([Course, Long], autoreset_mode="NextStep"))
+    env = GymEnv(SyncVectorEnv([Course, Long], autoreset_mode="NextStep"))
     turn, asked = env.reset(), []
     for _ in range(4):
         turn = env.step(act(env, turn))
@@ -103,9 +95,7 @@ def test_next_step_agents_do_not_ask_while_they_are_reset():
 
 
 def test_terminated_and_truncated_at_once_is_a_true_end():
-    env = GymEnv.from_vector(
-        SyncVectorEnv([lambda: gymnasium.wrappers.TimeLimit(Course(), 2)], autoreset_mode="SameStep")
-    )
+    env = GymEnv(SyncVectorEnv([lambda: gymnasium.wrappers.TimeLimit(Course(), 2)], autoreset_mode="SameStep"))
     turn = env.reset()
     for _ in range(2):
         turn = env.step(act(env, turn))
@@ -117,7 +107,7 @@ def test_what_was_handed_out_never_changes():
         SyncVectorEnv([Masked] * 2, copy=False, autoreset_mode="SameStep"),
         gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="vector_entry_point"),
     ):
-        env = GymEnv.from_vector(vector)
+        env = GymEnv(vector)
         turn, kept = env.reset(seed=3), []
         for _ in range(12):
             kept.append((turn, turn.obs["obs"].copy(), turn.ended.obs["obs"].copy(), turn.reward.copy()))
@@ -130,7 +120,7 @@ def test_what_was_handed_out_never_changes():
 
 def test_seeds_repeat_differ_between_agents_and_do_not_overlap_between_runs():
     def first(seed):
-        env = GymEnv("Pendulum-v1", 3, "sync", None)
+        env = build_gym_env("Pendulum-v1", 3, "sync", None)
         turn = env.reset(seed)
         later = env.step(act(env, turn)).obs["obs"]
         env.close()
@@ -179,7 +169,7 @@ def test_encoded_actions_lie_in_the_space_and_reach_its_ends(space, continuous, 
 
 def test_actions_reach_the_environment():
     space = ACTION_SPACES[7][0]
-    env = GymEnv.from_vector(SyncVectorEnv([partial(Echo, space)] * 2, autoreset_mode="SameStep"))
+    env = GymEnv(SyncVectorEnv([partial(Echo, space)] * 2, autoreset_mode="SameStep"))
     env.reset()
     mine = np.array([[-1, 0, 0.5, 1], [0, 0, 0, 0]], np.float32)
     env.step(Action(mine, np.array([[1], [0]], np.int32)))
@@ -193,7 +183,7 @@ def test_actions_reach_the_environment():
 )
 def test_action_spaces_without_a_form_are_named(space):
     with pytest.raises(UserError, match=r"Box|Text|Graph"):
-        GymEnv.from_vector(SyncVectorEnv([partial(Echo, space)], autoreset_mode="SameStep"))
+        GymEnv(SyncVectorEnv([partial(Echo, space)], autoreset_mode="SameStep"))
 
 
 def test_observations_flatten_to_named_sensors():
@@ -228,7 +218,7 @@ def test_observations_flatten_to_named_sensors():
         "level": ((1,), "float32"),
     }
     raws = [space.sample() for _ in range(5)]
-    obs = observations.batch(observations.together(raws))
+    obs = observations.batch(observations.stack(raws))
     for name, (shape, dtype) in found.items():
         assert obs[name].shape == (5, *shape) and obs[name].dtype == dtype
     for i, raw in enumerate(raws):
@@ -254,7 +244,7 @@ def test_plain_spaces_are_called_obs_and_strange_ones_are_refused():
 @pytest.mark.parametrize("mode", MODES)
 def test_action_masks_of_asking_and_of_ended_agents(mode, layout):
     vector = SyncVectorEnv([Masked, partial(Masked, length=3)], autoreset_mode=mode)
-    env = GymEnv.from_vector(DictInfoToList(vector) if layout == "list" else vector)
+    env = GymEnv(DictInfoToList(vector) if layout == "list" else vector)
     turn, forbidden, at_end = env.reset(), [], []
     for _ in range(8):
         forbidden += [(int(t[0]), *np.flatnonzero(~m)) for t, m in zip(turn.obs["obs"], turn.mask)]
@@ -270,7 +260,7 @@ def test_action_masks_of_asking_and_of_ended_agents(mode, layout):
     [("tuple", [0, 1, 1, 1, 0]), ("dict", [0, 1, 1, 1, 1]), ("none", [1, 1, 1]), ("dead end", [0, 1, 1])],
 )
 def test_masks_shaped_like_the_action_space(shape, first):
-    env = GymEnv.from_vector(SyncVectorEnv([partial(Masked, shape)] * 2, autoreset_mode="SameStep"))
+    env = GymEnv(SyncVectorEnv([partial(Masked, shape)] * 2, autoreset_mode="SameStep"))
     turn = env.reset()
     np.testing.assert_array_equal(turn.mask, [first, first])
     turn = env.step(act(env, env.step(act(env, turn))))
@@ -280,7 +270,7 @@ def test_masks_shaped_like_the_action_space(shape, first):
 
 
 def test_whoever_gives_no_mask_may_do_all(caplog):
-    env = GymEnv.from_vector(SyncVectorEnv([Masked, partial(Masked, "none")], autoreset_mode="SameStep"))
+    env = GymEnv(SyncVectorEnv([Masked, partial(Masked, "none")], autoreset_mode="SameStep"))
     np.testing.assert_array_equal(env.reset().mask, [[0, 1, 1], [1, 1, 1]])
     assert not caplog.records  # saying nothing is not the same as forbidding everything
 
@@ -291,14 +281,14 @@ def test_a_mask_of_the_wrong_width_is_named():
             return {"action_mask": np.ones(4, np.int8)}
 
     with pytest.raises(UserError, match="4 entries"):
-        GymEnv.from_vector(SyncVectorEnv([Wrong], autoreset_mode="SameStep")).reset()
+        GymEnv(SyncVectorEnv([Wrong], autoreset_mode="SameStep")).reset()
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("what", ["obs", "reward"])
 def test_unusable_values_lose_the_agent_and_nobody_else(mode, what, caplog):
     wrong = [{(0, 2): what, (1, 4): what}, {}]  # in the middle of an episode, then at the end of one
-    env = GymEnv.from_vector(SyncVectorEnv([partial(Fragile, w) for w in wrong], autoreset_mode=mode))
+    env = GymEnv(SyncVectorEnv([partial(Fragile, w) for w in wrong], autoreset_mode=mode))
     with caplog.at_level(logging.WARNING):
         broken, healthy = episodes(env, 16, sensor="time")
     assert [e[2] for e in broken[:3]] == ["lost", "lost", 0.0]
@@ -313,7 +303,7 @@ def test_unusable_values_lose_the_agent_and_nobody_else(mode, what, caplog):
 @pytest.mark.parametrize("mode", MODES)
 def test_a_first_observation_may_be_unusable_too(mode, caplog):
     wrong = {(0, 0): "obs", (1, 0): "obs", (3, 0): "obs"}
-    env = GymEnv.from_vector(SyncVectorEnv([partial(Fragile, wrong), partial(Fragile, {})], autoreset_mode=mode))
+    env = GymEnv(SyncVectorEnv([partial(Fragile, wrong), partial(Fragile, {})], autoreset_mode=mode))
     broken, _ = episodes(env, 13, sensor="time")
     assert [[float(o[0]) for o in e[0]] for e in broken[:2]] == [[0, 1, 2, 3, 4]] * 2
     assert [e[2] for e in broken[:2]] == [0.0, 0.0]  # two whole episodes: nothing was lost with the bad first ones
@@ -322,7 +312,7 @@ def test_a_first_observation_may_be_unusable_too(mode, caplog):
 
 def test_a_good_step_in_between_forgives():
     wrong = {(e, 2): "obs" for e in range(99)}
-    env = GymEnv.from_vector(SyncVectorEnv([partial(Fragile, wrong)], autoreset_mode="SameStep"))
+    env = GymEnv(SyncVectorEnv([partial(Fragile, wrong)], autoreset_mode="SameStep"))
     assert sum(e[2] == "lost" for e in episodes(env, 40, sensor="time")[0]) > 15
 
 
@@ -330,7 +320,7 @@ def test_a_good_step_in_between_forgives():
 @pytest.mark.parametrize("at", [0, 1, 4])
 def test_ten_unusable_values_in_a_row_end_the_run(mode, at):
     wrong = {(e, t): "obs" for e in range(99) for t in ({0} if at == 0 else range(1, at + 1))}
-    env = GymEnv.from_vector(SyncVectorEnv([partial(Fragile, wrong)], autoreset_mode=mode))
+    env = GymEnv(SyncVectorEnv([partial(Fragile, wrong)], autoreset_mode=mode))
     with pytest.raises(UserError, match="10 times"):
         episodes(env, 60, sensor="time")
 
@@ -341,7 +331,7 @@ def test_a_vector_form_that_cannot_reset_one_agent_says_so():
             obs, *rest = super().step(action)
             return obs * np.nan, *rest
 
-    env = GymEnv.from_vector(Native(num_envs=2))
+    env = GymEnv(Native(num_envs=2))
     turn = env.reset(seed=1)
     with pytest.raises(UserError, match="one agent alone"):
         env.step(act(env, turn))
@@ -351,7 +341,7 @@ def test_a_vector_form_that_cannot_reset_one_agent_says_so():
     "id_", ["Pendulum-v1", "CartPole-v1", "Acrobot-v1", "MountainCarContinuous-v0", "Taxi-v4", "CartPole"]
 )
 def test_environments_of_gymnasium(id_):
-    env = GymEnv(id_, 3, "sync", None)
+    env = build_gym_env(id_, 3, "sync", None)
     turn = env.reset(seed=0)
     rng = np.random.default_rng(0)
     for _ in range(250):
@@ -362,7 +352,7 @@ def test_environments_of_gymnasium(id_):
 
 
 def test_rewards_equal_the_environment_stepped_by_hand():
-    env, plain = GymEnv("Pendulum-v1", 1, "sync", None), gymnasium.make("Pendulum-v1")
+    env, plain = build_gym_env("Pendulum-v1", 1, "sync", None), gymnasium.make("Pendulum-v1")
     turn = env.reset(seed=9)
     plain.reset()
     plain.unwrapped.state = env._vector.envs[0].unwrapped.state.copy()
@@ -384,7 +374,7 @@ def test_rewards_equal_the_environment_stepped_by_hand():
 )
 def test_unknown_ids_name_the_nearest(id_, words):
     with pytest.raises(UserError, match=words):
-        GymEnv(id_, 1, "sync", None)
+        build_gym_env(id_, 1, "sync", None)
 
 
 @pytest.mark.parametrize(
@@ -401,7 +391,7 @@ def test_unknown_ids_name_the_nearest(id_, words):
 def test_other_versions_of_an_id_are_named_and_old_gym_is_left_alone(id_, newest, monkeypatch):
     monkeypatch.setitem(sys.modules, "envs.gymnasium_adapter.old_gym", None)
     with pytest.raises(UserError, match=f"{id_}.* does not have this version; use the newest, {newest}\\. .*gym:<id>"):
-        GymEnv(id_, 1, "sync", None)
+        build_gym_env(id_, 1, "sync", None)
 
 
 @pytest.mark.parametrize(
@@ -416,7 +406,7 @@ def test_other_versions_of_an_id_are_named_and_old_gym_is_left_alone(id_, newest
 )
 def test_ids_that_cannot_be_made_any_more_say_what_to_take(id_, words):
     with pytest.raises(UserError, match=words):
-        GymEnv(id_, 1, "sync", None)
+        build_gym_env(id_, 1, "sync", None)
 
 
 @pytest.mark.parametrize(
@@ -433,7 +423,7 @@ def test_a_missing_package_names_the_extra(id_, module, extra, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
     with pytest.raises(UserError, match=rf'pip install -e "\.\[{extra}\]"'):
-        GymEnv(id_, 1, "sync", None)
+        build_gym_env(id_, 1, "sync", None)
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
@@ -442,7 +432,7 @@ def test_old_gym_environments_of_both_styles(vectorization):
 
     register()
     for id_, sensors in (("gym:CartPole-v1", 4), ("gym:OldStyle-v0", 1)):
-        env = GymEnv(id_, 2, vectorization, None)
+        env = build_gym_env(id_, 2, vectorization, None)
         turn = env.reset(seed=3)
         ended, rng = [], np.random.default_rng(0)
         for _ in range(45):
@@ -457,14 +447,14 @@ def test_ids_only_old_gym_knows_are_found_without_the_prefix():
     from tests.envs.old_toys import register
 
     register()
-    env = GymEnv("OldStyle-v0", 1, "sync", None)
+    env = build_gym_env("OldStyle-v0", 1, "sync", None)
     assert env.spec.branches == (2,)
 
 
 def test_async_equals_sync():
     turns = []
     for vectorization in ("sync", "async"):
-        env = GymEnv("CartPole-v1", 2, vectorization, None)
+        env = build_gym_env("CartPole-v1", 2, vectorization, None)
         turn = env.reset(seed=2)
         for _ in range(40):
             turn = env.step(act(env, turn))
@@ -477,7 +467,7 @@ def test_async_equals_sync():
     ("how", "error", "words"), [("raise", RuntimeError, "wheel"), ("die", UserError, "exit code 7")]
 )
 def test_broken_workers_are_reported_and_nothing_stays_behind(how, error, words):
-    env = GymEnv("Breaking-v0", 2, "async", None, env_kwargs={"how": how})
+    env = build_gym_env("Breaking-v0", 2, "async", None, env_kwargs={"how": how})
     turn = env.reset()
     turn = env.step(act(env, turn))
     with pytest.raises(error, match=words):
@@ -491,9 +481,9 @@ def test_broken_workers_are_reported_and_nothing_stays_behind(how, error, words)
 def test_workers_outlive_ctrl_c_and_die_with_their_parent():
     code = (
         "import sys, time; sys.path.insert(0, '.')\n"
-        "from envs.gymnasium_adapter.env import GymEnv\n"
+        "from envs.gymnasium_adapter.build import build_gym_env\n"
         "if __name__ == '__main__':\n"
-        "    env = GymEnv('Pendulum-v1', 2, 'async', None)\n"
+        "    env = build_gym_env('Pendulum-v1', 2, 'async', None)\n"
         "    env.reset()\n"
         "    print(*[p.pid for p in env._vector.processes], flush=True)\n"
         "    time.sleep(60)\n"
@@ -529,11 +519,11 @@ def _alive(pid):
 
 def test_render_gives_one_picture_or_none():
     pytest.importorskip("pygame")
-    env = GymEnv("CartPole-v1", 2, "sync", None, render_mode="rgb_array")
+    env = build_gym_env("CartPole-v1", 2, "sync", None, render_mode="rgb_array")
     env.reset(seed=0)
     picture = env.render()
     env.close()
     assert picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8
-    silent = GymEnv("CartPole-v1", 1, "sync", None)
+    silent = build_gym_env("CartPole-v1", 1, "sync", None)
     silent.reset()
     assert silent.render() is None

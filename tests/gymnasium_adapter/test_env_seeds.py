@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from envs.gymnasium_adapter.env import GymEnv
+from envs.gymnasium_adapter.build import build_gym_env
 from envs.gymnasium_adapter.env_seeds import seeded_construction
 from sac.types import Action
 from tests.envs.drawers import DRAWS
@@ -19,7 +19,7 @@ CASES = [*(("Drawer-v0", {"draws": draws}) for draws in DRAWS), ("SharedSpace-v0
 
 def played(env_id: str, kwargs: dict, seed: int, vectorization: str = "sync", n: int = 2, first=None) -> np.ndarray:
     """Observations [turn, agent, 2] of seven steps (an episode has five)."""
-    env = GymEnv(env_id, n, vectorization, env_kwargs=kwargs, seed=seed)
+    env = build_gym_env(env_id, n, vectorization, env_kwargs=kwargs, seed=seed)
     try:
         turns = [env.reset(first)]
         for _ in range(7):
@@ -55,7 +55,7 @@ def test_what_is_drawn_at_the_first_reset_depends_on_its_seed_and_else_on_the_en
 
 
 def test_no_two_generators_of_an_environment_draw_the_same():
-    env = GymEnv("tests.envs.drawers:Drawer-v0", 1, env_kwargs={"draws": "observation_space"}, seed=1)
+    env = build_gym_env("tests.envs.drawers:Drawer-v0", 1, env_kwargs={"draws": "observation_space"}, seed=1)
     env.reset()
     inner = env._vector.envs[0].unwrapped
     held = [inner.observation_space, inner.action_space, inner.goals["x"]]
@@ -85,7 +85,7 @@ def test_without_a_seed_nothing_is_seeded():
     random.seed(1)
     np.random.seed(1)
     expected = random.getstate(), np.random.get_state()[1]
-    GymEnv("tests.envs.drawers:Drawer-v0", 2, env_kwargs={"draws": "random"}).close()
+    build_gym_env("tests.envs.drawers:Drawer-v0", 2, env_kwargs={"draws": "random"}).close()
     assert random.getstate() == expected[0] and (np.random.get_state()[1] == expected[1]).all()
 
 

@@ -10,6 +10,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 
+from envs.gymnasium_adapter.build import build_gym_env
 from envs.gymnasium_adapter.env import GymEnv
 from envs.gymnasium_adapter.observation_space import ObservationSpace
 from sac.errors import UserError
@@ -33,7 +34,7 @@ def steps(env, turns):
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 @pytest.mark.parametrize("told", [True, False])
 def test_the_weighted_sum_of_several_rewards_is_the_reward(vectorization, told):
-    env = GymEnv("Objectives-v0", 2, vectorization, env_kwargs={"told": told}, reward_weights=[10, 0.5])
+    env = build_gym_env("Objectives-v0", 2, vectorization, env_kwargs={"told": told}, reward_weights=[10, 0.5])
     assert steps(env, 4)[0] == [10.5, 11, 11.5, 12]
 
 
@@ -44,7 +45,7 @@ def test_several_rewards_without_a_weight_for_each_are_refused(weights, told, ve
     with pytest.raises(
         UserError, match=r"base.reward_weights=\[.*'Objectives-v0' gives rewards of 2 numbers.*\[1.0, 1.0\]"
     ):
-        steps(GymEnv("Objectives-v0", 2, vectorization, env_kwargs={"told": told}, reward_weights=weights), 2)
+        steps(build_gym_env("Objectives-v0", 2, vectorization, env_kwargs={"told": told}, reward_weights=weights), 2)
 
 
 def test_numbers_that_a_wrapper_has_added_up_need_no_weights():
@@ -55,15 +56,15 @@ def test_numbers_that_a_wrapper_has_added_up_need_no_weights():
 
     gymnasium.register("Sum-v0", lambda: Sum(Objectives()), max_episode_steps=9)
     try:
-        assert steps(GymEnv("Sum-v0", 2), 4)[0] == [2, 3, 4, 5]
+        assert steps(build_gym_env("Sum-v0", 2), 4)[0] == [2, 3, 4, 5]
     finally:
         del gymnasium.registry["Sum-v0"]
 
 
 def test_one_reward_takes_one_weight_and_no_more():
-    assert steps(GymEnv("Counter-v0", 1, reward_weights=[3]), 2)[0] == [3, 3]
+    assert steps(build_gym_env("Counter-v0", 1, reward_weights=[3]), 2)[0] == [3, 3]
     with pytest.raises(UserError, match=r"reward of .* is one number; set base.reward_weights=\[\]"):
-        steps(GymEnv("Counter-v0", 1, reward_weights=[3, 1]), 2)
+        steps(build_gym_env("Counter-v0", 1, reward_weights=[3, 1]), 2)
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
@@ -72,7 +73,7 @@ def test_one_reward_takes_one_weight_and_no_more():
 def test_text_is_left_out_with_one_warning_and_the_rest_is_seen(vectorization, words, nested, caplog):
     prefix = "all/" if nested else ""
     with caplog.at_level(logging.WARNING):
-        env = GymEnv("Told-v0", 2, vectorization, env_kwargs={"words": words, "nested": nested})
+        env = build_gym_env("Told-v0", 2, vectorization, env_kwargs={"words": words, "nested": nested})
         assert [s.name for s in env.spec.sensors] == [f"{prefix}direction", f"{prefix}view"]
         rewards, turn = steps(env, 5)
     said = [r.getMessage() for r in caplog.records]
@@ -98,7 +99,7 @@ def test_spaces_without_a_fixed_size_are_refused_in_words(space, inside):
     with pytest.raises(
         UserError, match=f"'{'odd' if inside else 'obs'}' has the space {type(space).__name__}.*supported"
     ):
-        GymEnv.from_vector(SyncVectorEnv([Odd] * 2, autoreset_mode="SameStep"))
+        GymEnv(SyncVectorEnv([Odd] * 2, autoreset_mode="SameStep"))
 
 
 def test_nothing_but_text_is_refused():

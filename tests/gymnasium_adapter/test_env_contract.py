@@ -8,16 +8,18 @@ import gymnasium
 import numpy as np
 import pytest
 
+from envs.gymnasium_adapter.build import build_gym_env
 from envs.gymnasium_adapter.env import GymEnv
 from sac.errors import ContractBroken
 from sac.types import Action, Turn
 from tests.envs.breakers import REFUSED, REFUSED_AT_RESET, TAKEN, Plain
+from tests.envs.gym_runs import env_in_mode
 
 IN_WORKERS = ["four values", "floats in pixels", "obs as a column"]  # Gymnasium's workers took the last two as they are
 
 
 def opened(env_id: str, vectorization="sync", n=2, **kwargs) -> GymEnv:
-    return GymEnv(f"tests.envs.breakers:{env_id}", n, vectorization, env_kwargs=kwargs)
+    return build_gym_env(f"tests.envs.breakers:{env_id}", n, vectorization, env_kwargs=kwargs)
 
 
 def steps(env: GymEnv, number: int) -> list[Turn]:
@@ -77,7 +79,7 @@ def test_the_check_lies_below_the_wrappers_of_gymnasium():
 
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
 def test_info_may_hold_anything_beside_the_mask(mode):
-    turns = steps(GymEnv("tests.envs.breakers:Chatty-v0", 4, autoreset=mode), 40)
+    turns = steps(env_in_mode("tests.envs.breakers:Chatty-v0", 4, "sync", mode), 40)
     masks = np.concatenate([turn.mask for turn in turns])
     assert {tuple(m) for m in masks.tolist()} == {(True, False), (True, True)}
     assert sum(len(turn.ended.agents) for turn in turns) > 12
@@ -109,7 +111,9 @@ def test_a_reset_without_options_is_taken_and_one_without_a_seed_refused():
     gymnasium.register("Short-v0", Short)
     gymnasium.register("Old-v0", Old)
     try:
-        assert len(steps(GymEnv("Short-v0", 2), 6)) == 7
-        assert "'Old-v0': reset() takes no seed; allowed is reset(self, *, seed" in refusal(GymEnv("Old-v0", 2), 0)
+        assert len(steps(build_gym_env("Short-v0", 2), 6)) == 7
+        assert "'Old-v0': reset() takes no seed; allowed is reset(self, *, seed" in refusal(
+            build_gym_env("Old-v0", 2), 0
+        )
     finally:
         del gymnasium.registry["Short-v0"], gymnasium.registry["Old-v0"]

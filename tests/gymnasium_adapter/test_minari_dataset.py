@@ -13,8 +13,9 @@ from gymnasium.wrappers import TimeLimit
 from test_gymnasium import ACTION_SPACES
 
 from envs.gymnasium_adapter.action_space import ActionSpace
+from envs.gymnasium_adapter.build import build_gym_env
 from envs.gymnasium_adapter.env import GymEnv
-from envs.gymnasium_adapter.minari_dataset import EDGE, MinariEpisodes
+from envs.gymnasium_adapter.minari_dataset import MAX_ABS_ACTION, MinariEpisodes
 from envs.gymnasium_adapter.reading import Reading
 from envs.joint_branches import JointBranches
 from sac.errors import UserError
@@ -75,10 +76,12 @@ def test_boxes_are_kept_as_before_the_squash():
     played[0].actions[1] = np.array([2.0], np.float32)  # at the bound, and what a careless policy recorded beyond it
     played[0].actions[2] = np.array([-2.5], np.float32)
     write("pendulum/short-v0", env, played)
-    here = GymEnv("Pendulum-v1")
+    here = build_gym_env("Pendulum-v1")
     rows = joined(MinariEpisodes("pendulum/short-v0", here.spec, here.action_bounds).steps(100))
     actions = np.concatenate([[*e.actions, [0]] for e in played])
-    np.testing.assert_allclose(np.tanh(rows.raw_action), np.clip(actions / 2, -EDGE, EDGE), atol=1e-6)
+    np.testing.assert_allclose(
+        np.tanh(rows.raw_action), np.clip(actions / 2, -MAX_ABS_ACTION, MAX_ABS_ACTION), atol=1e-6
+    )
     assert np.isfinite(rows.raw_action).all() and np.abs(rows.raw_action).max() > 7
     assert rows.raw_action.dtype == np.float32 and (rows.discount == 1).all(), "time limits are no deaths"
 
@@ -90,7 +93,7 @@ def test_dicts_and_mixed_actions_have_the_adapters_names_and_layout():
     toy = TimeLimit(Echo(action, spaces.Dict(seen)), 3)
     played = play(toy, 2)
     write("toy/mixed-v0", toy, played)
-    here = GymEnv.from_vector(SyncVectorEnv([lambda: toy] * 1, autoreset_mode="SameStep"))
+    here = GymEnv(SyncVectorEnv([lambda: toy] * 1, autoreset_mode="SameStep"))
     rows = joined(MinariEpisodes("toy/mixed-v0", here.spec, here.action_bounds).steps(100))
     assert {s.name for s in here.spec.sensors} == set(rows.obs) == {"p", "q/n", "q/i"}
     np.testing.assert_array_equal(rows.obs["q/i"][:4], [o["q"]["i"] for o in played[0].observations])
@@ -106,7 +109,7 @@ def test_branches_that_are_joined_here_are_joined_there():
     toy = TimeLimit(Echo(spaces.MultiDiscrete([3, 2])), 4)
     played = play(toy, 2)
     write("toy/branches-v0", toy, played)
-    here = JointBranches(GymEnv.from_vector(SyncVectorEnv([lambda: toy], autoreset_mode="SameStep")))
+    here = JointBranches(GymEnv(SyncVectorEnv([lambda: toy], autoreset_mode="SameStep")))
     rows = joined(MinariEpisodes("toy/branches-v0", here.spec, here.action_bounds).steps(100))
     assert rows.mask.shape == (10, 6)
     np.testing.assert_array_equal(rows.discrete[~rows.last, 0], [2 * a + b for e in played for a, b in e.actions])
@@ -202,7 +205,7 @@ def test_another_scale_of_actions_is_refused():
     env = gymnasium.make("Pendulum-v1", max_episode_steps=5)
     write("pendulum/short-v0", env, play(env, 1))
     with pytest.raises(UserError, match=r"bounds .*expected \[\[-1.0\], \[1.0\]\], found \[\[-2.0\], \[2.0\]\]"):
-        MinariEpisodes("pendulum/short-v0", GymEnv("Pendulum-v1").spec, np.array([[-1.0], [1.0]]))
+        MinariEpisodes("pendulum/short-v0", build_gym_env("Pendulum-v1").spec, np.array([[-1.0], [1.0]]))
 
 
 def test_missing_and_broken_datasets_are_named(tmp_path, monkeypatch):
@@ -234,7 +237,7 @@ def test_masks_that_were_recorded_are_kept_and_joined_where_branches_are(where):
     single = Legal() if where == "obs" else Recordable()
     write("legal/random-v0", single, play(single, 3))
     reading = Reading(mask="action_mask")
-    env = GymEnv.from_vector(SyncVectorEnv([type(single)], autoreset_mode="SameStep"), reading=reading)
+    env = GymEnv(SyncVectorEnv([type(single)], autoreset_mode="SameStep"), reading=reading)
     env = env if where == "obs" else JointBranches(env)
     rows = joined(MinariEpisodes("legal/random-v0", env.spec, reading=env.reading).steps(100))
     told = (np.rint(rows.obs["view"][:, 1:] * 20).astype(int) >> np.arange(4)) & 1 == 1
@@ -321,7 +324,7 @@ def test_pictures_that_were_kept_as_jpeg_are_told_of(size, jpeg, keeps, nested, 
     toy = TimeLimit(Echo(spaces.Discrete(2), spaces.Dict(eye=picture) if nested else picture), 3)
     played = play(toy, 1)
     write("toy/pictures-v0", toy, played, jpeg_encoding=jpeg)
-    here = GymEnv.from_vector(SyncVectorEnv([lambda: toy], autoreset_mode="SameStep"))
+    here = GymEnv(SyncVectorEnv([lambda: toy], autoreset_mode="SameStep"))
     rows = joined(MinariEpisodes("toy/pictures-v0", here.spec).steps(100))
     seen = [o["eye"] if nested else o for o in played[0].observations]
     name = "eye" if nested else "obs"
@@ -341,6 +344,6 @@ def test_a_picture_that_is_no_picture_any_more_costs_its_episode(tmp_path, caplo
         values[1][:] = 0
         del file["episode_0/observations"]
         file["episode_0"].create_dataset("observations", data=values, dtype=h5py.vlen_dtype(np.uint8))
-    here = GymEnv.from_vector(SyncVectorEnv([lambda: toy], autoreset_mode="SameStep"))
+    here = GymEnv(SyncVectorEnv([lambda: toy], autoreset_mode="SameStep"))
     assert len(joined(MinariEpisodes("toy/pictures-v0", here.spec).steps(100)).last) == 4
     assert "1 damaged episodes were left out (the first: cannot identify image file" in caplog.text

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from unity_runs import PORT, ROOT, act, group_of, player_pid, playing, program, turns, wait_until_gone
 
 from envs.unity_adapter import process, server
-from envs.unity_adapter.env import RestartBudget, UnityEnv
+from envs.unity_adapter.env import UnityEnv
+from envs.unity_adapter.restart_budget import RestartBudget
 from sac.errors import UserError
+from tests.envs.unity_runs import PORT, ROOT, act, group_of, player_pid, playing, program, turns, wait_until_gone
 
 
 def script(folder, text, mode=0o755):

@@ -2,10 +2,21 @@
 
 import numpy as np
 import pytest
-from scene_runs import play
 
-from envs.players.hallway import ANGLES, FORWARD, GOAL, LEFT, REACH, RIGHT, SYMBOL, TAGS, WALL, Hallway
-from envs.players.protocol import Actions, World
+from envs.players.hallway import (
+    FORWARD,
+    GOAL,
+    LEFT,
+    RAY_ANGLES_RADIANS,
+    RAY_LENGTH_STEPS,
+    RAY_TAGS,
+    RIGHT,
+    SYMBOL,
+    WALL,
+    Hallway,
+)
+from envs.players.protocol import BehaviourActions, SceneContext
+from tests.envs.scene_runs import play
 
 X, O = 0, 1  # noqa: E741 symbols
 BEST = 1.0 - 14 / 60  # 12 steps ahead, two to the side
@@ -14,7 +25,7 @@ WRONG_WAY = -0.1 - 14 / 60
 
 def rays(obs):
     """[k, rays, tags + 2] of [k, width]."""
-    return obs.reshape(len(obs), len(ANGLES), len(TAGS) + 2)
+    return obs.reshape(len(obs), len(RAY_ANGLES_RADIANS), len(RAY_TAGS) + 2)
 
 
 def symbols(obs):
@@ -25,7 +36,7 @@ def symbols(obs):
 
 def goals_to_the_right(obs):
     """[k] of the symbol of the goal on the right, as seen from the junction; -1 = not seen."""
-    seen = rays(obs)[:, np.argmax(ANGLES), GOAL : GOAL + 2]
+    seen = rays(obs)[:, np.argmax(RAY_ANGLES_RADIANS), GOAL : GOAL + 2]
     return np.where(seen.any(axis=1), seen.argmax(axis=1), -1)
 
 
@@ -69,14 +80,14 @@ def test_without_a_memory_half_of_the_choices_are_wrong(swap_goals):
 def walk(actions, **parameters):
     """(observations [steps + 1, agents, width], the scene) of agents that all do the same, up to the first ending."""
     scene = Hallway()
-    game = scene.play(World(seed=5, parameters={"env_copys": 32, **parameters}))
+    game = scene.play(SceneContext(seed=5, parameters={"env_copys": 32, **parameters}))
     report, seen = next(game)[0], []
     for action in [*actions, None]:
         if report.done.any():
             break
         seen.append(report.obs[0])
         if action is not None:
-            report = game.send({scene.name: Actions(np.zeros((32, 0)), np.full((32, 1), action))})[0]
+            report = game.send({scene.name: BehaviourActions(np.zeros((32, 0)), np.full((32, 1), action))})[0]
     return np.array(seen), scene
 
 
@@ -121,13 +132,13 @@ def test_rays_tell_tag_and_distance():
     seen, _ = walk([FORWARD] * 12, corridor_length=12)
     start, middle, junction = (rays(seen[step])[0] for step in (0, 2, 12))
     assert middle[0].tolist() == [0, 0, 0, 0, 0, 1, 1]  # the end is out of reach
-    assert start[0, -1] == pytest.approx(1.7 / REACH) and start[0, SYMBOL : SYMBOL + 2].sum() == 1
-    for ray, angle in enumerate(ANGLES[1:], 1):
+    assert start[0, -1] == pytest.approx(1.7 / RAY_LENGTH_STEPS) and start[0, SYMBOL : SYMBOL + 2].sum() == 1
+    for ray, angle in enumerate(RAY_ANGLES_RADIANS[1:], 1):
         assert middle[ray, WALL] == 1 and middle[ray, -2] == 0
-        assert middle[ray, -1] == pytest.approx(0.5 / abs(np.sin(angle)) / REACH)
-    assert junction[0, -1] == pytest.approx(0.5 / REACH)  # the wall behind the junction
+        assert middle[ray, -1] == pytest.approx(0.5 / abs(np.sin(angle)) / RAY_LENGTH_STEPS)
+    assert junction[0, -1] == pytest.approx(0.5 / RAY_LENGTH_STEPS)  # the wall behind the junction
     assert junction[5, GOAL + O] == 1 and junction[6, GOAL + X] == 1  # X is on the left
-    np.testing.assert_allclose(junction[5:, -1], 1.5 / REACH)
+    np.testing.assert_allclose(junction[5:, -1], 1.5 / RAY_LENGTH_STEPS)
 
 
 def test_goals_are_swapped_at_random():

@@ -5,13 +5,21 @@ import struct
 
 import numpy as np
 import pytest
-from scene_runs import pixels, play
 
 from envs.players import messages, protocol
 from envs.players.ball3d import Ball3D
-from envs.players.protocol import Actions, World
-from envs.players.roller import CENTRES, EDGE, REACHED, SPHERE, TARGET, Roller, film
+from envs.players.protocol import BehaviourActions, SceneContext
+from envs.players.roller import (
+    PIXEL_CENTRES_METRES,
+    PLANE_HALF_EDGE_METRES,
+    SPHERE,
+    TARGET,
+    TARGET_DISTANCE_METRES,
+    Roller,
+    draw_top_view,
+)
 from envs.unity_adapter import mlagents
+from tests.envs.scene_runs import pixels, play
 
 
 def seek(obs):
@@ -41,9 +49,9 @@ def test_roller_ends_at_the_target_or_beyond_the_edge():
         for obs, reward in zip(report.obs[0][report.done], report.reward[report.done]):
             distance = np.linalg.norm(obs[:3] - obs[3:6])
             if reward == 1.0:
-                assert distance < REACHED
+                assert distance < TARGET_DISTANCE_METRES
             else:
-                assert reward == 0.0 and obs[4] < 0.0 and np.abs(obs[[3, 5]]).max() > EDGE
+                assert reward == 0.0 and obs[4] < 0.0 and np.abs(obs[[3, 5]]).max() > PLANE_HALF_EDGE_METRES
 
 
 def test_roller_stays_after_a_success_and_returns_to_the_centre_after_a_fall():
@@ -78,7 +86,7 @@ def test_most_endings_fall_between_decisions():
 @pytest.mark.parametrize("relative, hidden, width", [(0, 0, 8), (0, 1, 6), (1, 0, 6), (1, 1, 4)])
 def test_roller_observations(relative, hidden, width):
     scene = Roller()
-    world = World(seed=3, parameters={"relative_observation": relative, "hide_velocity": hidden})
+    world = SceneContext(seed=3, parameters={"relative_observation": relative, "hide_velocity": hidden})
     report = next(scene.play(world))[0]
     assert report.behaviour.sensors[0].shape == (width,)
     obs = report.obs[0][0]
@@ -90,7 +98,7 @@ def test_roller_observations(relative, hidden, width):
 
 def test_the_seed_decides():
     first, second, other = (
-        next(Roller().play(World(seed=seed, parameters={"env_copys": 4})))[0].obs[0] for seed in (1, 1, 2)
+        next(Roller().play(SceneContext(seed=seed, parameters={"env_copys": 4})))[0].obs[0] for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, other)
@@ -98,32 +106,32 @@ def test_the_seed_decides():
 
 def test_the_rollers_camera_shows_target_and_sphere_where_they_are():
     target, sphere = np.array([[-3.1, 0.5, 2.2], [4.0, 0.5, -4.0]]), np.array([[1.7, 0.5, -0.6], [-5.4, 0.5, 0.0]])
-    picture = film(target, sphere)
+    picture = draw_top_view(target, sphere)
     assert picture.shape == (2, 24, 24, 3) and picture.dtype == np.uint8
     for place, colour in ((target, TARGET), (sphere, SPHERE)):
         distance = np.abs(picture.astype(int) - colour).sum(axis=3).reshape(2, -1)
         row, column = np.divmod(distance.argmin(axis=1), 24)
-        np.testing.assert_allclose(CENTRES[column], place[:, 0], atol=0.5)
-        np.testing.assert_allclose(CENTRES[::-1][row], place[:, 2], atol=0.5)  # z points up
+        np.testing.assert_allclose(PIXEL_CENTRES_METRES[column], place[:, 0], atol=0.5)
+        np.testing.assert_allclose(PIXEL_CENTRES_METRES[::-1][row], place[:, 2], atol=0.5)  # z points up
 
 
 def test_the_rollers_camera_shows_less_than_a_pixel():
     """A tenth of a metre, a fifth of a pixel, changes the picture."""
     target, sphere = np.array([[3.0, 0.5, 3.0]]), np.array([[0.0, 0.5, 0.0]])
-    assert (film(target, sphere) != film(target, sphere + [0.1, 0.0, 0.0])).any()
+    assert (draw_top_view(target, sphere) != draw_top_view(target, sphere + [0.1, 0.0, 0.0])).any()
 
 
 @pytest.mark.parametrize("hidden, names", [(0, ["VectorSensor_size2", "CameraSensor"]), (1, ["CameraSensor"])])
 def test_a_filmed_roller_sends_a_picture_and_its_velocity(hidden, names):
     scene = Roller()
-    game = scene.play(World(seed=3, parameters={"camera": 1, "hide_velocity": hidden, "env_copys": 2}))
+    game = scene.play(SceneContext(seed=3, parameters={"camera": 1, "hide_velocity": hidden, "env_copys": 2}))
     report = next(game)[0]
     assert [sensor.name for sensor in report.behaviour.sensors] == names
     for _ in range(3):
         if not hidden:
             np.testing.assert_array_equal(report.obs[0], scene.velocity[:, ::2])
-        np.testing.assert_array_equal(pixels(report.obs[-1]), film(scene.target, scene.position))
-        report = game.send({scene.name: Actions(np.ones((2, 2)), np.zeros((2, 0), int))})[0]
+        np.testing.assert_array_equal(pixels(report.obs[-1]), draw_top_view(scene.target, scene.position))
+        report = game.send({scene.name: BehaviourActions(np.ones((2, 2)), np.zeros((2, 0), int))})[0]
     assert (scene.velocity[:, ::2] > 0.0).all()
 
 
@@ -137,7 +145,7 @@ def test_a_filmed_roller_ends_with_its_last_picture():
     blind, same = play(Roller(), ahead, 100, env_copys=4)
     assert episodes == same and len(same) > 5
     for filmed, numbers in zip(reports, blind):
-        drawn = film(numbers.obs[0][:, :3], numbers.obs[0][:, 3:6])
+        drawn = draw_top_view(numbers.obs[0][:, :3], numbers.obs[0][:, 3:6])
         np.testing.assert_array_equal(pixels(filmed.obs[1]), drawn)
 
 
@@ -173,7 +181,7 @@ def test_ball3d_head_tilts_no_further_than_its_limit():
 def test_the_table_of_messages_agrees_with_the_wheel():
     """Every field of ours has the number, kind and plurality of mlagents_envs' own descriptor."""
     pool = mlagents.UnityMessageProto.DESCRIPTOR.file.pool
-    for name in messages.TABLE:
+    for name in messages.MESSAGE_FIELDS:
         full = f"{messages.PACKAGE}.{name}"
         full = f"{messages.PACKAGE}.ObservationProto.FloatData" if name == "FloatData" else full
         if name.startswith("List"):
@@ -192,11 +200,11 @@ def test_side_channels_are_read_in_order_and_unknown_ones_skipped():
         return channel + struct.pack("<i", len(payload)) + payload
 
     data = message(b"?" * 16, b"anything")
-    data += message(protocol.PARAMETERS, struct.pack("<i3sif", 3, b"abc", 0, 2.5))
-    data += message(protocol.PARAMETERS, struct.pack("<i1siiiff", 1, b"s", 1, 7, 0, 0.0, 1.0))  # a sampler
-    data += message(protocol.ENGINE, struct.pack("<if", protocol.TIME_SCALE, 20.0))
-    data += message(protocol.ENGINE, struct.pack("<ii", 4, 60))
-    world = World()
+    data += message(protocol.PARAMETERS_CHANNEL, struct.pack("<i3sif", 3, b"abc", 0, 2.5))
+    data += message(protocol.PARAMETERS_CHANNEL, struct.pack("<i1siiiff", 1, b"s", 1, 7, 0, 0.0, 1.0))  # a sampler
+    data += message(protocol.ENGINE_CHANNEL, struct.pack("<if", protocol.TIME_SCALE_SETTING, 20.0))
+    data += message(protocol.ENGINE_CHANNEL, struct.pack("<ii", 4, 60))
+    world = SceneContext()
     protocol.read_side_channels(data, world)
     assert world.parameters == {"abc": 2.5}
-    assert world.engine == {protocol.TIME_SCALE: 20.0, 4: 60}
+    assert world.engine == {protocol.TIME_SCALE_SETTING: 20.0, 4: 60}

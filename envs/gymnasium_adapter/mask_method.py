@@ -1,4 +1,4 @@
-"""An action mask that a method of the environment returns."""
+"""Action masks that a method of the environment returns."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from envs.gymnasium_adapter.action_mask import KEY, legal
+from envs.gymnasium_adapter.action_mask import MASK_KEY, to_bool_mask
 from envs.gymnasium_adapter.observation_space import part_names
 from sac.errors import ContractBroken, UserError
 
+MASK_METHOD = "action_masks"  # what sb3-contrib calls such a method
+
 
 class MaskMethod(gymnasium.Wrapper):
-    """What the environment's method `name` returns, flat or by branches, becomes `info["action_mask"]`."""
+    """Puts the mask that the environment's method `name` returns, flat or by branches, into `info["action_mask"]`."""
 
     def __init__(self, env: gymnasium.Env, name: str) -> None:
         super().__init__(env)
@@ -34,49 +36,49 @@ class MaskMethod(gymnasium.Wrapper):
         source = f"base.action_mask={self._name}"
         if mask is None:
             raise ContractBroken(f"{source}: this method returned no mask; allowed is 1 or 0 for each choice")
-        return {**info, KEY: legal(mask, source)}
+        return {**info, MASK_KEY: to_bool_mask(mask, source)}
 
 
 def _flat(mask: Any) -> np.ndarray | None:
-    """The numbers of a mask, which may be a list of one for each branch, side by side; None where it is no mask."""
+    """The numbers of a mask [C], where a list of one mask for each branch is concatenated; None where it is no mask."""
     if isinstance(mask, list | tuple) and mask:
-        parts = [_flat(part) for part in mask]
-        return None if any(part is None for part in parts) else np.concatenate(parts)
+        parts = [flat for part in mask if (flat := _flat(part)) is not None]
+        return np.concatenate(parts) if len(parts) == len(mask) else None
     try:
         numbers = np.ravel(np.asarray(mask))
-    except Exception:  # tensors have exceptions of their own
+    except Exception:  # tensors raise exceptions of their own
         return None
     return numbers if numbers.dtype.kind in "biuf" else None
 
 
-def masked(env: gymnasium.Env, name: str, mask: str | None) -> gymnasium.Env:
-    """`env` with the mask that its method `mask` returns, unless that is null or a part of its observation.
+def with_mask_method(env: gymnasium.Env, name: str, mask: str | None) -> gymnasium.Env:
+    """`env` with the masks of its method `mask`; `env` itself where `mask` is None or a part of its observation.
 
-    Raises UserError where it has nothing of the kind; `name` is its id.
+    Raises UserError where it has neither such a method nor such a part; `name` is its id.
     """
     parts = part_names(env.observation_space)
     if mask is None or any(part == mask or part.startswith(f"{mask}/") for part in parts):
         return env
-    if not env.has_wrapper_attr(mask) or not _needs_nothing(env.get_wrapper_attr(mask)):
+    if not env.has_wrapper_attr(mask) or not _needs_no_arguments(env.get_wrapper_attr(mask)):
         raise UserError(unknown_mask(mask, name, parts))
     return MaskMethod(env, mask)
 
 
-def _needs_nothing(method: Any) -> bool:
-    """Whether something can be called without arguments."""
+def _needs_no_arguments(method: Any) -> bool:
+    """Whether the method can be called without arguments."""
     if not callable(method):
         return False
     try:
         inspect.signature(method).bind()
     except TypeError:
         return False
-    except ValueError:  # compiled code does not always say
+    except ValueError:  # compiled functions may have no signature
         pass
     return True
 
 
 def unknown_mask(mask: str, name: str, parts: Sequence[str]) -> str:
-    """What to say of a base.action_mask that names nothing."""
+    """The message for a base.action_mask that names neither a part of the observation nor a method."""
     return (
         f"base.action_mask={mask}: '{name}' has no such part of its observation (there are {', '.join(parts)}) and no "
         "such method without arguments; null takes masks from info['action_mask']"

@@ -54,7 +54,7 @@ def test_a_signature_inside_a_png_does_not_split_it():
     """Searching for the next signature would cut a file whose data happens to hold those bytes."""
     file = png.encode(PIXELS[..., :3])
     header_end = 8 + 25
-    text = images.SIGNATURE
+    text = images.PNG_SIGNATURE
     chunk = len(text).to_bytes(4, "big") + b"tEXt" + text + b"\0\0\0\0"
     odd = file[:header_end] + chunk + file[header_end:]
     assert list(images.split_pngs(odd + file)) == [odd, file]

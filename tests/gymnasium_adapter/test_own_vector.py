@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import VectorEnv
 
+from envs.gymnasium_adapter.build import build_gym_env
 from envs.gymnasium_adapter.env import GymEnv
 from envs.gymnasium_adapter.reading import Reading
 from sac.errors import ContractBroken, UserError
@@ -32,15 +33,15 @@ def episodes(env, turns):
 
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
 def test_a_function_makes_the_vector_and_its_metadata_say_how_it_resets(mode):
-    env = GymEnv(f"{TOYS}:vector_of_counts", 3, "own", env_kwargs={"mode": mode})
+    env = build_gym_env(f"{TOYS}:vector_of_counts", 3, "own", env_kwargs={"mode": mode})
     assert env.n_agents == 3
     assert episodes(env, 12)[:2] == [[0, 1, 2, 3]] * 2
 
 
 def test_gymnasiums_own_vector_form_by_its_id():
-    env = GymEnv("CartPole-v1", 4, "own")
+    env = build_gym_env("CartPole-v1", 4, "own")
     assert not isinstance(env._vector.unwrapped, gymnasium.vector.SyncVectorEnv) and env.n_agents == 4
-    first = [GymEnv("CartPole-v1", 4, "own").reset(seed=5).obs["obs"] for _ in range(2)]
+    first = [build_gym_env("CartPole-v1", 4, "own").reset(seed=5).obs["obs"] for _ in range(2)]
     np.testing.assert_array_equal(*first)
     assert len(episodes(env, 60)) > 2
 
@@ -59,12 +60,12 @@ def test_gymnasiums_own_vector_form_by_its_id():
 )
 def test_what_is_no_vector_is_refused_in_words(name, kwargs, words):
     with pytest.raises(UserError, match=words):
-        GymEnv(name, 2, "own", env_kwargs=kwargs)
+        build_gym_env(name, 2, "own", env_kwargs=kwargs)
 
 
 def test_a_mask_that_a_ready_made_vector_does_not_have_is_refused():
     with pytest.raises(UserError, match=r"base.action_mask=legal.*no such part"):
-        GymEnv("CartPole-v1", 2, "own", reading=Reading(mask="legal"))
+        build_gym_env("CartPole-v1", 2, "own", reading=Reading(mask="legal"))
 
 
 class Answers(VectorEnv):
@@ -88,7 +89,7 @@ OBS, REWARD, NO = np.ones((2, 3), np.float32), np.ones(2), np.zeros(2, bool)
 
 
 def stepped(*result):
-    env = GymEnv.from_vector(Answers(*result))
+    env = GymEnv(Answers(*result))
     env.reset()
     return env.step(Action(np.zeros((2, 0), np.float32), np.zeros((2, 1), np.int32)))
 
@@ -128,6 +129,6 @@ def test_a_generator_that_a_vector_makes_at_its_reset_is_seeded():
         def reset(self, *, seed=None, options=None):
             return np.random.default_rng().uniform(-1, 1, (2, 3)).astype(np.float32), {}
 
-    one, again, other = (GymEnv.from_vector(Late()).reset(seed).obs["obs"] for seed in (1, 1, 2))
+    one, again, other = (GymEnv(Late()).reset(seed).obs["obs"] for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
     assert (one != other).any()

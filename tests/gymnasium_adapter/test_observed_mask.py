@@ -11,12 +11,13 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from envs.gymnasium_adapter.action_mask import ActionMask
-from envs.gymnasium_adapter.env import GymEnv
+from envs.gymnasium_adapter.build import build_gym_env
 from envs.gymnasium_adapter.observation_space import ObservationSpace
 from envs.gymnasium_adapter.reading import Reading
 from envs.joint_branches import JointBranches
 from sac.errors import UserError
 from sac.types import Action
+from tests.envs.gym_runs import env_in_mode
 from tests.envs.space_toys import Legal
 
 gymnasium.register("Legal-v0", entry_point=Legal)
@@ -52,7 +53,7 @@ def play(env, turns=10):
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 @pytest.mark.parametrize(("where", "key"), [("obs", "action_mask"), ("method", "action_masks")])
 def test_masks_are_obeyed_in_every_vector_and_mode(where, key, vectorization, mode):
-    env = GymEnv("Legal-v0", 2, vectorization, env_kwargs={"where": where}, autoreset=mode, reading=Reading(mask=key))
+    env = env_in_mode("Legal-v0", 2, vectorization, mode, env_kwargs={"where": where}, reading=Reading(mask=key))
     try:
         assert [s.name for s in env.spec.sensors] == ["view" if where == "obs" else "obs"], "no network sees the mask"
         assert play(env) >= 4
@@ -62,13 +63,13 @@ def test_masks_are_obeyed_in_every_vector_and_mode(where, key, vectorization, mo
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "bool", "float32", "bits"])
 def test_masks_of_any_dtype(dtype):
-    assert play(GymEnv("Legal-v0", 3, env_kwargs={"dtype": dtype}, reading=Reading(mask="action_mask"))) == 9
+    assert play(build_gym_env("Legal-v0", 3, env_kwargs={"dtype": dtype}, reading=Reading(mask="action_mask"))) == 9
 
 
 def test_a_method_may_return_one_mask_for_each_branch_and_time_limits_keep_the_last_one():
     reading = Reading(mask="action_masks")
-    assert play(GymEnv("Legal-v0", 2, env_kwargs={"where": "both branches"}, reading=reading)) == 6
-    assert play(GymEnv("LegalAndLimited-v0", 2, env_kwargs={"where": "method"}, reading=reading)) == 8
+    assert play(build_gym_env("Legal-v0", 2, env_kwargs={"where": "both branches"}, reading=reading)) == 6
+    assert play(build_gym_env("LegalAndLimited-v0", 2, env_kwargs={"where": "method"}, reading=reading)) == 8
 
 
 def test_several_parts_below_one_name_are_one_mask_for_several_branches():
@@ -83,7 +84,7 @@ def test_several_parts_below_one_name_are_one_mask_for_several_branches():
 
 def test_joined_branches_get_the_joint_mask():
     env = JointBranches(
-        GymEnv("Legal-v0", 1, env_kwargs={"where": "both branches"}, reading=Reading(mask="action_masks"))
+        build_gym_env("Legal-v0", 1, env_kwargs={"where": "both branches"}, reading=Reading(mask="action_masks"))
     )
     turn = env.reset(seed=1)
     two = legal_by_sight(turn.obs["obs"])
@@ -103,7 +104,7 @@ def test_joined_branches_get_the_joint_mask():
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 def test_what_is_no_mask_is_refused_in_words(mask, kwargs, words, vectorization):
     with pytest.raises(UserError, match=words):
-        GymEnv("Legal-v0", 2, vectorization, env_kwargs=kwargs, reading=Reading(mask=mask))
+        build_gym_env("Legal-v0", 2, vectorization, env_kwargs=kwargs, reading=Reading(mask=mask))
 
 
 def test_a_mask_of_other_values_or_for_no_choices_is_refused():
@@ -123,7 +124,7 @@ def test_a_method_that_returns_no_mask_is_refused_in_words(mask):
 
     gymnasium.register("Odd-v0", Odd, kwargs={"where": "method"})
     try:
-        env = GymEnv("Odd-v0", 1, reading=Reading(mask="action_masks"))
+        env = build_gym_env("Odd-v0", 1, reading=Reading(mask="action_masks"))
         with pytest.raises(
             UserError, match=r"base.action_mask=action_masks: (this method returned no mask|a mask holds 1)"
         ):
@@ -150,9 +151,9 @@ def test_masks_have_many_names(name):
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 def test_what_looks_like_a_mask_is_hinted_at(where, key, vectorization, caplog):
     with caplog.at_level(logging.WARNING):
-        GymEnv("Legal-v0", 2, vectorization, env_kwargs={"where": where}).close()
+        build_gym_env("Legal-v0", 2, vectorization, env_kwargs={"where": where}).close()
     (said,) = [r.getMessage() for r in caplog.records if "mask" in r.getMessage()]
     assert f"base.action_mask={key}" in said and "4 choices" in said
     caplog.clear()
-    GymEnv("Legal-v0", 2, vectorization, env_kwargs={"where": where}, reading=Reading(mask=key)).close()
+    build_gym_env("Legal-v0", 2, vectorization, env_kwargs={"where": where}, reading=Reading(mask=key)).close()
     assert not caplog.records

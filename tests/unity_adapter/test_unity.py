@@ -4,13 +4,13 @@ import logging
 
 import numpy as np
 import pytest
-from unity_runs import PORT, act, playing, turns
 
 from envs.players import zoo
 from envs.unity_adapter import agents
 from envs.unity_adapter.env import UnityEnv
 from sac.errors import UserError
 from sac.types import Action, Sensor
+from tests.envs.unity_runs import PORT, act, playing, turns
 
 
 def test_the_spec_is_known_after_construction():
@@ -121,7 +121,7 @@ def test_new_ids_each_episode_keep_their_number_of_streams():
 
 
 def test_an_agent_that_vanishes_is_lost(monkeypatch):
-    monkeypatch.setattr(agents, "VANISHED_AFTER", 150)
+    monkeypatch.setattr(agents, "VANISHED_AFTER_TURNS", 150)
     with playing(n_agents=3, vanish=7) as env:
         played = turns(env, 320)
     lost = [agent for turn in played for agent in turn.lost.tolist()]
@@ -177,14 +177,14 @@ def test_pictures_arrive_as_they_were_drawn(channels_first, bare):
     """PNG of one, two, three and six channels and raw floats, in both layouts, with and without descriptions."""
     with playing(n_agents=2, pictures=1, channels_first=channels_first, bare=bare) as env:
         played = turns(env, 5)
-        for name, channels in zoo.PICTURES.items():
-            assert Sensor(name, (zoo.HEIGHT, zoo.WIDTH, channels), "uint8") in env.spec.sensors
+        for name, channels in zoo.PICTURE_CHANNELS.items():
+            assert Sensor(name, (zoo.PICTURE_HEIGHT, zoo.PICTURE_WIDTH, channels), "uint8") in env.spec.sensors
     for tick, turn in enumerate(played):
-        for name, channels in zoo.PICTURES.items():
+        for name, channels in zoo.PICTURE_CHANNELS.items():
             wanted = np.stack([zoo.picture(agent, tick, channels) for agent in (0, 1)])
             np.testing.assert_array_equal(turn.obs[name], wanted, err_msg=f"{name}, tick {tick}")
             assert turn.obs[name].dtype == np.uint8
-    assert played[5].ended.obs["GridStack"].shape == (2, zoo.HEIGHT, zoo.WIDTH, 6)
+    assert played[5].ended.obs["GridStack"].shape == (2, zoo.PICTURE_HEIGHT, zoo.PICTURE_WIDTH, 6)
 
 
 def test_a_camera_without_graphics_is_refused():

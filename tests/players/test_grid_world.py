@@ -2,20 +2,22 @@
 
 import numpy as np
 import pytest
-from scene_runs import pixels, play
-from unity_runs import act, playing, turns
 
-from envs.players.grid_world import AGENT, FLOOR, GREEN, MOVES, PIXELS, RED, GridWorld
-from envs.players.protocol import Actions, World
+from envs.players.grid_world import AGENT_RGB, FLOOR_RGB, GREEN_RGB, MOVES, PIXELS_PER_SQUARE, RED_RGB, GridWorld
+from envs.players.protocol import BehaviourActions, SceneContext
 from sac.types import Sensor
+from tests.envs.scene_runs import pixels, play
+from tests.envs.unity_runs import act, playing, turns
 
 STAY, UP, DOWN, LEFT, RIGHT = range(5)
 
 
 def places(picture):
     """{colour: (row, column)} of the squares of one picture [H, W, 3] that are not floor."""
-    squares = picture[PIXELS // 2 :: PIXELS, PIXELS // 2 :: PIXELS]
-    return {tuple(squares[place].tolist()): place for place in map(tuple, np.argwhere((squares != FLOOR).any(axis=2)))}
+    squares = picture[PIXELS_PER_SQUARE // 2 :: PIXELS_PER_SQUARE, PIXELS_PER_SQUARE // 2 :: PIXELS_PER_SQUARE]
+    return {
+        tuple(squares[place].tolist()): place for place in map(tuple, np.argwhere((squares != FLOOR_RGB).any(axis=2)))
+    }
 
 
 def distances(goal, avoided, size=5):
@@ -31,8 +33,10 @@ def distances(goal, avoided, size=5):
 
 def best_move(picture):
     found = places(picture)
-    far = np.pad(distances(found[GREEN], found[RED], len(picture) // PIXELS), 1, constant_values=np.inf)
-    return int(np.argmin([far[tuple(np.add(found[AGENT], move) + 1)] for move in MOVES]))
+    far = np.pad(
+        distances(found[GREEN_RGB], found[RED_RGB], len(picture) // PIXELS_PER_SQUARE), 1, constant_values=np.inf
+    )
+    return int(np.argmin([far[tuple(np.add(found[AGENT_RGB], move) + 1)] for move in MOVES]))
 
 
 def shortest_way(files):
@@ -40,7 +44,7 @@ def shortest_way(files):
 
 
 def step(game, scene, *choices):
-    return game.send({scene.name: Actions(np.zeros((len(choices), 0)), np.array(choices)[:, None])})[0]
+    return game.send({scene.name: BehaviourActions(np.zeros((len(choices), 0)), np.array(choices)[:, None])})[0]
 
 
 def test_the_shortest_way_earns_the_best_return():
@@ -51,18 +55,18 @@ def test_the_shortest_way_earns_the_best_return():
             if done:
                 wanted.append(best.pop(agent))
             elif agent not in best:
-                best[agent] = 1.0 - 0.01 * distances(found[GREEN], found[RED])[found[AGENT]]
+                best[agent] = 1.0 - 0.01 * distances(found[GREEN_RGB], found[RED_RGB])[found[AGENT_RGB]]
     assert len(wanted) > 200
     np.testing.assert_allclose([value for value, _ in episodes], wanted)
 
 
 def test_each_move_goes_its_way():
     scene = GridWorld()
-    game = scene.play(World(parameters={"env_copys": 5}))
+    game = scene.play(SceneContext(parameters={"env_copys": 5}))
     next(game)
     scene.squares[:] = [12, 0, 24]
     report = step(game, scene, STAY, UP, DOWN, LEFT, RIGHT)
-    found = [places(picture)[AGENT] for picture in pixels(report.obs[0])]
+    found = [places(picture)[AGENT_RGB] for picture in pixels(report.obs[0])]
     assert found == [(2, 2), (1, 2), (3, 2), (2, 1), (2, 3)]
     np.testing.assert_allclose(report.reward, -0.01)
 
@@ -70,7 +74,7 @@ def test_each_move_goes_its_way():
 @pytest.mark.parametrize("square, worth", [(11, 1.0), (13, -1.0)])
 def test_green_and_red_end_the_episode(square, worth):
     scene = GridWorld()
-    game = scene.play(World(parameters={"env_copys": 2}))
+    game = scene.play(SceneContext(parameters={"env_copys": 2}))
     next(game)
     scene.squares[:] = [[12, 11, 13], [0, 11, 13]]
     report = step(game, scene, LEFT if square == 11 else RIGHT, STAY)
@@ -78,12 +82,12 @@ def test_green_and_red_end_the_episode(square, worth):
     assert not report.interrupted.any()
     np.testing.assert_allclose(report.reward, [worth - 0.01, 0.0, -0.01])
     last = places(pixels(report.obs[0])[0])
-    assert last[AGENT] == divmod(square, 5) and len(last) == 2  # it stands on the goal
+    assert last[AGENT_RGB] == divmod(square, 5) and len(last) == 2  # it stands on the goal
 
 
 def test_new_episodes_have_three_different_squares_anywhere():
     scene = GridWorld()
-    next(scene.play(World(seed=2, parameters={"env_copys": 2000})))
+    next(scene.play(SceneContext(seed=2, parameters={"env_copys": 2000})))
     assert all(len(set(squares)) == 3 for squares in scene.squares.tolist())
     counts = np.stack([np.bincount(column, minlength=25) for column in scene.squares.T])
     assert counts.min() > 40 and counts.max() < 125  # 80 +- 9
@@ -96,7 +100,7 @@ def test_masks_forbid_walls_and_nothing_else():
     for report in reports:
         assert report.mask.shape == (len(report.ids), 5)
         for picture, mask, done in zip(pixels(report.obs[0]), report.mask, report.done):
-            row, column = places(picture)[AGENT]
+            row, column = places(picture)[AGENT_RGB]
             if not done:
                 assert mask.tolist() == [False, row == 0, row == 4, column == 0, column == 4]
                 corners.add(int(mask.sum()))
@@ -105,7 +109,7 @@ def test_masks_forbid_walls_and_nothing_else():
 
 def test_walls_hold_also_against_forbidden_moves():
     scene = GridWorld()
-    game = scene.play(World(parameters={"env_copys": 4}))
+    game = scene.play(SceneContext(parameters={"env_copys": 4}))
     next(game)
     scene.squares[:] = [[0, 12, 13], [24, 12, 13], [5, 12, 13], [9, 12, 13]]
     step(game, scene, UP, DOWN, LEFT, RIGHT)
@@ -121,7 +125,7 @@ def test_idlers_are_interrupted_after_100_decisions():
 @pytest.mark.parametrize("size", [3, 7])
 def test_other_sizes(size):
     reports, episodes = play(GridWorld(), shortest_way, 40, grid_size=size, env_copys=4)
-    assert reports[0].behaviour.sensors[0].shape == (3, size * PIXELS, size * PIXELS)
+    assert reports[0].behaviour.sensors[0].shape == (3, size * PIXELS_PER_SQUARE, size * PIXELS_PER_SQUARE)
     assert len(episodes) > 10 and min(value for value, _ in episodes) > 0.8
 
 
@@ -139,7 +143,7 @@ def test_both_layouts_arrive_as_the_same_pictures():
             again = act(env, turn)
             np.testing.assert_array_equal(again.obs["CameraSensor"], turn.obs["CameraSensor"])  # all stay
             for picture, legal in zip(again.obs["CameraSensor"], again.mask):
-                row, column = places(picture)[AGENT]
+                row, column = places(picture)[AGENT_RGB]
                 assert legal.tolist() == [True, row > 0, row < 4, column > 0, column < 4]
     np.testing.assert_array_equal(*seen)
 
