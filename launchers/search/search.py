@@ -21,10 +21,11 @@ from launchers.jobs.compose import Composition
 from launchers.jobs.job import Job, Status
 from launchers.search.options import SearchOptions
 from launchers.search.reporter import ERROR, STORAGE
-from launchers.search.space import Space
+from launchers.search.space import grid, suggest, typed_forms
 from launchers.search.study import FILES
 from sac.config.command_line import is_free
 from sac.config.overrides import value_text
+from sac.config.parameter_space import ParameterSpace
 from sac.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -56,12 +57,12 @@ class Search:
         sweeps = [override for override in parsed if override.is_sweep_override()]
         self._typed = [override.input_line for override in parsed if not override.is_sweep_override()]
         self.composition, self.options, config = composition, options, composition.config
-        self.space = Space.of(config, sweeps)
+        self.space = ParameterSpace.of(config, typed_forms(sweeps))
         self.folder = Path(options.folder)
         _check(config)
         self.spec = options.spec(self.folder, config.eval.per_step, config.base.max_step)
         self.spec.make_sampler(0)
-        self._grid = self.space.grid() if options.sampler == "grid" else None
+        self._grid = grid(self.space) if options.sampler == "grid" else None
         self.total = options.n_trials if self._grid is None else min(options.n_trials, len(self._grid))
         self._seed = config.seed if config.seed is not None else 0  # the same for all trials: they compare better
         self._open: dict[int, Open] = {}
@@ -178,7 +179,7 @@ class Search:
             if trial is None:  # its worker was killed while it asked
                 self.study.sampler = self._sampler(number)
                 trial = optuna.trial.Trial(self.study, trial_id)
-            values = self.space.suggest(trial)
+            values = suggest(self.space, trial)
             drawn = ["++" * is_free(name, value) + f"{name}={value_text(value)}" for name, value in values.items()]
             storage.set_trial_user_attr(trial_id, OVERRIDES, drawn)
         strange = {line.lstrip("+").partition("=")[0] for line in drawn} - set(self.space.distributions)
@@ -216,7 +217,7 @@ class Search:
         shown = [rounded(override) for override in overrides] + ([f"repeat={seed}"] if seeds > 1 else [])
         job = self.composition.job(
             trial * seeds + seed, [*self._typed, *overrides, *more], self.folder / "jobs", shown, named=True,
-            group=self.spec.name, trial=told,
+            group=self.spec.name, module="launchers.search.trial_child", trial=told,
         )  # fmt: skip
         job.env[STORAGE] = self.spec.storage  # its password is written nowhere
         return job

@@ -28,6 +28,10 @@ FORMS = "{in: [values]}, {truncated: [low, high]} (log: true for its logarithm),
 class OneOf:
     values: tuple[Any, ...]
 
+    def __repr__(self) -> str:
+        """Studies store this text and compare it; in studies that began earlier this class is called Choice."""
+        return f"Choice(values={self.values!r})"
+
     def at(self, quantile: float) -> Any:
         """All values are equally likely."""
         return self.values[min(int(quantile * len(self.values)), len(self.values) - 1)]
@@ -41,6 +45,10 @@ class UniformRange:
     high: float
     log: bool = False
     whole: bool = False
+
+    def __repr__(self) -> str:
+        """Studies store this text and compare it; in studies that began earlier this class is called Uniform."""
+        return f"Uniform(low={self.low!r}, high={self.high!r}, log={self.log!r}, whole={self.whole!r})"
 
     def at(self, quantile: float) -> float | int:
         low, high = (self.low - 0.5, self.high + 0.5) if self.whole else (self.low, self.high)
