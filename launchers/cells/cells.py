@@ -27,7 +27,7 @@ ROLE = "role="
 class Cells(Processes):
     """Launches cells with the options of conf/hydra/launcher/roles.yaml. Raises UserError for invalid options."""
 
-    Options = RoleOptions
+    Options: type[Any] = RoleOptions
     doing = "asking the cells to save and end"
 
     def __init__(self, context: HydraContext, config: DictConfig, options: Mapping[str, Any]):

@@ -189,3 +189,14 @@ def test_a_grid_needs_lists():
 def test_an_unknown_form_names_the_key():
     with pytest.raises(UserError, match=r"random_params.sac.tau"):
         parse("sac.tau", {"between": [0, 1]}, 0.005)
+
+
+def test_the_text_that_studies_have_stored_stays():
+    """A study compares it with what it began with: another text would refuse to continue an older study."""
+    found = space(
+        sac__n_step={"in": [1, 3]}, sac__gamma={"truncated": [0.9, 0.99]}, sac__tau={"std": 0.001, "truncated": [0, 1]}
+    )
+    assert str(found) == (
+        "sac.n_step: Choice(values=(1, 3)); sac.gamma: Uniform(low=0.9, high=0.99, log=False, whole=False); "
+        "sac.tau: Normal(mean=0.005, std=0.001, low=0, high=1, whole=False)"
+    )
