@@ -38,15 +38,15 @@ MAY_IMPORT = {
     "envs.gymnasium_adapter": "",
     "envs.unity_adapter": "",
     "envs.players": "",
-    "sac.config": "",
+    "sac.config": "sac.track",  # the limits of names in Weights & Biases
     "sac.runs": "sac.config",
     "sac.assemble": "sac envs",
     "sac.roles": "sac envs",
     "run": "sac.config sac.roles sac.runs",
     "launchers.jobs": "sac.config sac.roles sac.runs sac.track sac.report",
     "launchers.cells": "launchers.jobs sac.config sac.runs",
-    "launchers.search": "launchers.jobs sac.config sac.runs sac.track",
-    "launchers.ray_cluster": "launchers.cells launchers.jobs sac.config sac.runs sac.wire",
+    "launchers.search": "launchers.jobs sac.config sac.track",
+    "launchers.ray_cluster": "launchers.cells launchers.jobs sac.config sac.wire",
     "launchers.kubernetes_manifests": "launchers.jobs sac.config sac.runs",
     "launchers.plugins": "launchers",
 }
