@@ -46,7 +46,7 @@ def to_end(*words: str) -> float:
 
 
 def to_first_update() -> float:
-    """Seconds until metrics.csv holds a critic's loss. Raises RuntimeError when the run ends before, or takes too long."""
+    """Seconds until metrics.csv holds a critic's loss. Raises RuntimeError when the run ends or takes too long."""
     with tempfile.TemporaryDirectory() as models:
         words = ["env=gym/pendulum", f"base.models={models}", "sac.write_summary_per_step=1", "track.console=false"]
         start = time.perf_counter()
