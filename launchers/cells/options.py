@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sac.config.schema import at_least, key
+from sac.config.keys import at_least, key
 
 
 @dataclass

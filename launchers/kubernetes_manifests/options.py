@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sac.config.schema import at_least, key
+from sac.config.keys import at_least, key
 
 
 def _matching(words: str, pattern: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from launchers.search import study as studies
 from launchers.search.study import StudySpec
-from sac.config.schema import at_least, folder_name, key, one_of, positive
+from sac.config.keys import at_least, folder_name, key, one_of, positive
 from sac.errors import UserError
 
 DIRECTIONS = ("maximize", "minimize")

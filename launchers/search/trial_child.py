@@ -22,7 +22,7 @@ def reporter_of(job: Job) -> StatusFile:
     try:
         return Reporter(job.folder, job.trial)
     except UserError as error:
-        sys.stderr.write(f"WARNING: the study hears nothing of this job's evaluations: {error}\n")
+        sys.stderr.write(f"WARNING: the evaluations of this job are not reported to the study: {error}\n")
         return status_file_of(job)
 
 
