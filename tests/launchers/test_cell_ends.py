@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
+from launchers.cells import role_jobs
 from launchers.cells.cell import Cell
 from launchers.cells.process import Process
-from launchers.jobs.job import DONE, FAILED, RUNNING, Job, Status
+from launchers.jobs.job import CHILD_MODULE, DONE, FAILED, RUNNING, Job, Status
 from launchers.jobs.resources import Share
 
 
@@ -79,3 +80,15 @@ def test_an_actor_that_fails_as_it_ends_is_none(cell):
     for _ in range(3):
         cell.poll()
     assert cell.poll().state == DONE
+
+
+def test_in_a_search_the_learner_of_a_cell_runs_the_module_that_reports(tmp_path, monkeypatch):
+    monkeypatch.setattr(role_jobs, "trusted", lambda job: job)
+    config = OmegaConf.create({"role": "train", "net": {"number": 1}, "ckpt": None})
+    job = Job(0, tmp_path, config, [], {}, trial={"number": 3}, module="launchers.search.trial_child")
+    threads = {"replay": 1, "learner": 2, "actor": 1}
+    processes = role_jobs.processes_of(job, Share(0, 4), ("replay", "learner", "actor"), 2, threads, 10.0)
+    assert [process.name for process in processes] == ["replay", "learner", "actor 1", "actor 2"]
+    assert [(process.job.module, process.job.trial) for process in processes] == [
+        (CHILD_MODULE, None), ("launchers.search.trial_child", {"number": 3}), (CHILD_MODULE, None), (CHILD_MODULE, None),
+    ]  # fmt: skip
