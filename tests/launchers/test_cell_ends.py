@@ -89,6 +89,5 @@ def test_in_a_search_the_learner_of_a_cell_runs_the_module_that_reports(tmp_path
     threads = {"replay": 1, "learner": 2, "actor": 1}
     processes = role_jobs.processes_of(job, Share(0, 4), ("replay", "learner", "actor"), 2, threads, 10.0)
     assert [process.name for process in processes] == ["replay", "learner", "actor 1", "actor 2"]
-    assert [(process.job.module, process.job.trial) for process in processes] == [
-        (CHILD_MODULE, None), ("launchers.search.trial_child", {"number": 3}), (CHILD_MODULE, None), (CHILD_MODULE, None),
-    ]  # fmt: skip
+    plain, reporting = (CHILD_MODULE, None), ("launchers.search.trial_child", {"number": 3})
+    assert [(process.job.module, process.job.trial) for process in processes] == [plain, reporting, plain, plain]
