@@ -1,4 +1,4 @@
-"""Entry point: compose the config, check it, call the role that it names."""
+"""Entry point: composes the config, checks it, and calls the role that it names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sac.screen import unbreakable_screen
 
 
 def task(composed: DictConfig) -> float | None:
-    """Runs one job; returns the objective (mean of the last evaluation window) for sweeps."""
+    """Runs one job and returns the objective for sweeps: the mean of the last evaluation window."""
     from sac.config.validation import validated
     from sac.roles import run
     from sac.runs.resume import stored_config

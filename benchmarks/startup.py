@@ -2,10 +2,10 @@
 
     python benchmarks/startup.py [--repeats 5]
 
-`--help` and `--cfg job` are whole processes. "first update" is `run.py env=gym/pendulum` as it is shipped (256 steps
-fill the replay first), from its start until the first loss is in metrics.csv: imports, environment, networks, both
-compilations, 256 actions, one update. Medians, after one run that warms the disk's cache. Writes startup.csv and
-startup.md into docs/results.
+`--help` and `--cfg job` are whole processes. "first update" is `run.py env=gym/pendulum` with the shipped settings,
+from its start until the first loss is in metrics.csv: imports, environment, networks, both compilations, 256 steps that
+fill the replay, one update. The table has the medians; one run before them warms the disk's cache. The script writes
+startup.csv and startup.md into docs/results.
 """
 
 from __future__ import annotations
@@ -26,13 +26,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import quiet
 from benchmarks.report import RESULTS, ROOT, show, stamp, versions, write_csv, write_markdown
 
-LIMIT = 180.0  # seconds for one start
+START_TIMEOUT_SECONDS = 180.0
+POLL_SECONDS = 0.01  # between two looks at metrics.csv
+LOAD_SECONDS = 0.5  # over which the load of other processes is measured
+TERMINATED_EXIT_CODE = 143  # of a shell after SIGTERM
 
 
 def to_end(*words: str) -> float:
     """Seconds of a whole process."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=LIMIT)
+    subprocess.run(
+        [sys.executable, "run.py", *words],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        timeout=START_TIMEOUT_SECONDS,
+    )
     return time.perf_counter() - start
 
 
@@ -43,11 +52,11 @@ def to_first_update() -> float:
         start = time.perf_counter()
         run = subprocess.Popen([sys.executable, "run.py", *words], cwd=ROOT, stdout=subprocess.DEVNULL)
         try:
-            while time.perf_counter() - start < LIMIT and run.poll() is None:
+            while time.perf_counter() - start < START_TIMEOUT_SECONDS and run.poll() is None:
                 if any(has_update(path) for path in Path(models).glob("*/*/metrics.csv")):
                     return time.perf_counter() - start
-                time.sleep(0.01)
-            raise RuntimeError(f"no update within {LIMIT:g} s (exit code {run.returncode})")
+                time.sleep(POLL_SECONDS)
+            raise RuntimeError(f"no update within {START_TIMEOUT_SECONDS:g} s (exit code {run.returncode})")
         finally:
             run.kill()
             run.wait(30)
@@ -71,7 +80,7 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=60.0, help="seconds to wait for a quiet machine each time")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a run under way ends as well
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED_EXIT_CODE))  # also ends the run that is measured
     rows: list[list] = [["what", "seconds", "least", "most", "load before", "runs"]]
     for name, start in STARTS.items():
         start()
@@ -79,7 +88,7 @@ def main() -> None:
         for _ in range(options.repeats):
             quiet.wait(options.patience)
             others = quiet.Others()
-            time.sleep(0.5)
+            time.sleep(LOAD_SECONDS)
             loads.append(others.cores())
             times.append(start())
         each = " ".join(f"{t:.2f}" for t in times)

@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "envs.gymnasium_adapter": "envs.joint_branches",  # datasets join branches as the environment does
     "envs.unity_adapter": "",
     "envs.players": "",
-    "sac.config": "",
+    "sac.config": "sac.track",  # the limits of names in Weights & Biases
     **dict.fromkeys(CONFIG_FREE_RUNS.split(), CONFIG_FREE_RUNS),
     "sac.runs": "sac.config sac.track",  # the summary names the command that uploads an offline W&B run
     "sac.assemble": "sac envs",
@@ -49,8 +49,8 @@ MAY_IMPORT = {
     "run": "sac.config sac.roles sac.runs",
     "launchers.jobs": "sac.config sac.roles sac.runs sac.track sac.report",
     "launchers.cells": "launchers.jobs sac.config sac.runs",
-    "launchers.search": "launchers.jobs sac.config sac.runs sac.track",
-    "launchers.ray_cluster": "launchers.cells launchers.jobs sac.config sac.runs sac.wire",
+    "launchers.search": "launchers.jobs sac.config sac.track",
+    "launchers.ray_cluster": "launchers.cells launchers.jobs sac.config sac.wire",
     "launchers.kubernetes_manifests": "launchers.jobs sac.config sac.runs",
     "launchers.plugins": "launchers",
 }

@@ -1,18 +1,18 @@
-"""The options of the launcher `roles`, checked like every other key; their defaults stand in conf/."""
+"""The options of the launcher `roles`: types and ranges. Their defaults are in conf/."""
 
-# ruff: noqa: RUF009 - a key() is a fresh dataclasses.field each time
+# ruff: noqa: RUF009 - each call of key() makes a new dataclasses.field
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from sac.config.schema import at_least, key
+from sac.config.keys import at_least, key
 
 
 @dataclass
 class RoleOptions:
-    """hydra.launcher, see conf/hydra/launcher/roles.yaml."""
+    """The section hydra.launcher; conf/hydra/launcher/roles.yaml says what each key means."""
 
     actors: int = at_least(1)
     learners: int = at_least(1)

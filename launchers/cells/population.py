@@ -1,4 +1,4 @@
-"""Several cells whose learners evolve: their processes, and the evolver's."""
+"""Several cells whose learners evolve, and the process of the evolver that compares them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from launchers.cells.cell import ORDER, SOON, Cell, Process, parts_of
+from launchers.cells.cell import SAVE_SECONDS_PER_ROLE, Cell
+from launchers.cells.process import Process
+from launchers.cells.role_jobs import copy_of, processes_of
+from launchers.cells.shutdown import ROLES_IN_SHUTDOWN_ORDER
 from launchers.jobs import job as states
-from launchers.jobs.job import Job, Status
+from launchers.jobs.job import CHILD_MODULE, Job, Status
 from launchers.jobs.resources import Share
+from sac.config.parameter_space import ParameterSpace
 from sac.config.schema import EVOLVER
 from sac.runs.folder import RunFolder
 from sac.seeds import seed_of
@@ -23,9 +27,10 @@ Draw = Mapping[str, Any]  # key of the config -> value
 
 
 class Population:
-    """Runs one job as several cells and an evolver; to a Pool it is what a Worker is.
+    """Runs one job as several cells and an evolver; for a Pool it is a RunningJob.
 
-    It ends when all cells have. When one fails, or the evolver does, the others save and end.
+    It ends when all cells have ended, and then the evolver. When a cell or the evolver fails, the others save and end.
+    `draws` are what each learner has drawn from `random_params`.
     """
 
     def __init__(self, job: Job, share: Share, cells: Sequence[Cell], evolver: Process | None, draws: Sequence[Draw]):
@@ -34,36 +39,47 @@ class Population:
         self._cells = dict(enumerate(cells, 1))
         self._results: dict[int, Status] = {}  # of the cells that have ended
         self._failure: Status | None = None
-        self._ending: float | None = None  # since when the evolver is asked to end
+        self._evolver_asked_at: float | None = None  # when the evolver was asked to end
         self._began = time.monotonic()
-        if evolver is not None:
-            evolver.start_if_due()
+
+    def start(self) -> None:
+        for cell in self._cells.values():
+            cell.start()
+        if self._evolver is not None:
+            self._evolver.start_if_due()
 
     def status(self) -> Status:
-        """The best learner's."""
+        """The status of the learner with the best evaluation."""
         found = [self._results.get(number) or cell.status() for number, cell in self._cells.items()]
         best = max(found, key=lambda status: -math.inf if status.score is None else status.score)
         return replace(best, state=states.RUNNING, error="", seconds=time.monotonic() - self._began)
 
-    def parts(self) -> list[tuple[str, Status]]:
-        own = [(self._evolver.words(), self._evolver.status())] if self._evolver is not None else []
+    def processes(self) -> list[tuple[str, Status]]:
+        """Title and status of each process; the title of a learner says what it has drawn."""
+        rows = [(self._evolver.title(), self._evolver.status())] if self._evolver is not None else []
         for number, cell in self._cells.items():
-            for name, status in cell.parts():
-                draw = f" {self._draws[number - 1]}" if name.startswith("learner") else ""
-                own.append((f"{number}: {name}{draw}".rstrip(), status))
-        return own
+            for title, status in cell.processes():
+                draw = f" {self._draws[number - 1]}" if title.startswith("learner") else ""
+                rows.append((f"{number}: {title}{draw}".rstrip(), status))
+        return rows
 
-    def outcome(self) -> Status | None:
-        """Looks after the processes; None as long as some are there."""
+    def poll(self) -> Status | None:
+        """Polls every cell and the evolver, restarts the evolver if it was killed, and ends it after the last cell.
+
+        Returns how the population ended, when all processes have; else None.
+        """
         for number, cell in self._cells.items():
-            result = cell.outcome() if number not in self._results else None
+            result = cell.poll() if number not in self._results else None
             if result is not None:
                 cell.end()
                 self._results[number] = result
                 if result.state == states.FAILED:
                     self._fail(f"learner {number}", result)
-        self._watch_evolver()
-        if len(self._results) < len(self._cells) or self._evolver_is_there():
+        if self._evolver is not None:
+            self._poll_evolver(self._evolver)
+        if not self._cells_have_ended():
+            return None
+        if self._evolver is not None and not self._end_evolver(self._evolver):
             return None
         return self._result()
 
@@ -73,51 +89,46 @@ class Population:
                 cell.ask_to_end()
 
     def end(self) -> None:
-        """At once."""
+        """Kills all processes."""
         for cell in self._cells.values():
             cell.end()
         if self._evolver is not None:
-            self._evolver.next_start = None
-            if self._evolver.worker is not None:
-                self._evolver.worker.end()
-                self._evolver.worker = None
+            self._evolver.cancel_restart()
+            self._evolver.end()
 
-    def _watch_evolver(self) -> None:
-        """One that was killed starts again: the learners train on meanwhile."""
-        if self._evolver is None:
-            return
-        ended = self._evolver.ended()
-        running = self._failure is None and len(self._results) < len(self._cells)
-        if ended is not None and running and ended.state != states.DONE and not self._evolver.again(ended):
+    def _cells_have_ended(self) -> bool:
+        return len(self._results) == len(self._cells)
+
+    def _poll_evolver(self, evolver: Process) -> None:
+        """Starts an evolver again that was killed; the learners train on meanwhile."""
+        ended = evolver.poll()
+        running = self._failure is None and not self._cells_have_ended()
+        if ended is not None and running and ended.state != states.DONE and not evolver.plan_restart(ended):
             self._fail(EVOLVER, ended)
         elif running:
-            self._evolver.start_if_due()
+            evolver.start_if_due()
 
-    def _evolver_is_there(self) -> bool:
-        """It ends after all learners have."""
-        evolver = self._evolver
-        if evolver is None or not evolver.alive:
-            return False
-        if self._ending is None:
-            self._ending = time.monotonic()
-            evolver.worker.ask_to_end()
-        if time.monotonic() - self._ending > SOON:
-            evolver.worker.end()
-            evolver.worker = None
-        return evolver.alive
+    def _end_evolver(self, evolver: Process) -> bool:
+        """Asks the evolver to end, and kills it when that takes too long; returns whether it has ended."""
+        if evolver.alive and self._evolver_asked_at is None:
+            self._evolver_asked_at = time.monotonic()
+            evolver.ask_to_end()
+        if self._evolver_asked_at is not None and time.monotonic() - self._evolver_asked_at > SAVE_SECONDS_PER_ROLE:
+            evolver.end()
+        return not evolver.alive
 
-    def _fail(self, who: str, ended: Status) -> None:
+    def _fail(self, where: str, ended: Status) -> None:
         if self._failure is None:
-            self._failure = replace(ended, state=states.FAILED, error=f"{who}: {ended.error}")
+            self._failure = replace(ended, state=states.FAILED, error=f"{where}: {ended.error}")
             self.ask_to_end()
 
     def _result(self) -> Status:
-        """The best learner's, where all have come to their ends."""
+        """The first failure; else the best of the interrupted learners; else the best learner."""
         if self._failure is not None:
             return replace(self._failure, seconds=time.monotonic() - self._began)
         results = list(self._results.values())
-        cut = [status for status in results if status.state == states.INTERRUPTED]
-        best = max(cut or results, key=_objective)
+        interrupted = [status for status in results if status.state == states.INTERRUPTED]
+        best = max(interrupted or results, key=_objective)
         return replace(best, seconds=time.monotonic() - self._began)
 
 
@@ -131,17 +142,17 @@ def _objective(status: Status) -> float:
 
 
 def evolves(config: DictConfig) -> bool:
-    """Whether several learners have an evolver."""
+    """Whether the learners of a population report to an evolver."""
     return config.base.evolver_enabled is not False
 
 
 def population_of(
-    job: Job, share: Share, learners: int, actors: int, threads: Mapping[str, int], patience: float
+    job: Job, share: Share, learners: int, actors: int, threads: Mapping[str, int], actor_timeout: float
 ) -> Population:
-    """The cells of a job, each with a run of its own beside the evolver's: <name>-1, <name>-2 ..."""
+    """The cells of a job; each has a run of its own, <name>-1, <name>-2 ..., beside the evolver's run <name>."""
     run, draws, cells = RunFolder.of(job.config).path.absolute(), draws_of(job, learners), []
     for number, draw in enumerate(draws, 1):
-        config = OmegaConf.create(OmegaConf.to_container(job.config))
+        config = copy_of(job.config)
         config.base.name = f"{job.config.base.name}-{number}"
         config.base.evolver_enabled = evolves(job.config)
         config.net.evolver_records = str(run / "net")
@@ -150,28 +161,31 @@ def population_of(
         for holder in (config, config.sac):
             if holder.seed is not None:
                 holder.seed = seed_of(holder.seed, number)
-        typed = {name: value for name, value in job.typed.items() if name not in draw}  # a draw outlives a restart
+        typed = {
+            name: value for name, value in job.typed.items() if name not in draw
+        }  # so that a drawn value is not overwritten at a restart
         folder = job.folder / str(number)
-        mine = replace(job, folder=folder, config=config, typed=typed, trial=None, env=dict(job.env))
-        parts = parts_of(mine, share, ORDER, actors, threads, patience, learner=number)
-        cells.append(Cell(mine, share, parts))
+        mine = replace(
+            job, folder=folder, config=config, typed=typed, trial=None, module=CHILD_MODULE, env=dict(job.env)
+        )
+        processes = processes_of(mine, share, ROLES_IN_SHUTDOWN_ORDER, actors, threads, actor_timeout, learner=number)
+        cells.append(Cell(mine, share, processes))
     return Population(job, share, cells, _evolver_of(job, share) if evolves(job.config) else None, draws)
 
 
-def draws_of(job: Job, learners: int) -> list[Draw]:
-    """What `random_params` gives each learner; in a search they are the search's. Raises UserError as a search does."""
+def draws_of(job: Job, learners: int) -> Sequence[Draw]:
+    """What each learner draws from `random_params`; nothing in a search, whose trial has drawn.
+
+    Raises UserError as ParameterSpace does.
+    """
     if job.trial is not None or not job.config.random_params:
         return [{} for _ in range(learners)]
-    from launchers.search.space import Space  # Optuna takes a second
-
     seed = job.config.sac.seed if job.config.sac.seed is not None else int.from_bytes(os.urandom(3), "little")
-    return Space.of(job.config).spread(learners, seed)
+    return ParameterSpace.of(job.config).spread(learners, seed)
 
 
 def _evolver_of(job: Job, share: Share) -> Process:
-    config = OmegaConf.create(OmegaConf.to_container(job.config))
+    config = copy_of(job.config)
     config.role, config.ckpt = EVOLVER, "auto"
-    mine = Job(
-        1, job.folder / EVOLVER, config, [f"role={EVOLVER}"], job.typed, named=True, env=dict(job.env)
-    )  # fmt: skip
+    mine = Job(1, job.folder / EVOLVER, config, [f"role={EVOLVER}"], job.typed, named=True, env=dict(job.env))
     return Process(EVOLVER, mine, replace(share, threads=1, gpu="-1" if share.gpu else None))

@@ -1,16 +1,17 @@
-"""What a launcher's child process runs: `python -m launchers.jobs.child <folder of the job>`, without Hydra."""
+"""The child process that runs one job: `python -m launchers.jobs.child <folder of the job>`, without Hydra."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from launchers.jobs import parent_watch
 from launchers.jobs.job import Job
+from launchers.jobs.parent_watch import watch_parent
 from launchers.jobs.status_file import StatusFile
 from sac.config.validation import validated
 from sac.errors import UserError
@@ -18,51 +19,42 @@ from sac.roles import run
 from sac.runs.resume import stored_config
 from sac.screen import unbreakable_screen
 
-ANOTHER = 30.0  # seconds that a process of an earlier attempt, whose parent is gone, may need to end
+LOCK_TIMEOUT_SECONDS = 30.0  # time for the process of an earlier attempt to end after it has lost its parent
 
 
-def main(folder: Path) -> int:
-    """Runs the job and returns its exit code."""
-    parent_watch.hold()
+def status_file_of(job: Job) -> StatusFile:
+    return StatusFile(job.folder)
+
+
+def main(folder: Path, observer_of: Callable[[Job], StatusFile] = status_file_of) -> int:
+    """Runs the job in `folder` and returns its exit code; `observer_of(job)` makes the observer of its run."""
+    watch_parent()
     job = Job.read(folder)
     try:
-        with FileLock(job.lock, timeout=ANOTHER):
-            return _run(job)
+        with FileLock(job.lock, timeout=LOCK_TIMEOUT_SECONDS):
+            return _run(job, observer_of(job))
     except Timeout:
         sys.stderr.write(f"error: another process still runs {folder}\n")
         return 1
 
 
-def _run(job: Job) -> int:
-    observer = _observer(job)
+def _run(job: Job, observer: StatusFile) -> int:
     try:
         value = run(validated(stored_config(job.config, job.typed, None if job.named else job.number)), observer)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         observer.failed(str(error))
-    except KeyboardInterrupt:  # before training could take the signal
+    except KeyboardInterrupt:  # the signal came before training had installed its own handler
         observer.close(130, signal.Signals.SIGINT.name, {})
         return 130
     except Exception as error:
         traceback.print_exc()
         observer.failed(f"{type(error).__name__}: {error}", traceback.format_exc())
     else:
-        if not observer.status.over:  # a role that keeps no record, e.g. play
+        if not observer.status.over:  # a role without a tracker, e.g. play, does not close its observers
             observer.close(0, "", {"objective": value})
         return 0
     return 1
-
-
-def _observer(job: Job) -> StatusFile:
-    if job.trial is None:
-        return StatusFile(job.folder)
-    from launchers.search.reporter import Reporter  # Optuna and its database take a second
-
-    try:
-        return Reporter(job.folder, job.trial)
-    except UserError as error:  # costs the reports, not the run
-        sys.stderr.write(f"WARNING: the study hears nothing of this job's evaluations: {error}\n")
-        return StatusFile(job.folder)
 
 
 if __name__ == "__main__":

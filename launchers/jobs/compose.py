@@ -1,4 +1,4 @@
-"""From a job's overrides to the config that its process gets, composed once, here."""
+"""Composes the config of each job from its overrides, in the parent process."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from sac.track.wandb_run import MAX_NAME_CHARACTERS
 
 @dataclass
 class Composition:
-    """`config` is the multirun's own, as Hydra composed it from what was typed."""
+    """Composes jobs of a multirun; `config` is the multirun's own, which Hydra has composed from the command line."""
 
     context: HydraContext
     config: DictConfig
 
-    def __post_init__(self):
-        """Before anybody makes a folder of it. Raises UserError for names that no folder can have."""
+    def __post_init__(self) -> None:
+        """Raises UserError for a base.models or base.scene that no folder can have as its name."""
         base = with_texts(self.config).base
         for key in ("models", "scene"):
             if not OmegaConf.is_missing(base, key):
@@ -36,9 +36,10 @@ class Composition:
     def job(
         self, number: int, overrides: Sequence[str], folder: Path, shown: Sequence[str], group: str, **more: Any
     ) -> Job:
-        """A job from its overrides, of which `shown` are those that tell it from others. Raises Hydra's errors.
+        """Composes a job from its overrides. Raises Hydra's errors.
 
-        `group` is what trackers file it under, unless the config names a group.
+        `folder` gets a folder for the job, named by its number. `shown` are the overrides that tell the job from the
+        others. `group` is its group in Weights & Biases, unless the config names one. `more` are further fields of Job.
         """
         setup_globals()
         texts = as_texts(overrides)
@@ -46,11 +47,11 @@ class Composition:
         with open_dict(composed):
             composed.hydra.job.id = composed.hydra.job.num = number
         before = HydraConfig.instance().cfg
-        HydraConfig.instance().set_config(composed)  # ${hydra:...} in the config
+        HydraConfig.instance().set_config(composed)  # for ${hydra:...} in the config
         try:
-            task = {key: value for key, value in composed.items_ex(resolve=False) if key != "hydra"}
-            task = OmegaConf.to_container(OmegaConf.create(task), resolve=True, throw_on_missing=False)
-            plain = OmegaConf.create(task)
+            task = OmegaConf.create({key: value for key, value in composed.items_ex(resolve=False) if key != "hydra"})
+            plain = OmegaConf.create(OmegaConf.to_container(task, resolve=True, throw_on_missing=False))
+            assert isinstance(plain, DictConfig)
             typed = explicit_overrides(composed.hydra)
             env = {name: str(value) for name, value in composed.hydra.job.env_set.items()}
         finally:
@@ -61,7 +62,7 @@ class Composition:
 
 
 def varying(batch: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Of each job's overrides those that not all jobs have; a job on its own shows them all."""
+    """For each job the overrides that not all jobs share; for a single job all of its overrides."""
     if len(batch) < 2:
         return [list(overrides) for overrides in batch]
     shared = set(batch[0]).intersection(*batch[1:])

@@ -1,9 +1,9 @@
-"""One job of a multirun as files: what a child process is told, and what it tells back.
+"""One job of a multirun, and the files by which the parent process and the child process exchange it.
 
-jobs/<number>/job.json       what was typed, its number, its trial        (written by the parent)
-jobs/<number>/composed.yaml  the composed config; its run has a config.yaml   (written by the parent)
-jobs/<number>/status.json    how far it is, at last how it ended          (written by the child)
-jobs/<number>/job.log        its screen
+jobs/<number>/job.json       the job's number, overrides and trial        (written by the parent)
+jobs/<number>/composed.yaml  the composed config                          (written by the parent)
+jobs/<number>/status.json    how far the job is, at last how it ended     (written by the child)
+jobs/<number>/job.log        standard output and standard error           (written by the child)
 """
 
 from __future__ import annotations
@@ -19,17 +19,22 @@ from omegaconf import DictConfig, OmegaConf
 from sac.files import write_atomically
 
 WAITING, RUNNING, DONE, PRUNED, FAILED, INTERRUPTED = "waiting", "running", "done", "pruned", "failed", "interrupted"
-KILLED = "killed by"  # so the error of a process begins that a signal has ended
-SEEDS = ("seed", "sac.seed", "repeat")  # what runs of one experiment differ in
+KILLED = "killed by"  # first words of the error of a process that a signal has ended
+CHILD_MODULE = "launchers.jobs.child"  # what a child process runs, if the job comes from no search
+SEEDS = ("seed", "sac.seed", "repeat")  # keys in which the runs of one experiment differ
 
 
 @dataclass
 class Status:
-    """How far a process is; `return_` of training, `score` of evaluation, `rate` in environment steps a second."""
+    """How far a process is.
+
+    `return_` is the latest training return, `score` the latest evaluation return, `rate` is in environment steps a
+    second, `seconds` since the process began, and `result` holds the numbers of result.json.
+    """
 
     state: str = WAITING
-    folder: str = ""  # of the run
-    process: int = 0  # its id
+    folder: str = ""  # the run folder
+    process: int = 0  # process id
     step: int = 0
     max_step: int = -1
     return_: float | None = None
@@ -37,25 +42,28 @@ class Status:
     rate: float | None = None
     seconds: float = 0.0
     error: str = ""
-    traceback: str = ""  # of a bug; empty for what the user can mend
-    note: str = ""  # what it is doing, in a few words
-    result: dict[str, Any] = field(default_factory=dict)  # as in result.json
+    traceback: str = ""  # of a bug; empty for an error that the user can correct
+    note: str = ""  # what the process is doing, in a few words
+    result: dict[str, Any] = field(default_factory=dict)
 
     @property
     def killed(self) -> bool:
+        """Whether a signal has ended the process."""
         return self.error.startswith(KILLED)
 
     @property
     def over(self) -> bool:
+        """Whether the process has ended."""
         return self.state not in (WAITING, RUNNING)
 
 
 @dataclass
 class Job:
-    """`overrides` is what makes this job; `typed` are the keys that were set explicitly, with their values.
+    """A composed config and where it runs.
 
-    `named` says that the config holds its final name; else the name of the run gets the number. `trial` is what the
-    child needs to report to a search (see reporter.Reporter).
+    `overrides` tell this job from the others of its multirun. `typed` maps the keys that were set explicitly to their
+    values. With `named` the config holds the final base.name, else the job's number is appended to it. `module` is what
+    the child process runs. `trial` is what a search's child process reports with, see launchers.search.reporter.
     """
 
     number: int
@@ -65,8 +73,9 @@ class Job:
     typed: dict[str, Any]
     named: bool = False
     trial: dict[str, Any] | None = None
-    roles: bool = False  # several processes run it, each in a folder of its own below `folder`
-    env: dict[str, str] = field(default_factory=dict)  # environment variables, written nowhere
+    module: str = CHILD_MODULE
+    roles: bool = False  # several processes run the job, each in its own folder below `folder`
+    env: dict[str, str] = field(default_factory=dict)  # environment variables of the child process; no file holds them
 
     @property
     def log(self) -> Path:
@@ -74,39 +83,43 @@ class Job:
 
     @property
     def screens(self) -> Path:
-        """Where to look, as a user would type it."""
+        """The log, or the pattern of all logs where the job has several processes."""
         return self.folder / "*" / "job.log" if self.roles else self.log
 
     @property
     def lock(self) -> Path:
-        """Held by the process that runs the job: never two at once."""
+        """The file that the process of the job locks, so that never two processes run it at once."""
         return self.folder / "lock"
 
     @property
     def experiment(self) -> tuple[str, ...]:
-        """What it shares with the jobs that only have other seeds."""
+        """The overrides that the job shares with jobs that differ in their seeds only."""
         return tuple(o for o in self.overrides if o.split("=")[0] not in SEEDS)
 
     def write(self) -> None:
+        """Writes what the child process reads. `module`, `roles` and `env` stay with the parent."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "status.json").unlink(missing_ok=True)  # of an earlier attempt
         write_atomically(self.folder / "composed.yaml", OmegaConf.to_yaml(self.config))
-        told = {k: getattr(self, k) for k in ("number", "overrides", "typed", "named", "trial")}
-        write_atomically(self.folder / "job.json", json.dumps(told, indent=2) + "\n")
+        fields = {k: getattr(self, k) for k in ("number", "overrides", "typed", "named", "trial")}
+        write_atomically(self.folder / "job.json", json.dumps(fields, indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Job:
-        told = json.loads((folder / "job.json").read_text(encoding="utf8"))
-        return cls(folder=folder, config=OmegaConf.load(folder / "composed.yaml"), **told)
+        """The job that `write` has written into `folder`."""
+        fields = json.loads((folder / "job.json").read_text(encoding="utf8"))
+        config = OmegaConf.load(folder / "composed.yaml")
+        assert isinstance(config, DictConfig)
+        return cls(folder=folder, config=config, **fields)
 
     def status(self) -> Status:
         return read_status(self.folder)
 
 
 def read_status(folder: Path) -> Status:
-    """What a process has told; nothing yet where the file is not there, is just being replaced (on Windows) or torn."""
+    """The status in a job's folder; a fresh one when the file is missing, torn, or just being replaced (on Windows)."""
     try:
-        told: Mapping[str, Any] = json.loads((folder / "status.json").read_text(encoding="utf8"))
-        return Status(**told)
+        fields: Mapping[str, Any] = json.loads((folder / "status.json").read_text(encoding="utf8"))
+        return Status(**fields)
     except (OSError, ValueError, TypeError):
         return Status()

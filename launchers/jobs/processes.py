@@ -1,10 +1,11 @@
-"""The launcher `processes`: every job of a multirun in a process of its own, so many at once."""
+"""The launcher `processes`: runs every job of a multirun in a process of its own, so many at once."""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from launchers.jobs.compose import Composition, varying
 from launchers.jobs.job import Job, Status
 from launchers.jobs.options import ProcessOptions
 from launchers.jobs.pool import Pool
+from launchers.jobs.resources import Share
+from launchers.jobs.running import RunningJob
 from launchers.jobs.table import Table
+from launchers.jobs.worker import Worker
 from sac.config.overrides import run_command, same_command
 from sac.config.validation import checked
 from sac.errors import UserError
@@ -27,9 +31,14 @@ from sac.track.wandb_run import sync_command, unsynced
 
 
 class Processes:
-    """The options stand in conf/hydra/launcher/processes.yaml. Raises UserError for those that make no sense."""
+    """Launches jobs with the options of conf/hydra/launcher/processes.yaml. Raises UserError for invalid options.
 
-    Options: type = ProcessOptions
+    Launchers that run a job as several processes inherit from this class, and replace `start`, `shares`, `check`.
+    """
+
+    Options: type[Any] = ProcessOptions
+    options: Any  # an instance of Options
+    doing = "asking the jobs to save and end"  # shown after Ctrl-C
 
     def __init__(self, context: HydraContext, config: DictConfig, options: Mapping[str, Any]):
         self._config, self.options = config, checked(self.Options, options, "hydra.launcher.")
@@ -40,7 +49,7 @@ class Processes:
             )
 
     def launch(self, batch: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-        """Runs all jobs to their ends and shows the summary. Raises UserError when some failed."""
+        """Runs all jobs to their ends and prints the summary. Raises UserError when some have failed."""
         folder = Path(self._config.hydra.sweep.dir)
         shown = varying(batch)
         jobs = [
@@ -64,18 +73,31 @@ class Processes:
     def check(self, job: Job) -> None:
         """Raises UserError for a job that these options do not fit."""
 
-    def stream(self, jobs: Iterable[Job], total: int | None = None) -> Iterator[tuple[Job, Status]]:
-        """Yields jobs as they end; `jobs` is asked for the next one when a process is free.
+    def start(self, job: Job, share: Share) -> RunningJob:
+        """Starts a job in a slot of the pool."""
+        return Worker(job, share)
 
-        Ends the program as by the signal (130, 75) when one came, after all that ran have ended.
+    @contextmanager
+    def shares(self, n_jobs: int) -> Iterator[list[Share]]:
+        """What each of `n_jobs` slots of the pool may use, while the jobs run."""
+        gpus = resources.visible_gpus() if self.options.gpus is None else [str(gpu) for gpu in self.options.gpus]
+        yield resources.divide(n_jobs, resources.cores(), gpus)
+
+    def stream(self, jobs: Iterable[Job], total: int | None = None) -> Iterator[tuple[Job, Status]]:
+        """Yields jobs as they end; takes the next of `jobs` when a slot is free. `total` is their number, if known.
+
+        After a signal it waits until all running jobs have ended, and raises SystemExit with the signal's exit code
+        (130 for SIGINT, 75 for SIGTERM).
         """
         n_jobs = self.options.n_jobs or resources.cores()
-        n_jobs = n_jobs if total is None else max(min(n_jobs, total), 1)
-        gpus = resources.visible_gpus() if self.options.gpus is None else [str(gpu) for gpu in self.options.gpus]
-        with Interruption(doing="asking the jobs to save and end") as interruption, Table(total) as table:
-            yield from Pool(
-                resources.divide(n_jobs, resources.cores(), gpus), table, interruption, self.options.grace
-            ).run(jobs)
+        if total is not None:
+            n_jobs = max(min(n_jobs, total), 1)
+        with (
+            self.shares(n_jobs) as shares,
+            Interruption(doing=self.doing) as interruption,
+            Table(total) as table,
+        ):
+            yield from Pool(shares, table, interruption, self.options.grace, self.start).run(jobs)
         if interruption.requested:
             raise SystemExit(interruption.exit_code)
 
@@ -91,7 +113,7 @@ def _say_how_to_go_on(ended: Sequence[tuple[Job, Status]]) -> None:
 
 
 def _cell_command(job: Job) -> str:
-    """What was typed; a base.name with the time, or none at all, is what it was then, without the job's number."""
+    """The command that was typed; base.name is added to it where a repetition would otherwise name another run."""
     name = job.config.base.name.removesuffix(f"-{job.number}")
     repeatable = any(word.lstrip("+").startswith("base.name=") and "{time}" not in word for word in sys.argv[1:])
     return same_command(None if repeatable else name)
@@ -111,12 +133,12 @@ def _complain(ended: Sequence[tuple[Job, Status]]) -> None:
             for job, status in failed
         ]
         bugs = [status.traceback for _, status in failed if status.traceback]
-        lines += [f"\n{bugs[0].rstrip()}"] if bugs else []  # the last thing on the screen
+        lines += [f"\n{bugs[0].rstrip()}"] if bugs else []  # at the end of the message, where it is seen
         raise UserError(f"{len(failed)} of {len(ended)} jobs failed:\n" + "\n".join(lines))
 
 
 def _returned(job: Job, status: Status) -> JobReturn:
-    """What Hydra's own sweepers read."""
+    """The form in which Hydra's own sweepers read a result."""
     objective = status.result.get("objective")
     value = math.nan if objective is None else float(objective)
     return JobReturn(overrides=job.overrides, cfg=job.config, status=JobStatus.COMPLETED, _return_value=value)

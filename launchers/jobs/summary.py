@@ -1,4 +1,4 @@
-"""What a multirun found: a table of its experiments and one picture of their curves."""
+"""The summary of a multirun: a table of its experiments and a picture of their learning curves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -21,11 +22,11 @@ from sac.report.statistics import bootstrap_interval, iqm
 
 Ended = tuple[Job, Status]
 COLUMNS = ["experiment", "jobs", "failed", "mean", "standard error", "IQM", "IQM low", "IQM high", "each"]
-SHOWN_CURVES = 12  # experiments in the picture: more could not be told apart
+MAX_CURVES = 12  # experiments in the picture: more curves could not be told apart
 
 
 def write(ended: Sequence[Ended], folder: Path) -> str:
-    """Writes summary.csv and summary.png into `folder`; returns the table and where they are, for the screen."""
+    """Writes summary.csv and summary.png into `folder`; returns the table and the two paths as text for the screen."""
     experiments = _experiments(ended)
     rows = [_row(name, jobs) for name, jobs in experiments.items()]
     with (folder / "summary.csv").open("w", newline="", encoding="utf8") as file:
@@ -37,7 +38,7 @@ def write(ended: Sequence[Ended], folder: Path) -> str:
 
 
 def _experiments(ended: Sequence[Ended]) -> dict[str, list[Ended]]:
-    """Jobs that differ in their seeds only, in the order of their numbers."""
+    """Experiment -> its jobs, which differ in their seeds only, in the order of their numbers."""
     found: dict[str, list[Ended]] = {}
     for job, status in sorted(ended, key=lambda one: one[0].number):
         found.setdefault(" ".join(job.experiment) or "all jobs", []).append((job, status))
@@ -50,7 +51,7 @@ def objective(status: Status) -> float:
     return math.nan if value is None else float(value)
 
 
-def _row(name: str, jobs: Sequence[Ended]) -> list:
+def _row(name: str, jobs: Sequence[Ended]) -> list[Any]:
     values = np.array([objective(status) for _, status in jobs if status.state == states.DONE])
     values = values[np.isfinite(values)]
     n = len(values)
@@ -61,16 +62,17 @@ def _row(name: str, jobs: Sequence[Ended]) -> list:
     return [name, len(jobs), failed, mean, error, iqm(values), *bootstrap_interval(values, iqm), each]
 
 
-def _shown(rows: Sequence[list]) -> str:
+def _shown(rows: Sequence[list[Any]]) -> str:
     table = Table(title="objective: mean of the last evaluation window", title_justify="left")
     for name in ("experiment", "jobs", "failed", "mean", "± std. error", "IQM", "95 % interval"):
         table.add_column(name, justify="left" if name == "experiment" else "right", overflow="fold")
     for name, jobs, failed, mean, error, middle, low, high, _ in rows:
         interval = "" if math.isnan(low) else f"{low:.4g} to {high:.4g}"
         table.add_row(Text(name), str(jobs), str(failed), *(_number(v) for v in (mean, error, middle)), interval)
-    console = Console(file=StringIO(), width=max(Console().width, 80))
+    text = StringIO()
+    console = Console(file=text, width=max(Console().width, 80))
     console.print(table)
-    return console.file.getvalue()
+    return text.getvalue()
 
 
 def _number(value: float) -> str:
@@ -78,8 +80,11 @@ def _number(value: float) -> str:
 
 
 def _picture(experiments: dict[str, list[Ended]], path: Path) -> bool:
-    """Evaluation curves (training returns where nothing was evaluated): mean and spread over seeds."""
-    curves = {name: _curves(jobs) for name, jobs in list(experiments.items())[:SHOWN_CURVES]}
+    """Draws evaluation returns, or training returns where there are none: mean and range over the seeds.
+
+    Returns whether there was anything to draw.
+    """
+    curves = {name: _curves(jobs) for name, jobs in list(experiments.items())[:MAX_CURVES]}
     import matplotlib
 
     matplotlib.use("Agg")
@@ -105,6 +110,6 @@ def _curves(jobs: Sequence[Ended]) -> list[RunCurves]:
         if status.folder:
             try:
                 found.append(read_run(status.folder))
-            except UserError:  # a run that ended before it had anything to show
+            except UserError:  # the run ended before it had written a curve
                 continue
     return found

@@ -1,10 +1,9 @@
-"""All jobs at a glance: a live table in a terminal, a line for each beginning and end elsewhere."""
+"""Shows all jobs of a multirun: as a live table in a terminal, elsewhere as a line for each beginning and end."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -13,30 +12,22 @@ from rich.text import Text
 
 from launchers.jobs import job as states
 from launchers.jobs.job import Job, Status
+from launchers.jobs.running import RunningJob
 
-EVERY = 0.5  # seconds between two looks at the jobs
-PLAIN_EVERY = 60.0  # seconds between two lines about running jobs where there is no terminal
+REFRESH_INTERVAL_SECONDS = 0.5
+PLAIN_LINE_INTERVAL_SECONDS = 60.0  # between two lines about each running job where there is no terminal
+MAX_ROWS = 30  # of the live table: all running jobs, and the latest that have ended
 STYLES = {states.RUNNING: "cyan", states.DONE: "green", states.PRUNED: "yellow", states.FAILED: "red"}
-SHOWN = 30  # rows of the live table: what runs, and the latest that ended
-
-
-class Shown(Protocol):
-    """What runs a job."""
-
-    job: Job
-
-    def status(self) -> Status: ...
-    def parts(self) -> list[tuple[str, Status]]: ...
 
 
 class Table:
-    """`total` None: a number that is not known."""
+    """`total` is the number of jobs; None where it is not known, as in a search."""
 
     def __init__(self, total: int | None = None, console: Console | None = None):
         self._console, self._total = console or Console(), total
         self._rows: dict[int, tuple[Job, Status]] = {}
-        self._parts: dict[int, list[tuple[str, Status]]] = {}  # of running jobs
-        self._looked, self._told = 0.0, time.monotonic()
+        self._processes: dict[int, list[tuple[str, Status]]] = {}  # of running jobs
+        self._refreshed, self._plain_lines = 0.0, time.monotonic()  # when, at last
         self._live: Live | None = None
 
     def __enter__(self) -> Table:
@@ -45,7 +36,7 @@ class Table:
             self._live.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live:
             self._live.update(self._table(), refresh=True)
             self._live.stop()
@@ -63,23 +54,23 @@ class Table:
             f"job {job.number} {status.state} after {status.step:,} steps and {status.seconds:.0f} s{score}{error}"
         )
 
-    def refresh(self, running: Sequence[Shown]) -> None:
+    def refresh(self, running: Sequence[RunningJob]) -> None:
         now = time.monotonic()
-        if now - self._looked < EVERY:
+        if now - self._refreshed < REFRESH_INTERVAL_SECONDS:
             return
-        self._looked = now
-        self._parts = {}
+        self._refreshed = now
+        self._processes = {}
         for one in running:
             self._rows[one.job.number] = one.job, one.status()
-            self._parts[one.job.number] = one.parts()
+            self._processes[one.job.number] = one.processes()
         if self._live:
             self._live.update(self._table(), refresh=True)
-        elif now - self._told >= PLAIN_EVERY:
-            self._told = now
+        elif now - self._plain_lines >= PLAIN_LINE_INTERVAL_SECONDS:
+            self._plain_lines = now
             for one in running:
                 number = one.job.number
                 self._print(f"job {number} {_progress(self._rows[number][1])}")
-                for name, status in self._parts[number]:
+                for name, status in self._processes[number]:
                     self._print(f"  {name}: {_progress(status)}")
 
     def _print(self, line: str) -> None:
@@ -98,17 +89,17 @@ class Table:
         rows = sorted(self._rows.items(), key=lambda row: (row[1][1].over, row[0]))
         running = [row for row in rows if not row[1][1].over]
         ended = [row for row in rows if row[1][1].over]
-        for number, (job, s) in sorted(running + ended[-max(SHOWN - len(running), 0) :]):
+        for number, (job, s) in sorted(running + ended[-max(MAX_ROWS - len(running), 0) :]):
             what = Text(_words(job) if not s.error else f"{_words(job)}\n{s.error}")
             of = f"/{s.max_step:,}" if s.max_step > 0 else ""
             numbers = [_number(s.return_), _number(s.score), "" if s.rate is None else f"{s.rate:,.0f}"]
             state = Text(s.state, STYLES.get(s.state, ""))
             table.add_row(str(number), what, state, f"{s.step:,}{of}", *numbers, f"{s.seconds:.0f} s")
-            for name, part in self._parts.get(number, ()) if not s.over else ():
-                rate = "" if part.rate is None else f"{part.rate:,.0f}"
-                state = Text(part.state, STYLES.get(part.state, ""))
-                what = Text(f"  {name}" + f": {part.note}" * bool(part.note))
-                table.add_row("", what, state, f"{part.step:,}", "", "", rate, f"{part.seconds:.0f} s")
+            for name, process in self._processes.get(number, ()) if not s.over else ():
+                rate = "" if process.rate is None else f"{process.rate:,.0f}"
+                state = Text(process.state, STYLES.get(process.state, ""))
+                what = Text(f"  {name}" + f": {process.note}" * bool(process.note))
+                table.add_row("", what, state, f"{process.step:,}", "", "", rate, f"{process.seconds:.0f} s")
         return table
 
 

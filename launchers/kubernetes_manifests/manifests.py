@@ -1,4 +1,4 @@
-"""The launcher `kubernetes`: every job of a multirun as the manifests of a cell. It runs nothing."""
+"""The launcher `kubernetes`: writes every job of a multirun as the manifests of a cell, and runs nothing."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ from sac.config.validation import checked, validated
 from sac.errors import UserError
 from sac.files import write_atomically
 
+FIRST_UNPRIVILEGED_PORT = 1024
 
-class _Plain(yaml.SafeDumper):
-    """Writes labels in full wherever they are."""
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes repeated objects in full instead of as aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 class Manifests:
-    """The options stand in conf/hydra/launcher/kubernetes.yaml. Raises UserError for those that make no sense."""
+    """Writes manifests by the options of conf/hydra/launcher/kubernetes.yaml. Raises UserError for invalid options."""
 
     def __init__(self, context: HydraContext, config: DictConfig, options: Mapping[str, Any]):
         self._config, self.options = config, checked(KubernetesOptions, options, "hydra.launcher.")
@@ -46,7 +48,7 @@ class Manifests:
             raise UserError("--config-dir: the containers know the conf/ of their image only; put your files there")
 
     def launch(self, batch: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-        """Prints all manifests, writes a file for each cell, says how to apply them. Raises UserError."""
+        """Prints all manifests, writes a file for each cell, and says how to apply them. Raises UserError."""
         folder, shown = Path(self._config.hydra.sweep.dir), varying(batch)
         jobs = [
             self.composition.job(first + i, overrides, folder, shown[i], folder.name)
@@ -62,7 +64,7 @@ class Manifests:
         return [JobReturn(job.overrides, job.config, status=JobStatus.COMPLETED, _return_value=None) for job in jobs]
 
     def _cell(self, job: Job, typed: list[str]) -> tuple[str, str]:
-        """Its name and its manifests."""
+        """The name and the manifests of a job's cell."""
         config = job.config
         if job.env:
             raise UserError(
@@ -74,7 +76,10 @@ class Manifests:
         name = cell_name(config)
         head = f"# {name}: the run {config.base.scene}/{config.base.name} ({' '.join(job.overrides) or 'no overrides'})"
         objects = objects_of(name, config, typed, self.options)
-        return name, f"{head}\n{yaml.dump_all(objects, Dumper=_Plain, sort_keys=False, width=120, explicit_start=True)}"
+        return (
+            name,
+            f"{head}\n{yaml.dump_all(objects, Dumper=_PlainDumper, sort_keys=False, width=120, explicit_start=True)}",
+        )
 
     def _what_to_do(self, where: Path, names: list[str]) -> str:
         kubectl = f"kubectl -n {self.options.namespace}" if self.options.namespace else "kubectl"
@@ -90,14 +95,14 @@ class Manifests:
 
 
 def _check(config: DictConfig, actors: int) -> None:
-    """Raises UserError for what containers would end with."""
+    """Raises UserError for a config with which the containers would fail."""
     validated(config)
     if actors > config.base.max_actors_each_learner:
         raise UserError(
             f"hydra.launcher.actors={actors} exceeds base.max_actors_each_learner={config.base.max_actors_each_learner}"
         )
     for role in ("replay", "learner"):
-        if config.net[f"{role}_port"] < 1024:
+        if config.net[f"{role}_port"] < FIRST_UNPRIVILEGED_PORT:
             raise UserError(
                 f"net.{role}_port={config.net[f'{role}_port']}: on Kubernetes it is a fixed one of at least 1024"
             )

@@ -1,6 +1,6 @@
-"""The options of the launcher `kubernetes`, checked like every other key; their defaults stand in conf/."""
+"""The options of the launcher `kubernetes`: types and ranges. Their defaults are in conf/."""
 
-# ruff: noqa: RUF009 - a key() is a fresh dataclasses.field each time
+# ruff: noqa: RUF009 - each call of key() makes a new dataclasses.field
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sac.config.schema import at_least, key
+from sac.config.keys import at_least, key
 
 
 def _matching(words: str, pattern: str) -> Any:
@@ -29,7 +29,7 @@ def _bytes() -> Any:
 
 @dataclass
 class KubernetesOptions:
-    """hydra.launcher, see conf/hydra/launcher/kubernetes.yaml."""
+    """The section hydra.launcher; conf/hydra/launcher/kubernetes.yaml says what each key means."""
 
     image: str = _matching("the name of an image", r"[\w./:@-]+")
     command: list[str] = key("the words of a command", lambda words: len(words) > 0)
@@ -51,7 +51,7 @@ class KubernetesOptions:
     storage_class: str | None = _matching("the name of a storage class", r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
     def amounts(self, role: str) -> dict[str, str]:
-        """What a role's container gets."""
+        """The amounts of CPU, memory and GPUs of a role's container, under the names that Kubernetes gives them."""
         found = {"cpu": getattr(self, f"{role}_cpu"), "memory": getattr(self, f"{role}_memory")}
         gpus = self.learner_gpus if role == "learner" else 0
         return found | ({self.gpu_resource: str(gpus)} if gpus else {})
@@ -60,6 +60,6 @@ class KubernetesOptions:
         return getattr(self, f"{role}_storage")
 
     def threads(self, role: str) -> int:
-        """As many as there are whole cores, at least one."""
+        """Threads of a role: its whole cores, at least one."""
         cores = getattr(self, f"{role}_cpu")
         return max(1, int(cores[:-1]) // 1000 if cores.endswith("m") else int(float(cores)))

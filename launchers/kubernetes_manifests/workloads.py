@@ -1,4 +1,4 @@
-"""The Kubernetes objects of one cell: for each role a StatefulSet, and the headless Service that gives it a name."""
+"""The Kubernetes objects of one cell: for each role a StatefulSet, and the headless Service that names its pods."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from launchers.kubernetes_manifests.role_arguments import KEYS, MODELS, role_arg
 from sac.errors import UserError
 
 ROLES = ("replay", "learner", "actor")
-LONGEST = 52  # letters of a StatefulSet's name: with the hash of its revision it becomes a label of 63
-USER = 1000  # nobody in particular, but not root
-SECRETS = {  # files of the keys' folder that a role needs
+MAX_STATEFULSET_NAME_LETTERS = 52  # with the hash of a revision the name becomes a label of at most 63 letters
+USER_ID = 1000  # any user but root
+SECRETS = {  # role -> files of the keys' folder that it needs
     "replay": ("server.key", "server.key_secret", "client.key", "client.key_secret"),
     "learner": ("server.key", "server.key_secret", "client.key", "client.key_secret"),
     "actor": ("server.key", "client.key_secret"),
@@ -23,13 +23,13 @@ Object = dict[str, Any]
 
 
 def cell_name(config: DictConfig) -> str:
-    """sac-<scene>-<run> in letters that DNS takes. Raises UserError when that cannot be."""
+    """sac-<scene>-<run> in letters that DNS allows. Raises UserError for names from which that cannot be made."""
     scene, run = config.base.scene, config.base.name
     for key, value in (("base.scene", scene), ("base.name", run)):
         if not re.fullmatch(r"[A-Za-z0-9 ._-]*[A-Za-z0-9][A-Za-z0-9 ._-]*", value):
             raise UserError(f"{key}={value}: Kubernetes makes DNS names of it, it may hold A-Z a-z 0-9 . _ - only")
     name = "-".join(["sac", *re.findall("[a-z0-9]+", f"{scene} {run}".lower())])
-    longest = LONGEST - len("-learner")
+    longest = MAX_STATEFULSET_NAME_LETTERS - len("-learner")
     if len(name) > longest:
         raise UserError(
             f"{name} is too long for the names of a StatefulSet's pods by {len(name) - longest} letters: "
@@ -39,7 +39,7 @@ def cell_name(config: DictConfig) -> str:
 
 
 def objects_of(cell: str, config: DictConfig, typed: list[str], options: KubernetesOptions) -> list[Object]:
-    """All objects of the cell; `typed` are the overrides that all its roles share."""
+    """All objects of the cell; `typed` are the overrides that its roles share."""
     hosts = {role: f"{cell}-{role}" for role in ROLES}
     found = []
     for role in ROLES:
@@ -59,7 +59,7 @@ class _Role:
         }  # fmt: skip
 
     def service(self) -> Object:
-        """Nobody calls actors: theirs only gives their pods names."""
+        """The Service of the role. That of the actors has no port and only names their pods."""
         spec: Object = {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": self.labels}
         if self.port is not None:
             spec["ports"] = [{"name": self.role, "port": self.port}]
@@ -69,7 +69,7 @@ class _Role:
         spec: Object = {
             "serviceName": self.name,
             "replicas": self.options.actors if self.role == "actor" else 1,
-            "podManagementPolicy": "Parallel",  # the roles wait for one another
+            "podManagementPolicy": "Parallel",  # the roles wait for each other
             "selector": {"matchLabels": self.labels},
             "template": {"metadata": {"labels": self.labels}, "spec": self._pod()},
         }
@@ -86,16 +86,16 @@ class _Role:
         keys = {"secretName": self.options.secret, "defaultMode": 0o440, "items": items}
         volumes: list[Object] = [{"name": "keys", "secret": keys}]
         if self.role == "actor":
-            volumes.append({"name": "models", "emptyDir": {}})  # logs only
+            volumes.append({"name": "models", "emptyDir": {}})  # for logs only
         return {
             "restartPolicy": "Always",
             "terminationGracePeriodSeconds": self.options.grace,
-            "shareProcessNamespace": True,  # as process 1 Python would not hear SIGTERM before it listens
+            "shareProcessNamespace": True,  # else Python is process 1, which ignores SIGTERM until a handler is set
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": {
-                "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER,
-                "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch",
+                "runAsNonRoot": True, "runAsUser": USER_ID, "runAsGroup": USER_ID,
+                "fsGroup": USER_ID, "fsGroupChangePolicy": "OnRootMismatch",
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [self._container()],
@@ -124,7 +124,7 @@ class _Role:
         }
 
     def _claim(self) -> Object:
-        """A template's claim outlives the StatefulSet: deleting the manifests deletes no models."""
+        """The template of a volume claim, which outlives the StatefulSet: deleting the manifests keeps the models."""
         kind = {"storageClassName": self.options.storage_class} if self.options.storage_class else {}
         storage = self.options.storage(self.role)
         spec = {"accessModes": ["ReadWriteOnce"], **kind, "resources": {"requests": {"storage": storage}}}

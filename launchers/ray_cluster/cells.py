@@ -1,11 +1,11 @@
-"""The launcher `ray_roles`: every job of a multirun is a cell of processes on a Ray cluster."""
+"""The launcher `ray_roles`: runs every job of a multirun as a cell of processes on a Ray cluster."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -15,21 +15,18 @@ from omegaconf import DictConfig
 
 from launchers.cells.cell import Cell
 from launchers.cells.cells import Cells
-from launchers.jobs.job import Job, Status
-from launchers.jobs.pool import Pool
+from launchers.jobs.job import Job
 from launchers.jobs.resources import Share, cores
-from launchers.jobs.table import Table
 from launchers.ray_cluster.options import RayOptions
-from sac.config.run_names import name_in_multirun
 from sac.errors import UserError
-from sac.runs.signals import Interruption
 
 log = logging.getLogger(__name__)
-OURS = ("SAC_", "WANDB_")  # environment variables that go along to the nodes
+SENT_PREFIXES = ("SAC_", "WANDB_")  # of the environment variables that are sent to the nodes
+ADDRESS_TIMEOUT_SECONDS = 10
 
 
 class RayCells(Cells):
-    """The options stand in conf/hydra/launcher/ray_roles.yaml. Raises UserError for those that make no sense."""
+    """Launches cells with the options of conf/hydra/launcher/ray_roles.yaml. Raises UserError for invalid options."""
 
     Options = RayOptions
 
@@ -40,45 +37,36 @@ class RayCells(Cells):
         if find_spec("ray") is None:
             raise UserError("hydra/launcher=ray_roles needs Ray: pip install -e '.[ray]'")
 
-    def stream(self, jobs: Iterable[Job], total: int | None = None) -> Iterator[tuple[Job, Status]]:
-        """Yields jobs as their cells end; like Processes.stream otherwise. Raises UserError without a cluster."""
-        n_jobs = self.options.n_jobs if total is None else max(min(self.options.n_jobs, total), 1)
-        shares = [Share(slot, threads=1) for slot in range(n_jobs)]
-        with (
-            self._connected(n_jobs),
-            Interruption(doing="asking the cells to save and end") as interruption,
-            Table(total) as table,
-        ):
-            yield from Pool(shares, table, interruption, self.options.grace, self._start).run(jobs)
-        if interruption.requested:
-            raise SystemExit(interruption.exit_code)
+    def start(self, job: Job, share: Share) -> Cell:
+        """Starts a cell on the nodes of the cluster."""
+        from launchers.ray_cluster.cell import RayCell, make_keys  # importing Ray takes a second
 
-    def _start(self, job: Job, share: Share) -> Cell:
-        from launchers.ray_cluster.cell import RayCell, make_keys  # Ray takes a second
-
-        self.check(job)
-        job.roles = True
-        job.config.base.name = job.config.base.name if job.named else name_in_multirun(job.config, job.number)
-        job.folder.mkdir(parents=True, exist_ok=True)
-        job.env = {name: value for name, value in os.environ.items() if name.startswith(OURS)} | job.env
+        self.prepare(job)
+        job.env = {name: value for name, value in os.environ.items() if name.startswith(SENT_PREFIXES)} | job.env
         keys = make_keys() if self.options.address is not None else None
-        return RayCell(job, share, self._roles, self.options, keys)
+        cell = RayCell(job, share, self._roles, self.options, keys)
+        cell.start()
+        return cell
 
     def _check_learners(self, job: Job) -> None:
-        """There is one in each cell."""
+        """Does nothing: a cell of Ray has one learner."""
 
     @contextmanager
-    def _connected(self, n_jobs: int) -> Iterator[None]:
-        """A Ray of one's own never refuses for want of cores: there its bookkeeping bounds nothing but n_jobs."""
+    def shares(self, n_jobs: int) -> Iterator[list[Share]]:
+        """A slot for each cell, while this process is connected to Ray. Raises UserError without a cluster.
+
+        With address=null Ray starts on this machine, with as many cores as `n_jobs` cells ask for: only n_jobs bounds
+        how many cells run at once.
+        """
         import ray
 
-        options, need = self.options, self._need()
+        options, need = self.options, self._cores_of_a_cell()
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
             if options.address is None:
                 ray.init("local", num_cpus=max(cores(), n_jobs * need), include_dashboard=False, **quiet)
             else:
-                _call(options.address)
+                _check_address(options.address)
                 ray.init(options.address, **quiet)
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(f"hydra.launcher.address={options.address}: {str(error).splitlines()[0]}") from error
@@ -86,18 +74,17 @@ class RayCells(Cells):
             has = ray.cluster_resources().get("CPU", 0)
             if need > has:
                 log.warning("a cell needs %g cores and the cluster has %g: it waits until nodes join", need, has)
-            yield
+            yield [Share(slot, threads=1) for slot in range(n_jobs)]
         finally:
             ray.shutdown()
 
-    def _need(self) -> float:
-        """Cores of one cell."""
+    def _cores_of_a_cell(self) -> float:
         numbers = {"actor": self.options.actors}
         return sum(self.options.resources[role].num_cpus * numbers.get(role, 1) for role in self._roles)
 
 
-def _call(address: str) -> None:
-    """Raises OSError when nobody answers at host:port: Ray would try for minutes."""
+def _check_address(address: str) -> None:
+    """Raises OSError when no server answers at host:port; Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=10).close()
+        socket.create_connection((host, int(port)), timeout=ADDRESS_TIMEOUT_SECONDS).close()

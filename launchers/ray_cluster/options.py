@@ -1,19 +1,19 @@
-"""The options of the launcher `ray_roles`, checked like every other key; their defaults stand in conf/."""
+"""The options of the launcher `ray_roles`: types and ranges. Their defaults are in conf/."""
 
-# ruff: noqa: RUF009 - a key() is a fresh dataclasses.field each time
+# ruff: noqa: RUF009 - each call of key() makes a new dataclasses.field
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from sac.config.schema import at_least, key, one_of, positive
+from sac.config.keys import at_least, key, one_of, positive
 from sac.config.validation import checked
 
 
 @dataclass
 class Resources:
-    """What Ray reserves for one process; `num_gpus` None: one where the cluster has any."""
+    """What Ray reserves for one process; `num_gpus` None means one where the cluster has any."""
 
     num_cpus: float = positive()
     num_gpus: float | None = at_least(0)
@@ -23,7 +23,7 @@ class Resources:
     )
 
     def bundle(self, has_gpus: bool) -> dict[str, float]:
-        """As Ray names them."""
+        """The resources under the names that Ray gives them."""
         gpus = float(has_gpus) if self.num_gpus is None else self.num_gpus
         return {"CPU": self.num_cpus} | ({"GPU": gpus} if gpus else {}) | (self.custom or {})
 
@@ -34,7 +34,10 @@ class Resources:
 
 @dataclass
 class RayOptions:
-    """hydra.launcher, see conf/hydra/launcher/ray_roles.yaml. Raises UserError for resources that make no sense."""
+    """The section hydra.launcher; conf/hydra/launcher/ray_roles.yaml says what each key means.
+
+    Raises UserError for invalid resources.
+    """
 
     address: str | None = key()
     actors: int = at_least(1)
@@ -48,7 +51,7 @@ class RayOptions:
         lambda restarts: all(type(n) is int and n >= -1 for n in restarts.values()),
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.resources = {
             role: checked(Resources, own, f"hydra.launcher.resources.{role}.") for role, own in self.resources.items()
         }

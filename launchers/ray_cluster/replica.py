@@ -1,7 +1,7 @@
-"""What runs on the nodes of a Ray cluster: a Ray actor for each process of a cell, and one that knows all addresses.
+"""The Ray actors on the nodes of a cluster: one for each process of a cell, and the cell's address book.
 
-Ray stays out of the processes themselves. In one of them it would take over SIGTERM, and end it with its own node
-manager; so each is a child of its Ray actor, which passes addresses on by small files in a private folder of the node.
+The processes of a cell do not load Ray, which would take over SIGTERM there and end a process together with the node's
+manager. Instead each is a child process of its Ray actor, which passes addresses on by small files in a private folder.
 """
 
 from __future__ import annotations
@@ -12,41 +12,44 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
 from launchers.jobs import job as states
 from launchers.jobs.job import Job, Status
-from launchers.jobs.pool import POLL, Worker
+from launchers.jobs.pool import POLL_SECONDS
 from launchers.jobs.resources import Share
+from launchers.jobs.worker import Worker
 from sac.wire.discovery import Records
 
-EVERY = 0.5  # seconds between two looks at the addresses
+EXCHANGE_INTERVAL_SECONDS = 0.5  # between two exchanges of a replica with the address book
 ADDRESSES = "addresses"  # name of the address book in the namespace of its cell
-SERVERS = ("replay", "learner")  # roles that others look for
+SERVERS = ("replay", "learner")  # roles whose addresses other processes need
+AddressRecord = Mapping[str, Any]  # what a server writes into its record, see sac.wire.discovery
 
 
 class AddressBook:
-    """Of one cell. When it is lost with its node, the replicas fill the next one by their next exchange."""
+    """The addresses of one cell's servers. When its node is lost, the replicas fill a new one as they exchange."""
 
-    def __init__(self):
-        self._addresses: dict[str, Mapping] = {}
+    def __init__(self) -> None:
+        self._addresses: dict[str, AddressRecord] = {}
 
-    def exchange(self, mine: Mapping[str, Mapping]) -> dict[str, Mapping]:
-        """Takes the records of a replica's server; returns all."""
+    def exchange(self, mine: Mapping[str, AddressRecord]) -> dict[str, AddressRecord]:
+        """Adds the record of a replica's server, and returns the records of all: role -> record."""
         self._addresses |= mine
         return self._addresses
 
 
 @dataclass(frozen=True)
 class Network:
-    """How the processes of a cell reach one another: with `keys` by their nodes' addresses, else on this node only."""
+    """How the processes of a cell reach each other: with `keys` at their nodes' addresses, else on one node only."""
 
-    keys: Mapping[str, str] | None  # file names and texts
+    keys: Mapping[str, str] | None  # file name -> text
 
     def settle(self, job: Job, private: Path) -> Records:
-        """Writes into the job where its process listens and where it reads addresses: in `private`, on this node."""
+        """Makes the job's process listen at this node, and read keys and addresses in the folder `private`."""
         net, keys = job.config.net, private / "keys"
         net.directory, net.records = "ray", str(private / "addresses")
         net.bind = ray.util.get_node_ip_address() if self.keys else "127.0.0.1"
@@ -64,16 +67,16 @@ def _private(path: str, flags: int) -> int:
 
 
 class Replica:
-    """The Ray actor of one process: runs `launchers.jobs.child`, and what its supervisor asks of it."""
+    """The Ray actor of one process, which is its child; it answers the RemoteWorker in the launcher's process."""
 
     def __init__(self, space: str, network: Network, folder: str):
         self._book, self._network, self._folder = ray.get_actor(ADDRESSES, space), network, folder
         self._child: Worker | None = None
         self._asked = False
-        self._again = ray.get_runtime_context().was_current_actor_reconstructed
+        self._restarted = ray.get_runtime_context().was_current_actor_reconstructed
 
     def run(self, job: Job, share: Share) -> Status:
-        """Returns how the process ended. When this Ray actor is lost, Ray makes another one and calls this again."""
+        """Runs the process and returns how it ended. When this Ray actor is lost, Ray calls `run` of a new one."""
         try:
             os.chdir(self._folder)
             job.folder.parent.stat()
@@ -88,23 +91,23 @@ class Replica:
             try:
                 if self._asked:
                     child.ask_to_end()
-                while (outcome := child.outcome()) is None:
-                    relay.turn()
-                    time.sleep(POLL)
+                while (outcome := child.poll()) is None:
+                    relay.exchange()
+                    time.sleep(POLL_SECONDS)
                 return outcome
             finally:
                 child.end()
                 self._child = None
 
     def status(self) -> tuple[Status, float]:
-        """How far the process is, and for how many seconds it has been silent by the clock of its node."""
+        """How far the process is, and how many seconds ago it wrote its status, by the clock of its node."""
         child = self._child
         if child is None:
             return Status(states.RUNNING), 0.0
         status = child.status()
-        if self._again:
+        if self._restarted:
             status.note = "restarted by Ray" + f", {status.note}" * bool(status.note)
-        return status, child.silent()
+        return status, child.silent_seconds()
 
     def ask_to_end(self) -> None:
         self._asked = True
@@ -112,12 +115,12 @@ class Replica:
             child.ask_to_end()
 
     def kill(self) -> None:
-        """At once; `run` says so then."""
+        """Kills the process; `run` returns how it ended."""
         if (child := self._child) is not None:
             child.kill()
 
     def end(self) -> None:
-        """At once, with whatever the process has started."""
+        """Kills the process and whatever it has started."""
         self._asked = True
         if (child := self._child) is not None:
             child.ask_to_end()
@@ -125,27 +128,28 @@ class Replica:
 
 
 class Relay:
-    """Passes on where this replica's process serves, and where the others do."""
+    """Exchanges addresses between the records of this replica's process and the address book."""
 
-    def __init__(self, book, role: str, records: Records):
+    def __init__(self, book: Any, role: str, records: Records):
         self._book, self._role, self._records = book, role, records
-        self._known: dict[str, Mapping] = {}
-        self._answer, self._next = None, 0.0
+        self._known: dict[str, AddressRecord] = {}
+        self._answer: Any = None  # of the exchange that is under way
+        self._next_exchange = 0.0
 
-    def turn(self) -> None:
-        """Never waits; a book that is lost is asked again until Ray has made another one."""
-        if self._answer is None and time.monotonic() >= self._next:
-            self._next = time.monotonic() + EVERY
+    def exchange(self) -> None:
+        """Starts an exchange or takes its answer, and never waits; asks again when the address book was lost."""
+        if self._answer is None and time.monotonic() >= self._next_exchange:
+            self._next_exchange = time.monotonic() + EXCHANGE_INTERVAL_SECONDS
             mine = self._records.record(self._role) if self._role in SERVERS else None
             self._answer = self._book.exchange.remote({self._role: mine} if mine else {})
         elif self._answer is not None and ray.wait([self._answer], timeout=0)[0]:
             answer, self._answer = self._answer, None
             try:
-                self._learn(ray.get(answer))
+                self._write_new(ray.get(answer))
             except RayError:
                 return
 
-    def _learn(self, records: Mapping[str, Mapping]) -> None:
+    def _write_new(self, records: Mapping[str, AddressRecord]) -> None:
         for role, record in records.items():
             if role != self._role and self._known.get(role) != record:
                 self._records.write(role, record)

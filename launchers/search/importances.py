@@ -1,12 +1,13 @@
-"""How much each key mattered in a search (PED-ANOVA), where there is enough to say so.
+"""How important each key was in a search (PED-ANOVA), where there are enough trials to tell.
 
-Optuna gives every key the same share when all trials are equally good, and confident shares after a handful of trials.
+Optuna gives every key the same share when all trials are equally good, and clear shares even after a handful of trials.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import optuna
@@ -14,33 +15,36 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-FEWEST = 10  # complete trials for a picture: below, the best tenth is compared by one trial alone
-ENOUGH = 20  # complete trials from which on the shares of mere noise are small
-TENTH = 0.1  # share of the trials that PED-ANOVA takes for good ones
-ROUNDING = 1e-9  # objectives that differ by less than this share of their size are equal
+MIN_TRIALS_FOR_PICTURE = 10  # complete trials; with fewer, the best tenth is one trial alone
+MIN_TRIALS_FOR_TRUST = 20  # complete trials from which on pure noise gets small shares only
+GOOD_FRACTION = 0.1  # the fraction of the trials that PED-ANOVA compares with all
+EQUAL_WITHIN_FRACTION = 1e-9  # objectives that differ by less than this fraction of the largest one are equal
 
 
 def tell_something(study: optuna.Study) -> bool:
     """Whether importances of the first objective mean anything."""
     goodness = _goodness(study)
-    return len(goodness) >= FEWEST and 2 * _best(goodness) <= len(goodness)
+    return len(goodness) >= MIN_TRIALS_FOR_PICTURE and 2 * _best(goodness) <= len(goodness)
 
 
 def caveat(study: optuna.Study) -> str:
-    """What to keep in mind about the picture, or why there is none; nothing when all is well."""
+    """A note on the picture, or why there is none; empty when there is nothing to note."""
     goodness = _goodness(study)
     n = len(goodness)
     if n >= 2 and 2 * _best(goodness) > n:
         return f"no picture of importances: {_best(goodness)} of {n} complete trials are equally good"
-    if n < FEWEST:
-        return f"no picture of importances: {n} complete trials say nothing of them, {FEWEST} are needed"
-    if n < ENOUGH:
-        return f"importances are of {n} complete trials: below {ENOUGH} chance alone gives some key a large share"
+    if n < MIN_TRIALS_FOR_PICTURE:
+        return (
+            f"no picture of importances: {n} complete trials say nothing of them, {MIN_TRIALS_FOR_PICTURE} are needed"
+        )
+    if n < MIN_TRIALS_FOR_TRUST:
+        few = f"importances are of {n} complete trials"
+        return f"{few}: below {MIN_TRIALS_FOR_TRUST} chance alone gives some key a large share"
     return ""
 
 
-def draw(study: optuna.Study, goal: str):
-    """A bar for each key; the axes."""
+def draw(study: optuna.Study, goal: str) -> Any:
+    """Draws a bar for each key and returns the axes."""
     from optuna.visualization import matplotlib
 
     target = None if len(study.directions) == 1 else _first_but_low_is_good(study)
@@ -53,7 +57,7 @@ def draw(study: optuna.Study, goal: str):
 
 
 def _first_but_low_is_good(study: optuna.Study) -> Callable[[FrozenTrial], float]:
-    """With several objectives Optuna wants a number that is low for good trials, whatever the direction."""
+    """The first objective with the sign that Optuna wants here: low for good trials, whatever its direction."""
     return lambda trial: -_sign(study) * trial.values[0]
 
 
@@ -68,6 +72,6 @@ def _goodness(study: optuna.Study) -> np.ndarray:
 
 
 def _best(goodness: np.ndarray) -> int:
-    """How many trials are as good as the best tenth, which is what PED-ANOVA compares with all."""
-    cutoff = np.sort(goodness)[-math.ceil(TENTH * len(goodness))]
-    return int(np.sum(goodness >= cutoff - ROUNDING * np.abs(goodness).max()))
+    """How many trials are as good as the best tenth, which PED-ANOVA compares with all trials."""
+    cutoff = np.sort(goodness)[-math.ceil(GOOD_FRACTION * len(goodness))]
+    return int(np.sum(goodness >= cutoff - EQUAL_WITHIN_FRACTION * np.abs(goodness).max()))

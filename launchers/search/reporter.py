@@ -1,4 +1,4 @@
-"""A trial's job tells the study what each evaluation gave, and ends when the study's pruner gives it up."""
+"""Reports a job's evaluations to the study, and ends the run when the study's pruner stops the trial."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from launchers.search.study import StudySpec
 from sac.config.schema import Config
 
 log = logging.getLogger(__name__)
-ERROR, GIVEN_UP = "error", "given_up"  # user attributes of a trial: a seed failed; the pruner has spoken
-STORAGE = "SAC_STORAGE"  # environment variable: where the study is
+ERROR, GIVEN_UP = "error", "given_up"  # user attributes of a trial: why a seed failed; at which step it was pruned
+STORAGE = "SAC_STORAGE"  # environment variable: the storage of the study, which may hold a password
 
 
 class Reporter(StatusFile):
-    """`told` holds the study (see StudySpec), the trial's id, this job's seed number of how many.
+    """The observer of a trial's run. `trial` holds the study (see StudySpec), the trial's id, and this job's seed.
 
-    With several seeds the median is reported, by the last seed that comes to an evaluation; the others hear of a
-    verdict at their next one.
+    With several seeds the last one that comes to an evaluation reports the median of all. If the pruner then stops the
+    trial, the other seeds end at their next evaluation.
     """
 
-    def __init__(self, folder: Path, told: dict[str, Any]):
+    def __init__(self, folder: Path, trial: dict[str, Any]):
         super().__init__(folder)
-        spec = StudySpec(**{**told["study"], "storage": os.environ[STORAGE]})
-        self._spec, self._study, self._id = spec, spec.open(), told["id"]
-        self._seed, self._seeds, self._reports = told["seed"], told["seeds"], told["reports"]
+        spec = StudySpec(**{**trial["study"], "storage": os.environ[STORAGE]})
+        self._spec, self._study, self._id = spec, spec.open(), trial["id"]
+        self._seed, self._seeds, self._reports = trial["seed"], trial["seeds"], trial["reports"]
         self._per_step = 1
 
     def began(self, folder: Path, config: Config) -> None:
@@ -36,8 +36,8 @@ class Reporter(StatusFile):
         self._per_step = max(config.eval.per_step, 1)
 
     def promising(self, step: int, score: float) -> bool:
-        """Whether to go on. A storage that fails costs the report, not the run."""
-        step -= step % self._per_step  # what other trials can be compared at
+        """Whether the run should go on. When the storage fails, it goes on without a report."""
+        step -= step % self._per_step  # steps at which trials can be compared
         try:
             return self._ask(step, score)
         except Exception as error:
@@ -54,8 +54,9 @@ class Reporter(StatusFile):
             return False
         if not self._reports:
             return True
-        scores = [frozen.user_attrs.get(self._name(seed, step)) for seed in range(self._seeds)]
-        if None in scores:
+        names = [self._name(seed, step) for seed in range(self._seeds)]
+        scores = [frozen.user_attrs[name] for name in names if name in frozen.user_attrs]
+        if len(scores) < self._seeds:  # the last seed will report
             return True
         if step not in frozen.intermediate_values:
             storage.set_trial_intermediate_value(self._id, step, statistics.median(scores))

@@ -1,4 +1,7 @@
-"""A search: trials asked of Optuna when a process is free, run as jobs, told back. A repeated command goes on."""
+"""A search: asks Optuna for a trial when a slot is free, runs it as jobs, and tells Optuna its result.
+
+The same command, typed again, continues the search.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ import math
 import statistics
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
@@ -19,24 +23,25 @@ from optuna.trial import FrozenTrial, TrialState
 from launchers.jobs import job as states
 from launchers.jobs.compose import Composition
 from launchers.jobs.job import Job, Status
+from launchers.search.opening import check_config, open_study
 from launchers.search.options import SearchOptions
 from launchers.search.reporter import ERROR, STORAGE
-from launchers.search.space import Space
-from launchers.search.study import FILES
+from launchers.search.space import grid, suggest, typed_forms
 from sac.config.command_line import is_free
 from sac.config.overrides import value_text
+from sac.config.parameter_space import ParameterSpace
 from sac.errors import UserError
 
 log = logging.getLogger(__name__)
 WORKER, OVERRIDES, RUNS = "worker", "overrides", "runs"  # user attributes of a trial
-WAIT = 600  # seconds for another worker that is just asking
-# Keys that may differ from call to call:
-ASIDE = ("base.name", "base.models", "base.threads", "base.port", "base.trust", "track.", "hydra.")
+ASKING_LOCK_TIMEOUT_SECONDS = 600  # another process holds the lock while it asks for a trial
+# Keys that may differ between the calls of one search:
+MAY_DIFFER = ("base.name", "base.models", "base.threads", "base.port", "base.trust", "track.", "hydra.")
 
 
 @dataclass
-class Open:
-    """A trial whose jobs run: one for each seed."""
+class OpenTrial:
+    """A trial whose jobs run, one for each seed; `began` counts them."""
 
     began: int = 0
     failed: bool = False
@@ -44,74 +49,63 @@ class Open:
 
 
 class Search:
-    """What a sweep's command line sets for every trial, and the study of what it varies.
+    """The study of what a sweep varies, and the overrides that all its trials share.
 
-    Any number of processes that share `options.folder` may search one study at once. Each holds a lock of its own there
-    while it lives; a trial that runs, but whose worker's lock is free, was left by one that was killed: it is taken
-    over and goes on. Who asks or takes over holds `asking.lock`, so no trial goes to two workers.
+    Any number of processes ("workers") that share `options.folder` may search one study at once. Each holds a lock file
+    of its own there while it lives. A trial that runs, but whose worker's lock is free, belonged to a worker that was
+    killed; another worker takes it over and continues it. A worker holds `asking.lock` while it asks for a trial or
+    takes one over, so that no trial goes to two workers. Raises UserError for a search that cannot run.
     """
 
     def __init__(self, composition: Composition, options: SearchOptions, arguments: list[str]):
         parsed = OverridesParser.create(composition.context.config_loader).parse_overrides(arguments)
         sweeps = [override for override in parsed if override.is_sweep_override()]
-        self._typed = [override.input_line for override in parsed if not override.is_sweep_override()]
+        self._typed = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
         self.composition, self.options, config = composition, options, composition.config
-        self.space = Space.of(config, sweeps)
+        self.space = ParameterSpace.of(config, typed_forms(sweeps))
+        assert options.folder is not None  # Sweep has chosen one
         self.folder = Path(options.folder)
-        _check(config)
+        check_config(config)
         self.spec = options.spec(self.folder, config.eval.per_step, config.base.max_step)
         self.spec.make_sampler(0)
-        self._grid = self.space.grid() if options.sampler == "grid" else None
+        self._grid = grid(self.space) if options.sampler == "grid" else None
         self.total = options.n_trials if self._grid is None else min(options.n_trials, len(self._grid))
-        self._seed = config.seed if config.seed is not None else 0  # the same for all trials: they compare better
-        self._open: dict[int, Open] = {}
-        self._me, self._until = uuid.uuid4().hex, math.inf
+        self._seed = (
+            config.seed if config.seed is not None else 0
+        )  # the same for all trials, so that they compare better
+        self._open: dict[int, OpenTrial] = {}
+        self._me, self._deadline = uuid.uuid4().hex, math.inf
         try:
             (self.folder / "workers").mkdir(parents=True, exist_ok=True)
-            self._asking = FileLock(self.folder / "asking.lock", timeout=WAIT)
+            self._asking = FileLock(self.folder / "asking.lock", timeout=ASKING_LOCK_TIMEOUT_SECONDS)
             with self._asking, self.spec.in_words():
-                self.study = self._opened()
+                self.study = open_study(self.spec, self.folder, self._settings())
         except OSError as error:
             raise UserError(f"hydra.sweeper.folder={self.folder}: {error.strerror or error}") from error
 
-    def _opened(self) -> optuna.Study:
-        """Raises UserError when the study was begun as another one (its trials would not compare) or was emptied."""
-        for file in FILES:
-            if _is_empty(self.folder / file) and any((self.folder / "jobs").glob("*")):
-                raise UserError(
-                    f"{self.folder / file} is empty, as after a power cut, though trials of this study have run: put a "
-                    "copy of the file in its place, or begin another search by hydra.sweeper.study_name=..."
-                )
-        study = self.spec.open(create=True)
-        told = {
+    def _settings(self) -> dict[str, Any]:
+        """What every call of this search must have in common, so that its trials can be compared."""
+        settings: dict[str, Any] = {
             "random_params": str(self.space),
-            "hydra.sweeper.objectives": dict(self.options.objectives),
+            "hydra.sweeper.objectives": self.options.goals,
             "hydra.sweeper.seeds_per_trial": self.options.seeds_per_trial,
-            "settings": sorted(line for line in self._typed if not line.lstrip("+").startswith(ASIDE)),
+            "settings": sorted(line for line in self._typed if not line.lstrip("+").startswith(MAY_DIFFER)),
         }
         if self.options.storage not in (None, "journal"):
-            told["hydra.sweeper.folder"] = str(self.folder.resolve())
-        for name, value in told.items():
-            before = study.user_attrs.get(name, value)
-            if before != value:
-                raise UserError(
-                    f"the study {self.spec.name} was begun with other {name}: {before}; now {value}. "
-                    "Choose another hydra.sweeper.study_name, or the same again"
-                )
-            study.set_user_attr(name, value)
-        return study
+            settings["hydra.sweeper.folder"] = str(self.folder.resolve())
+        return settings
 
     # --- asking
 
     @property
     def jobs_left(self) -> int:
-        """How many jobs this search may still begin, if no other worker helps."""
+        """How many jobs may still begin, if there is no other worker."""
         over = sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
         return max(self.total - over, 0) * self.options.seeds_per_trial
 
-    def run(self, pool) -> None:
-        """`pool(jobs, total)` yields jobs as they end; see Processes.stream."""
-        self._until = time.monotonic() + 60 * (self.options.minutes or math.inf)
+    def run(self, pool: Callable[[Iterable[Job], int], Iterable[tuple[Job, Status]]]) -> None:
+        """Runs trials until the search is over; `pool(jobs, total)` yields jobs as they end, see Processes.stream."""
+        self._deadline = time.monotonic() + 60 * (self.options.minutes or math.inf)
         with FileLock(self._lock_of(self._me)):
             for job, status in pool(self._jobs(), self.jobs_left):
                 self._ended(job, status)
@@ -119,27 +113,30 @@ class Search:
     def _jobs(self) -> Iterator[Job]:
         while (trial := self._next()) is not None:
             number, overrides, again = trial
-            open_ = self._open.setdefault(number, Open())
+            open_ = self._open.setdefault(number, OpenTrial())
             for seed in range(self.options.seeds_per_trial):
                 if open_.failed:
                     break
                 try:
                     job = self.job(number, overrides, seed, again)
-                except Exception as error:  # what Hydra cannot compose is this trial's fault, not the search's
+                except Exception as error:  # Hydra cannot compose this trial; the search goes on
                     self._fail(number, open_, str(error).splitlines()[0])
                     break
                 open_.began += 1
                 yield job
 
     def _next(self) -> tuple[int, list[str], bool] | None:
-        """Number and overrides of the next trial, and whether it goes on; None when no more may begin."""
+        """Number and overrides of the next trial, and whether it is continued; None when no further trial may begin."""
         try:
             with self._asking:
-                if time.monotonic() >= self._until:
+                if time.monotonic() >= self._deadline:
                     return None
                 return self._taken_over() or self._asked()
         except Timeout:
-            log.warning("another worker has held %s for %d s: this one begins no more", self._asking.lock_file, WAIT)
+            log.warning(
+                "another worker has held %s for %d s: no further trial begins here",
+                self._asking.lock_file, ASKING_LOCK_TIMEOUT_SECONDS,
+            )  # fmt: skip
             return None
 
     def _taken_over(self) -> tuple[int, list[str], bool] | None:
@@ -154,7 +151,7 @@ class Search:
 
     def _asked(self) -> tuple[int, list[str], bool] | None:
         trials = self.study.get_trials(deepcopy=False)
-        waiting = any(trial.state == TrialState.WAITING for trial in trials)  # queued by somebody for whoever asks
+        waiting = any(trial.state == TrialState.WAITING for trial in trials)  # queued in the study, e.g. by hand
         if sum(trial.state != TrialState.WAITING for trial in trials) >= self.total:
             return None
         if self._grid is not None and not waiting:
@@ -171,25 +168,26 @@ class Search:
         return self.spec.make_sampler(trial) or optuna.samplers.RandomSampler()
 
     def _claimed(self, number: int, trial_id: int, trial: optuna.Trial | None = None) -> list[str]:
-        """Writes this worker's name to a trial; returns its overrides, drawn if it has none yet."""
+        """Writes this worker's name into a trial and returns its overrides, which are drawn if it has none."""
         storage = self.study._storage
         drawn = storage.get_trial(trial_id).user_attrs.get(OVERRIDES)
         if drawn is None:
-            if trial is None:  # its worker was killed while it asked
+            if trial is None:  # its worker was killed as it asked for the trial
                 self.study.sampler = self._sampler(number)
                 trial = optuna.trial.Trial(self.study, trial_id)
-            values = self.space.suggest(trial)
+            values = suggest(self.space, trial)
             drawn = ["++" * is_free(name, value) + f"{name}={value_text(value)}" for name, value in values.items()]
             storage.set_trial_user_attr(trial_id, OVERRIDES, drawn)
-        strange = {line.lstrip("+").partition("=")[0] for line in drawn} - set(self.space.distributions)
-        if strange:  # who may write into the database must not choose what runs here
+        not_searched = {line.lstrip("+").partition("=")[0] for line in drawn} - set(self.space.distributions)
+        if not_searched:  # whoever can write into the database must not choose what runs on this machine
             raise UserError(
-                f"trial {number} of {self.spec.name} sets {', '.join(sorted(strange))}, which is not searched"
+                f"trial {number} of {self.spec.name} sets {', '.join(sorted(not_searched))}, which is not searched"
             )
         storage.set_trial_user_attr(trial_id, WORKER, self._me)
         return drawn
 
     def _is_orphan(self, trial: FrozenTrial) -> bool:
+        """Whether no living worker runs the trial."""
         worker = trial.user_attrs.get(WORKER)
         if worker is None:
             return True
@@ -205,20 +203,20 @@ class Search:
         return self.folder / "workers" / f"{worker}.lock"
 
     def job(self, trial: int, overrides: list[str], seed: int = 0, again: bool = False) -> Job:
-        """The job of a trial's seed, composed from its overrides; `again`: it goes on."""
+        """The job of a trial's seed, composed from the trial's overrides; `again` continues a run that has begun."""
         seeds = self.options.seeds_per_trial
         name = f"{self.spec.name}-{trial:04}" + (f"-{seed}" if seeds > 1 else "")
         more = [f"base.name={value_text(name)}", f"seed={self._seed}", f"repeat={seed}"] + ["ckpt=auto"] * again
-        told = {
+        reporting = {
             "study": asdict(replace(self.spec, storage="")), "number": trial, "id": self._id(trial), "seed": seed,
             "seeds": seeds, "reports": self.options.compares_returns,
         }  # fmt: skip
         shown = [rounded(override) for override in overrides] + ([f"repeat={seed}"] if seeds > 1 else [])
         job = self.composition.job(
             trial * seeds + seed, [*self._typed, *overrides, *more], self.folder / "jobs", shown, named=True,
-            group=self.spec.name, trial=told,
+            group=self.spec.name, module="launchers.search.trial_child", trial=reporting,
         )  # fmt: skip
-        job.env[STORAGE] = self.spec.storage  # its password is written nowhere
+        job.env[STORAGE] = self.spec.storage  # no file holds its password
         return job
 
     def _id(self, number: int) -> int:
@@ -227,12 +225,13 @@ class Search:
     # --- telling
 
     def _ended(self, job: Job, status: Status) -> None:
-        """The trial is told when the last of its seeds has ended; one that was interrupted goes on another time."""
+        """Tells Optuna a trial when the last of its seeds has ended. An interrupted trial stays open."""
+        assert job.trial is not None
         number = job.trial["number"]
         open_ = self._open[number]
         open_.ended.append((job, status))
-        if status.state == states.DONE and None in self._values(status).values():
-            status.state, status.error = states.FAILED, f"no finite {', '.join(self.options.objectives)}"
+        if status.state == states.DONE and len(self._values(status)) < len(self.options.goals):
+            status.state, status.error = states.FAILED, f"no finite {', '.join(self.options.goals)}"
         if status.state == states.FAILED:
             self._fail(number, open_, f"job {job.number}: {status.error}")
         if any(s.state == states.INTERRUPTED for _, s in open_.ended):
@@ -240,50 +239,35 @@ class Search:
         if len(open_.ended) == open_.began == self.options.seeds_per_trial and not open_.failed:
             self._tell(number, open_)
 
-    def _fail(self, number: int, open_: Open, why: str) -> None:
-        """At once: whatever seeds of it still run hear of it at their next evaluation."""
+    def _fail(self, number: int, open_: OpenTrial, why: str) -> None:
+        """Tells Optuna at once; seeds of the trial that still run end at their next evaluation."""
         if not open_.failed:
             open_.failed = True
             if not self._is_over(number):
                 self.study._storage.set_trial_user_attr(self._id(number), ERROR, why)
                 self.study.tell(number, state=TrialState.FAIL)
 
-    def _tell(self, number: int, open_: Open) -> None:
-        if self._is_over(number):  # somebody else, e.g. a dashboard, has ended it
+    def _tell(self, number: int, open_: OpenTrial) -> None:
+        if self._is_over(number):  # a user has ended it, e.g. in a dashboard
             return
         self.study._storage.set_trial_user_attr(self._id(number), RUNS, sorted(s.folder for _, s in open_.ended))
         if any(status.state == states.PRUNED for _, status in open_.ended):
             self.study.tell(number, state=TrialState.PRUNED)
         else:
             each = [self._values(status) for _, status in open_.ended]
-            self.study.tell(number, [statistics.median(v[name] for v in each) for name in self.options.objectives])
+            self.study.tell(number, [statistics.median(v[name] for v in each) for name in self.options.goals])
 
     def _is_over(self, number: int) -> bool:
         return self.study._storage.get_trial(self._id(number)).state.is_finished()
 
-    def _values(self, status: Status) -> Mapping[str, float | None]:
-        """The objectives of a run; None for one that is missing or not finite."""
-        values = {name: status.result.get(name) for name in self.options.objectives}
-        return {k: v if isinstance(v, int | float) and math.isfinite(v) else None for k, v in values.items()}
-
-
-def _is_empty(file: Path) -> bool:
-    return file.is_file() and not file.stat().st_size
-
-
-def _check(config) -> None:
-    if config.role != "train":
-        raise UserError(f"role={config.role}: a search trains")
-    if config.ckpt is not None:
-        raise UserError(f"ckpt={config.ckpt}: trials begin anew, and those that were cut off go on by themselves")
-    if config.eval.per_step <= 0:
-        raise UserError("a search compares evaluations: set eval.per_step to a number of steps")
-    if config.base.max_step <= 0 and config.base.max_iter <= 0:
-        raise UserError("a trial must end: set base.max_step or base.max_iter")
+    def _values(self, status: Status) -> dict[str, float]:
+        """The objectives of a run, without those that are missing or not finite."""
+        values = {name: status.result.get(name) for name in self.options.goals}
+        return {k: v for k, v in values.items() if isinstance(v, int | float) and math.isfinite(v)}
 
 
 def rounded(override: str) -> str:
-    """`key=0.00024346608` -> `key=0.0002435`, for the eye."""
+    """`key=0.00024346608` -> `key=0.0002435`, for display."""
     name, _, value = override.partition("=")
     try:
         return f"{name}={float(value):.4g}"

@@ -1,4 +1,4 @@
-"""The Optuna study of a sweep: where it is stored, how it samples and prunes. Parent and jobs open the same one."""
+"""The Optuna study of a sweep: its storage, sampler and pruner. The search and its jobs open the same study."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import numpy as np
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -32,20 +33,21 @@ SAMPLERS = {
     "cmaes": "CmaEsSampler",
     "gp": "GPSampler",
     "nsga2": "NSGAIISampler",
-    "grid": None,  # the search counts through the combinations itself
+    "grid": None,  # the search itself goes through the combinations
 }
 PRUNERS = {"none": "NopPruner", "median": "MedianPruner", "hyperband": "HyperbandPruner"}
-FILES = ("study.db", "journal.log")  # of a study in its search's folder: a database, or a journal
-JOURNAL = "journal:"  # a file that many workers append to, also on a network drive
-DAMAGED = ("malformed", "not a database")  # words of SQLite about its file
+FILES = ("study.db", "journal.log")  # of a study in the folder of its search: a database, or a journal
+JOURNAL = "journal:"  # prefix of a storage that is a file to which many workers append, also on a network drive
+DAMAGED = ("malformed", "not a database")  # how SQLite describes a damaged file
+SQLITE_LOCK_TIMEOUT_SECONDS = 60  # the jobs write into the database as well
 
 
 @dataclass(frozen=True)
 class StudySpec:
-    """All that is needed to open the study; plain values, so that it travels to a job as JSON.
+    """Everything that is needed to open the study, as plain values, which a job gets as JSON.
 
-    `storage` is journal:<path> or a URL that Optuna reads. `resource` are the first and last step of a run's
-    evaluations: what Hyperband divides.
+    `storage` is journal:<path> or a URL that Optuna reads. `resource` holds the environment steps of a run's first and
+    last evaluation, which Hyperband divides.
     """
 
     name: str
@@ -64,16 +66,17 @@ class StudySpec:
         try:
             if create:
                 return optuna.create_study(
-                    storage=self._storage(), pruner=pruner, study_name=self.name, directions=self.directions,
+                    storage=self._storage(), pruner=pruner, study_name=self.name,
+                    directions=[StudyDirection[direction.upper()] for direction in self.directions],
                     load_if_exists=True,
                 )  # fmt: skip
             return optuna.load_study(study_name=self.name, storage=self._storage(), pruner=pruner)
-        except Exception as error:  # SQLAlchemy has dozens
+        except Exception as error:  # SQLAlchemy has dozens of classes
             raise self._unusable(error) from error
 
     @contextmanager
     def in_words(self) -> Iterator[None]:
-        """Raises UserError for a database that fails meanwhile."""
+        """Turns an error of the database in the block into a UserError."""
         try:
             yield
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
@@ -86,18 +89,18 @@ class StudySpec:
         return UserError(f"hydra.sweeper.storage={self.shown}: {words}")
 
     def first_line(self, error: Exception) -> str:
-        """What an error says, without the secrets of the storage."""
+        """The first line of an error, without the secrets of the storage."""
         lines = without_credentials(str(error), self.storage).splitlines()
         return lines[0] if lines else type(error).__name__
 
     @property
     def shown(self) -> str:
-        """The storage without its secrets."""
+        """The storage as it may be displayed, without its secrets."""
         return self.storage if self.storage.startswith(JOURNAL) else hidden(self.storage)
 
     @property
     def address(self) -> str | None:
-        """What optuna-dashboard takes as a storage; None where that holds a secret."""
+        """The storage as optuna-dashboard reads it; None where it holds a secret."""
         if self.storage.startswith(JOURNAL):
             return self.storage.removeprefix(JOURNAL)
         try:
@@ -108,24 +111,24 @@ class StudySpec:
     def _storage(self) -> BaseStorage:
         if self.storage.startswith(JOURNAL):
             path = self.storage.removeprefix(JOURNAL)
-            lock = (
-                JournalFileOpenLock(path) if os.name == "nt" else None
-            )  # the default needs links, and their privilege
+            # The default lock is a symbolic link, which needs a privilege on Windows.
+            lock = JournalFileOpenLock(path) if os.name == "nt" else None
             return JournalStorage(JournalFileBackend(path, lock))
-        waits = {"connect_args": {"timeout": 60}} if self.storage.startswith("sqlite") else {}  # jobs write as well
+        waits = {"connect_args": {"timeout": SQLITE_LOCK_TIMEOUT_SECONDS}} if self.storage.startswith("sqlite") else {}
         _check_options(self.storage)
         return RDBStorage(self.storage, engine_kwargs=waits)
 
     def make_sampler(self, trial: int) -> optuna.samplers.BaseSampler | None:
-        """A sampler whose draws for trial number `trial` depend on the seed, that number and what came before alone.
+        """A sampler for trial number `trial`; None for a grid.
 
-        Optuna's own samplers would begin the same series anew after every start. None for a grid.
+        Its draws depend on the seed, the trial's number and the earlier trials only. A sampler with a fixed seed would
+        draw the same series again whenever a search is continued.
         """
         kind = SAMPLERS[self.sampler]
         if kind is None:
             return None
         seed = int(np.random.SeedSequence([self.seed, trial]).generate_state(1)[0])
-        quiet = {"warn_independent_sampling": False} if self.sampler == "cmaes" else {}  # once a trial else
+        quiet = {"warn_independent_sampling": False} if self.sampler == "cmaes" else {}  # else it warns in every trial
         return _made("sampler", getattr(optuna.samplers, kind), {**quiet, **self.sampler_kwargs, "seed": seed})
 
     def make_pruner(self) -> optuna.pruners.BasePruner:
@@ -138,7 +141,7 @@ class StudySpec:
 
 
 def _made(option: str, kind: type, options: Mapping[str, Any]) -> Any:
-    """Raises UserError naming an option that this sampler or pruner does not have, or a package that it needs."""
+    """Makes a sampler or pruner. Raises UserError for an option that it does not have, or a package that it needs."""
     allowed = inspect.signature(kind).parameters
     for name in options:
         if name not in allowed:
@@ -153,7 +156,7 @@ def _made(option: str, kind: type, options: Mapping[str, Any]) -> Any:
 
 
 def _check_options(url: str) -> None:
-    """Raises ValueError where SQLAlchemy would silently open another file: at the first `?` a path ends for it."""
+    """Raises ValueError for an SQLite path with a `?`, at which SQLAlchemy would cut it off and open another file."""
     path, _, options = url.partition("?")
     if path.startswith("sqlite") and options:
         try:
@@ -163,9 +166,10 @@ def _check_options(url: str) -> None:
 
 
 def sqlite(folder: Path) -> str:
-    """The URL of the database in a folder, whatever letters its path holds."""
+    """The URL of the database in a folder, whose path may contain any letters."""
     return URL.create("sqlite", database=str(folder / FILES[0])).render_as_string()
 
 
 def journal(folder: Path) -> str:
+    """The storage of the journal in a folder."""
     return f"{JOURNAL}{folder / FILES[1]}"

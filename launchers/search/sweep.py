@@ -1,4 +1,4 @@
-"""One call of a sweep: a search over jobs of the chosen launcher, and what it found."""
+"""One call of the sweeper: runs a search whose trials are jobs of the chosen launcher, and writes its results."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from sac.errors import UserError
 
 
 class Sweep:
-    """Raises UserError for options that make no sense together."""
+    """The sweep of one command. Raises UserError for invalid options."""
 
     def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, options: dict[str, Any]):
         setup_globals()
         self._composition = Composition(context, config)
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
-        self._pool = getattr(launcher, "stream", None)
-        if self._pool is None:
+        if not hasattr(launcher, "stream"):
             raise UserError("a sweep runs its trials in processes of their own: leave out hydra/launcher=...")
+        self._pool = launcher.stream
         chosen = checked(SearchOptions, options, "hydra.sweeper.")
         sweep = config.hydra.runtime.choices.get("sweep") or "search"
         chosen.study_name = chosen.study_name or sweep.replace("/", "-")
@@ -39,9 +39,9 @@ class Sweep:
         self._options = chosen
 
     def run(self, arguments: list[str]) -> float | None:
-        """Searches until there are as many trials as asked for; returns the best value of a single objective.
+        """Searches until the study has n_trials trials; returns the best value of a single objective.
 
-        Raises UserError when not one trial has succeeded.
+        Raises UserError when all trials have failed.
         """
         search = Search(self._composition, self._options, arguments)
         with search.spec.in_words():
@@ -54,5 +54,5 @@ class Sweep:
             trials = search.study.get_trials(deepcopy=False)
         if all(trial.state == TrialState.FAIL for trial in trials):
             raise UserError(f"all {len(trials)} trials failed, see {search.folder / 'jobs'}/*/job.log")
-        single = len(self._options.objectives) == 1
+        single = len(self._options.goals) == 1
         return search.study.best_value if single and any(t.state == TrialState.COMPLETE for t in trials) else None

@@ -1,14 +1,17 @@
-"""What the user typed: checks the keys before Hydra advises a '+', and turns errors into one message."""
+"""Checks the command line before Hydra reads it, and turns errors into one message."""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
 import os
+import re
+import socket
 import sys
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType, Sweep
 from hydra.errors import HydraException
@@ -16,7 +19,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from sac.config.credentials import without_credentials
-from sac.config.host_name import host_number
 from sac.config.run_names import TIME_VARIABLE, time_and_letters
 from sac.config.schema import all_keys
 from sac.config.text_keys import is_text
@@ -25,24 +27,27 @@ from sac.config.validation import check_value, no_environment, unknown_key
 from sac.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf"
+# Keys below which a user may add names:
 FREE_FORM = ("reset", "random_params", "base.nn_kwargs", "base.env_kwargs", "base.build_path")
-OPTIONS = ("hydra.sweeper.sampler_kwargs", "hydra.sweeper.pruner_kwargs", "hydra.sweeper.objectives")
-FOLDERS = ("base.models", "base.scene")  # of which Hydra makes folders before any job is checked
+FREE_FORM_OPTIONS = ("hydra.sweeper.sampler_kwargs", "hydra.sweeper.pruner_kwargs", "hydra.sweeper.objectives")
+FOLDERS = ("base.models", "base.scene")  # Hydra makes folders with these names before any job is checked
 INSIDE_FREE_FORM = tuple(f"{name}." for name in FREE_FORM)
 
 
 @contextlib.contextmanager
 def report_errors() -> Iterator[None]:
-    """What the user can mend becomes one message on the screen and exit code 1."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
+    """Turns an error that the user can correct into one message on the screen and exit code 1."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises exceptions instead of printing them
     try:
         yield
     except UserError as error:
         message = str(error)
     except (HydraException, OmegaConfBaseException) as error:
-        lacks_scene = isinstance(error, InterpolationToMissingValueError)  # in the name of a multirun's folder
+        lacks_scene = isinstance(
+            error, InterpolationToMissingValueError
+        )  # the name of a multirun's folder contains the scene
         message = no_environment() if lacks_scene else _in_one_line(error)
-    except OSError as error:  # of Hydra itself: jobs report their own
+    except OSError as error:  # raised by Hydra itself; jobs report their own errors
         message = f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -54,7 +59,7 @@ def report_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def job_errors() -> Iterator[None]:
-    """Shows at once what ended this job: a message, or the traceback of a bug. In a multirun the other jobs go on."""
+    """Prints at once why this job ended: a message, or the traceback of a bug. In a multirun the other jobs go on."""
     try:
         yield
         return
@@ -69,7 +74,7 @@ def job_errors() -> Iterator[None]:
 
 
 def _in_one_line(error: Exception) -> str:
-    """Hydra's words without its search path and internals, and without secrets of what was typed."""
+    """Hydra's message without its search path and internals, and without the secrets of a typed URL."""
     lines = []
     for line in str(error).splitlines():
         if line.startswith(("Config search path", "    full_key")):
@@ -80,16 +85,16 @@ def _in_one_line(error: Exception) -> str:
 
 
 def begin(arguments: Sequence[str]) -> list[str]:
-    """Checks what was typed, and fixes the moment that all jobs of a multirun are named after.
+    """Checks the arguments, and fixes the time after which all jobs of a multirun are named.
 
-    Returns the arguments for Hydra, which wants '++' before new names in free-form sections, and quotes around texts
-    that look like numbers. Raises UserError for a key or a choice that does not exist, naming the nearest that does.
+    Returns the arguments for Hydra: with '++' before new names in free-form sections, and with quotes around texts that
+    look like numbers. Raises UserError for a key or a choice that does not exist, with the most similar one.
     """
     from hydra._internal.utils import get_args_parser
 
     OmegaConf.register_new_resolver("host_number", host_number, replace=True)
     typed = get_args_parser().parse_args(arguments)
-    if typed.shell_completion:  # its install=bash is no key
+    if typed.shell_completion:  # install=bash is no key then
         return list(arguments)
     folders = [CONF, *(Path(folder) for folder in [typed.config_dir] if folder)]
     if not folders[-1].is_dir():
@@ -106,7 +111,7 @@ def begin(arguments: Sequence[str]) -> list[str]:
 
 
 def as_texts(typed: Sequence[str], groups: Collection[str] = ()) -> dict[str, str]:
-    """Each override -> the same with quotes where a key or a group takes text and Hydra would read something else."""
+    """Override -> the override with quotes, where a key or a group takes text and Hydra would read something else."""
     return {argument: quoted(argument) if _takes_text(argument, groups) else argument for argument in typed}
 
 
@@ -118,7 +123,7 @@ def _takes_text(argument: str, groups: Collection[str]) -> bool:
 
 
 def _check_multirun(overrides: Sequence[Override], multirun: bool) -> None:
-    """Raises UserError for a search or a launcher that would silently be something else."""
+    """Raises UserError for a search or a launcher that would silently have no effect or another one."""
     for override in overrides:
         searches = override.key_or_group == "sweep" and override.value() is not None
         if searches and override.is_sweep_override():
@@ -130,12 +135,12 @@ def _check_multirun(overrides: Sequence[Override], multirun: bool) -> None:
 
 
 def is_free(name: str, value: object) -> bool:
-    """Whether names may be new here; `reset=default` chooses a file."""
-    return name.startswith((*INSIDE_FREE_FORM, *OPTIONS)) or (name in FREE_FORM and isinstance(value, dict))
+    """Whether a key may be new. A free-form key with a plain value, as in `reset=default`, names a file instead."""
+    return name.startswith((*INSIDE_FREE_FORM, *FREE_FORM_OPTIONS)) or (name in FREE_FORM and isinstance(value, dict))
 
 
 def check_overrides(typed: Sequence[str], folders: Sequence[Path] = (CONF,)) -> list[Override]:
-    """What was typed, parsed. Raises UserError for a key that does not exist or a file that is in no config folder."""
+    """The parsed overrides. Raises UserError for a key that does not exist or a file that is in no config folder."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     try:
@@ -145,21 +150,21 @@ def check_overrides(typed: Sequence[str], folders: Sequence[Path] = (CONF,)) -> 
             f"{_in_one_line(error)} (quote it for the shell, e.g. 'base.name=\"test_{{time}}\"')"
         ) from error
     known, choosers = set(all_keys()), _groups(folders)
-    anywhere = any(o.key_or_group == "hydra.searchpath" for o in overrides)  # then Hydra has to look itself
+    has_search_path = any(o.key_or_group == "hydra.searchpath" for o in overrides)  # only Hydra knows the files there
     for override in overrides:
         name = override.key_or_group.split("@")[0]
         if name.startswith((*INSIDE_FREE_FORM, "hydra.", "hydra/")):
             continue
         if name in choosers:
-            if not (anywhere or override.is_delete()):
+            if not (has_search_path or override.is_delete()):
                 check_choice(name, override.value(), folders)
-        elif name not in known and not anywhere:
+        elif name not in known and not has_search_path:
             raise UserError(unknown_key(name, tuple(choosers)))
     return overrides
 
 
 def _groups(folders: Sequence[Path]) -> set[str]:
-    """Names that choose a file of conf/ instead of setting a key."""
+    """Config groups: names that choose a file of conf/ instead of setting a key."""
     inside = (path.relative_to(folder).as_posix() for folder in folders for path in folder.rglob("*") if path.is_dir())
     return {name for name in inside if not name.startswith("hydra") and "__pycache__" not in name}
 
@@ -167,7 +172,7 @@ def _groups(folders: Sequence[Path]) -> set[str]:
 def check_choice(group: str, chosen: object, folders: Sequence[Path] = (CONF,)) -> None:
     """Raises UserError for a file that is in no config folder.
 
-    `chosen`: a name or a sweep over names; a mapping and other kinds of sweep are Hydra's business.
+    `chosen` is a name or a sweep over names. Hydra itself checks mappings and other kinds of sweep.
     """
     if isinstance(chosen, dict) or (isinstance(chosen, Sweep) and not isinstance(chosen, ChoiceSweep)):
         return
@@ -186,21 +191,36 @@ def check_choice(group: str, chosen: object, folders: Sequence[Path] = (CONF,)) 
 
 
 def explicit_overrides(hydra: DictConfig | None = None) -> dict[str, object]:
-    """Keys that a job's command line (or sweep) set, without the choices of groups; None: this process's job."""
+    """The keys that a job's command line or sweep sets, without choices of groups; None means this process's job."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    hydra = hydra or HydraConfig.get()
-    typed = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # one of them may hold an interpolation
+    found: Any = hydra or HydraConfig.get()
+    typed: Any = OmegaConf.to_container(found.overrides.task, resolve=False)  # an override may hold an interpolation
     parsed = OverridesParser.create().parse_overrides(typed)
-    choices = set(hydra.runtime.choices)
+    choices = set(found.runtime.choices)
     return {o.key_or_group: o.value() for o in parsed if o.key_or_group not in choices and not o.is_delete()}
 
 
 def job_number() -> int | None:
-    """This job's number in its multirun; None for a job on its own."""
+    """This job's number in its multirun; None outside of a multirun."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     hydra = HydraConfig.get()
     return hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
+
+
+def host_number() -> int:
+    """The index at the end of this host's name plus one, as StatefulSets of Kubernetes name their pods: 3 for actor-2.
+
+    Raises UserError for a host name without an index.
+    """
+    name = socket.gethostname().split(".")[0]
+    index = re.search(r"-(\d+)$", name)
+    if index is None:
+        raise UserError(
+            f"the host name {name} does not end in an index, as a StatefulSet's <name>-0, <name>-1 ... do: "
+            "give each actor a net.number of its own, 1, 2 ..."
+        )
+    return int(index[1]) + 1

@@ -7,7 +7,7 @@
       sac.tau:           {std: 0.002}                       normal about the configured value
       replay.alpha:      {std: 0.2, truncated: [0, 1]}      ... within bounds: a truncated normal
 
-Every distribution is a map from a quantile in (0, 1) to a value: whoever draws (a search, an evolver) needs no more.
+Every distribution maps a quantile in (0, 1) to a value, which is all that a search or a population needs to draw.
 """
 
 from __future__ import annotations
@@ -20,27 +20,37 @@ from typing import Any
 
 from sac.errors import UserError
 
-WORDS = {"in", "truncated", "std", "log"}
+FORM_KEYS = {"in", "truncated", "std", "log"}
+QUANTILE_MARGIN = 1e-12  # keeps a quantile inside (0, 1), where the inverse of the normal distribution is finite
 FORMS = "{in: [values]}, {truncated: [low, high]} (log: true for its logarithm), {std: number}, or std with truncated"
 
 
 @dataclass(frozen=True)
 class OneOf:
+    """All values are equally likely."""
+
     values: tuple[Any, ...]
 
+    def __repr__(self) -> str:
+        """Studies store this text and compare it; in studies that began earlier this class is called Choice."""
+        return f"Choice(values={self.values!r})"
+
     def at(self, quantile: float) -> Any:
-        """All values are equally likely."""
         return self.values[min(int(quantile * len(self.values)), len(self.values) - 1)]
 
 
 @dataclass(frozen=True)
 class UniformRange:
-    """`whole`: whole numbers, both bounds included."""
+    """Uniform in [low, high]; with `log` uniform in the logarithm, with `whole` over the whole numbers."""
 
     low: float
     high: float
     log: bool = False
     whole: bool = False
+
+    def __repr__(self) -> str:
+        """Studies store this text and compare it; in studies that began earlier this class is called Uniform."""
+        return f"Uniform(low={self.low!r}, high={self.high!r}, log={self.log!r}, whole={self.whole!r})"
 
     def at(self, quantile: float) -> float | int:
         low, high = (self.low - 0.5, self.high + 0.5) if self.whole else (self.low, self.high)
@@ -53,7 +63,7 @@ class UniformRange:
 
 @dataclass(frozen=True)
 class Normal:
-    """About `mean`; without bounds those are infinite. Whole numbers are rounded."""
+    """Normal with this mean and standard deviation, truncated to [low, high]; with `whole` rounded."""
 
     mean: float
     std: float
@@ -65,7 +75,7 @@ class Normal:
         normal = NormalDist(self.mean, self.std)
         below, above = normal.cdf(self.low), normal.cdf(self.high)
         inner = below + quantile * (above - below)
-        value = normal.inv_cdf(min(max(inner, 1e-12), 1 - 1e-12))
+        value = normal.inv_cdf(min(max(inner, QUANTILE_MARGIN), 1 - QUANTILE_MARGIN))
         value = min(max(value, self.low), self.high)
         return round(value) if self.whole else value
 
@@ -74,7 +84,7 @@ Distribution = OneOf | UniformRange | Normal
 
 
 def keyed(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The forms by key with dots; sections may be nested as in any config."""
+    """Key with dots -> form, from forms in nested sections: {sac: {tau: form}} -> {sac.tau: form}."""
     found: dict[str, Any] = {}
     for name, form in params.items():
         is_section = isinstance(form, Mapping) and form and all(isinstance(inner, Mapping) for inner in form.values())
@@ -83,11 +93,11 @@ def keyed(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def parse(name: str, form: Any, configured: Any, whole: bool = False) -> Distribution:
-    """The distribution that `form` names for a key whose configured value is `configured`; `whole`: an int key.
+    """The distribution that `form` describes, for a key with the configured value `configured`; `whole` for an int key.
 
-    Raises UserError when the form is none of the grammar's.
+    Raises UserError for a form that is not in the grammar.
     """
-    if not isinstance(form, Mapping) or not form or set(form) - WORDS:
+    if not isinstance(form, Mapping) or not form or set(form) - FORM_KEYS:
         raise UserError(f"random_params.{name}={form}: allowed is {FORMS}")
     if "in" in form:
         return _choice(name, form)
@@ -109,14 +119,14 @@ def parse(name: str, form: Any, configured: Any, whole: bool = False) -> Distrib
     return Normal(float(configured), float(std), low, high, whole)
 
 
-def _choice(name: str, form: Mapping) -> OneOf:
+def _choice(name: str, form: Mapping[str, Any]) -> OneOf:
     values = form["in"]
     if not isinstance(values, Sequence) or isinstance(values, str) or not len(values) or len(form) > 1:
         raise UserError(f"random_params.{name}={dict(form)}: in is a list of values, and stands alone")
     return OneOf(tuple(values))
 
 
-def _bounds(name: str, form: Mapping, log: bool) -> tuple[float, float]:
+def _bounds(name: str, form: Mapping[str, Any], log: bool) -> tuple[float, float]:
     if "truncated" not in form:
         if "std" not in form:
             raise UserError(f"random_params.{name}={dict(form)}: allowed is {FORMS}")

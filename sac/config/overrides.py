@@ -1,4 +1,4 @@
-"""Commands as they must be typed: quoted for Hydra's grammar and for the shell."""
+"""Commands that a user can type: quoted for Hydra's grammar and for the shell."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import DictConfig
 
 from sac.config.schema import Config
 
 ENVS = Path(__file__).parents[2] / "conf" / "env"
-PROGRAM = "SAC_PROGRAM"  # environment variable: what a launcher tells its processes, who are called otherwise
+PROGRAM = "SAC_PROGRAM"  # environment variable by which a launcher tells its child processes how the user called it
 
 
-def run_command(config: Config, *more: str) -> str:
-    """The command that names this run, with `more` overrides that need no quotes.
+def run_command(config: Config | DictConfig, *more: str) -> str:
+    """The command that names this run, with the overrides `more`, which need no quotes. Only config.base is read.
 
-    It works without the config folder that the run began with: play and resume take the run's own config.
+    The command needs no --config-dir, even if the run began with one: play and resume read the run's own config.
     """
     base, words = config.base, list(more)
     if base.env is not None and is_shipped(base.env):
@@ -36,13 +37,13 @@ def run_command(config: Config, *more: str) -> str:
 
 
 def same_command(name: str | None = None) -> str:
-    """What was typed, once more; with `name` as base.name, when the one that was typed holds the time."""
+    """The command that was typed; with `name` as its base.name, where a repetition would choose another one."""
     typed = [word for word in sys.argv[1:] if name is None or not word.lstrip("+").startswith("base.name=")]
     return " ".join([program(), *map(shlex.quote, typed), *([override("base.name", name)] if name else [])])
 
 
 def place(config: Config) -> list[str]:
-    """Overrides that tell a role on its own where the others are; Ray tells its processes itself."""
+    """The overrides net.* by which a role finds the other roles; none on Ray, which passes addresses on itself."""
     if config.net.directory == "ray":
         return []
     usual = yaml.safe_load((ENVS.parent / "net" / "default.yaml").read_text(encoding="utf8"))
@@ -50,22 +51,22 @@ def place(config: Config) -> list[str]:
 
 
 def is_shipped(env: str) -> bool:
-    """Whether `env=<env>` needs no config folder of the user's."""
+    """Whether `env=<env>` is a file of conf/env, so that it needs no --config-dir."""
     return (ENVS / f"{env}.yaml").is_file()
 
 
 def _scene_of(env: str) -> str | None:
-    """base.scene as `env=<env>` alone sets it: in its file, or in the one that this begins with."""
+    """The base.scene that `env=<env>` sets: in its file, or in the env file that its defaults name."""
     if not is_shipped(env):
         return None
-    told = yaml.safe_load((ENVS / f"{env}.yaml").read_text(encoding="utf8"))
-    scene = (told.get("base") or {}).get("scene")
-    before = [name.removeprefix("/env/") for name in told.get("defaults", ()) if str(name).startswith("/env/")]
+    content = yaml.safe_load((ENVS / f"{env}.yaml").read_text(encoding="utf8"))
+    scene = (content.get("base") or {}).get("scene")
+    before = [name.removeprefix("/env/") for name in content.get("defaults", ()) if str(name).startswith("/env/")]
     return scene if scene is not None or not before else _scene_of(before[-1])
 
 
 def program() -> str:
-    """How this program was called."""
+    """The command that starts this program, as the user called it."""
     if PROGRAM in os.environ:
         return os.environ[PROGRAM]
     called = Path(sys.argv[0])
@@ -76,21 +77,21 @@ def program() -> str:
 
 
 def word(path: Path) -> str:
-    """A path as an argument of its own."""
-    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))  # or it would be an option
+    """A path as an argument on a command line."""
+    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))  # else it would be read as an option
 
 
 def override(key: str, value: Any) -> str:
-    """`key=value`; quoted for Hydra and for the shell where they would not read the bare text as this very text."""
+    """`key=value`, quoted for Hydra and for the shell where that is necessary."""
     return shlex.quote(f"{key}={value_text(value)}")
 
 
 def value_text(value: Any) -> str:
-    """A value in Hydra's grammar, so that it reads back as this very value."""
+    """A value in Hydra's grammar, which reads it back as an equal value."""
     if isinstance(value, str):
         if re.fullmatch(r"[\w./-]+", value, re.ASCII) and not _is_literal(value):
             return value
-        text = value.replace("${", "\\${")  # or it would be an interpolation
+        text = value.replace("${", "\\${")  # else it would be an interpolation
         return '"' + re.sub(r'(\\*)("|$)', lambda m: 2 * m[1] + m[2].replace('"', '\\"'), text) + '"'
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{value_text(k)}: {value_text(v)}" for k, v in value.items()) + "}"
@@ -100,7 +101,7 @@ def value_text(value: Any) -> str:
 
 
 def _is_literal(text: str) -> bool:
-    """Whether Hydra takes it for a number, a truth value or null."""
+    """Whether Hydra reads this text as a number, a truth value or null."""
     try:
         float(text)
     except ValueError:

@@ -1,80 +1,20 @@
-"""The shape of a valid configuration: types and ranges. No defaults here: those stand in conf/.
+"""The keys of the configuration: their types and ranges. Their defaults are in conf/.
 
-Imports neither NumPy nor TensorFlow: the command line checks its keys with it before anything is loaded.
+This module imports neither NumPy nor TensorFlow, because the command line is checked with it before either is loaded.
 """
 
-# ruff: noqa: RUF009 - a key() is a fresh dataclasses.field each time
+# ruff: noqa: RUF009 - each call of key() makes a new dataclasses.field
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
 
-from omegaconf import MISSING
+from sac.config.keys import at_least, between, endless_or_positive, folder, folder_name, key, one_of, positive
 
 CELL = ("replay", "learner", "actor")  # roles that share a run
-EVOLVER = "evolver"  # what watches over the learners of many runs
-
-
-def key(allowed: str = "", check=None) -> Any:
-    """A field without default; `allowed` says in words what `check(value)` accepts (None values are not checked)."""
-    return field(default=MISSING, metadata={"allowed": allowed, "check": check})
-
-
-def at_least(low: float) -> Any:
-    return key(f"at least {low}", lambda x: x >= low)
-
-
-def between(low: float, high: float) -> Any:
-    return key(f"between {low} and {high}", lambda x: low <= x <= high)
-
-
-def positive() -> Any:
-    return key("above 0", lambda x: x > 0)
-
-
-def endless_or_positive() -> Any:
-    return key("-1 (endless) or at least 1", lambda x: x == -1 or x >= 1)
-
-
-def one_of(*values: str) -> Any:
-    return key(" | ".join(values), lambda x: x in values)
-
-
-LONGEST_NAME = 255  # bytes of one folder's name, on nearly every file system
-MOMENT_LENGTH = 19  # letters of what stands for {time}
-ON_WINDOWS = os.name == "nt"
-DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}  # of Windows
-
-
-def is_folder_name(name: str, windows: bool = ON_WINDOWS) -> bool:
-    """Whether a folder may have this name; one with {time} is as long as it will be."""
-    forbidden = set('/\\<>:"|?*') if windows else set("/\\")
-    if not name.strip() or name in (".", "..") or not is_path(name) or set(name.replace("{time}", "")) & forbidden:
-        return False
-    return not windows or not (name.endswith((".", " ")) or name.partition(".")[0].strip().lower() in DEVICES)
-
-
-def is_path(path: str) -> bool:
-    """Whether a file system takes it: no control characters, valid Unicode, no part of it too long."""
-    try:
-        parts = path.replace("{time}", MOMENT_LENGTH * "t").encode("utf8").replace(b"\\", b"/").split(b"/")
-    except UnicodeEncodeError:
-        return False
-    return max(map(len, parts)) <= LONGEST_NAME and not any(ord(letter) < 32 or ord(letter) == 127 for letter in path)
-
-
-def folder_name() -> Any:
-    words = f"a folder name of at most {LONGEST_NAME} bytes, without / \\ and control characters"
-    return key(words, is_folder_name)
-
-
-def folder() -> Any:
-    """A path, not empty. Nobody expands a `~` inside key=~/runs: it would become a folder of that name."""
-    words = f"a folder, with names of at most {LONGEST_NAME} bytes; $HOME is expanded by the shell, a leading ~ is not"
-    return key(words, lambda x: bool(x.strip()) and is_path(x) and x.partition("/")[0] != "~")
+EVOLVER = "evolver"  # the role that compares the learners of several runs
 
 
 @dataclass
@@ -84,7 +24,7 @@ class BaseConfig:
     scene: str = folder_name()
     no_graphics: bool = key()
     build_path: Any = key()
-    port: int = between(1024, 65534)  # evaluation begins to look at the next one
+    port: int = between(1024, 65534)  # evaluation looks for a free port from the next one on
     name: str = folder_name()
     nn: str = key("the name of a module, a dotted module or a .py file", lambda x: bool(x.strip()))
     nn_kwargs: dict[str, Any] = key()
@@ -260,8 +200,8 @@ class Config:
     net: NetConfig = key()
 
 
-def all_keys(cls=Config, prefix: str = "") -> Iterator[str]:
-    """Every key of the config, with dots."""
+def all_keys(cls: type = Config, prefix: str = "") -> Iterator[str]:
+    """Every key of the config, e.g. `sac` and `sac.gamma`."""
     hints = get_type_hints(cls)
     for f in fields(cls):
         yield prefix + f.name
@@ -269,9 +209,10 @@ def all_keys(cls=Config, prefix: str = "") -> Iterator[str]:
             yield from all_keys(hints[f.name], f"{prefix}{f.name}.")
 
 
-def field_of(name: str) -> Field | None:
-    """The dataclass field of a key with dots; None where there is none."""
-    cls, found = Config, None
+def field_of(name: str) -> Field[Any] | None:
+    """The dataclass field of a key such as `sac.gamma`; None for a key that does not exist."""
+    cls: Any = Config
+    found = None
     for part in name.split("."):
         found = {f.name: f for f in fields(cls)}.get(part) if is_dataclass(cls) else None
         if found is None:

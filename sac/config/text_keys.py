@@ -1,4 +1,4 @@
-"""Keys whose values are text: they keep what was typed, also where YAML or Hydra read a number or a truth value."""
+"""Keys whose values are text, also where YAML or Hydra read a number or a truth value."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from sac.config.schema import all_keys, field_of
 
-BUILD_PATH = "base.build_path"  # an environment's id, or paths of Unity players by platform
-OPTIONS = (  # of launchers and sweepers
+BUILD_PATH = "base.build_path"  # the id of an environment, or the paths of Unity players by platform
+LAUNCHER_KEYS = (  # of launchers and sweepers
     "hydra.sweeper.study_name", "hydra.sweeper.folder", "hydra.sweeper.storage", "hydra.launcher.address",
     "hydra.launcher.image", "hydra.launcher.namespace", "hydra.launcher.secret", "hydra.launcher.env_secret",
     "hydra.launcher.storage_class",
@@ -20,19 +20,19 @@ OPTIONS = (  # of launchers and sweepers
 def is_text(name: str) -> bool:
     """Whether a key takes text, or a list of texts."""
     known = field_of(name)
-    of_text = known is not None and known.type.removeprefix("list[").startswith("str")
-    return of_text or name in OPTIONS or name == BUILD_PATH or name.startswith(f"{BUILD_PATH}.")
+    of_text = known is not None and str(known.type).removeprefix("list[").startswith("str")
+    return of_text or name in LAUNCHER_KEYS or name == BUILD_PATH or name.startswith(f"{BUILD_PATH}.")
 
 
 def with_texts(config: DictConfig) -> DictConfig:
-    """The same config, whose text keys hold texts: YAML has read some of them as numbers."""
+    """Turns the numbers and truth values of text keys into text, in place, and returns the config."""
     for key in all_keys():
         section, _, leaf = key.rpartition(".")
         holder = OmegaConf.select(config, section) if section else config
         if not is_text(key) or not isinstance(holder, DictConfig) or OmegaConf.is_missing(holder, leaf):
             continue
         if leaf in holder:
-            value = holder._get_node(leaf)
+            value: Any = holder._get_node(leaf)  # as it stands: an interpolation is left alone
             plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value._value()
             if _texts(plain) != plain:
                 holder[leaf] = _texts(plain)

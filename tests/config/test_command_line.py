@@ -143,7 +143,7 @@ def test_a_bug_shows_its_traceback_from_our_code_on(program, monkeypatch):  # no
     def broken(_):
         raise ZeroDivisionError("one / nothing")
 
-    monkeypatch.setattr("sac.config.validation._check_combinations", broken)
+    monkeypatch.setattr("sac.config.validation.check_combinations", broken)
     outcome = program("env=gym/pendulum")
     assert outcome.code == 1 and outcome.err.startswith("Traceback")
     assert outcome.err.splitlines()[-1] == "ZeroDivisionError: one / nothing"

@@ -6,7 +6,7 @@ import pytest
 from program import Program, program  # noqa: F401
 
 from sac.config.command_line import as_texts
-from sac.config.schema import is_folder_name
+from sac.config.keys import is_folder_name
 from sac.config.typed_texts import quoted
 
 BASIC = "hydra/launcher=basic"  # jobs one after the other in this process

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launchers.cells.restarts import HEALTHY
+from launchers.cells.restarts import HEALTHY_AFTER_SECONDS
 from tests.faults.cells import RunningCell
 from tests.figures import figure
 
@@ -68,7 +68,7 @@ def test_random_kills_for_a_long_time(tmp_path):
                 cell.kill(role)
                 kills[role] += 1
             if role == "learner" and kills["learner"] >= 4:
-                spared = minutes + 1.1 * HEALTHY / 60
+                spared = minutes + 1.1 * HEALTHY_AFTER_SECONDS / 60
             time.sleep(dice.uniform(20, 40))
             if minutes > 1:
                 samples["replay"].append((minutes, *held(cell.pid("replay"))))

@@ -75,7 +75,8 @@ class Multirun:
         """Processes that run a job of this folder."""
         listed = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True).stdout
         rows = [row.split(None, 1) for row in listed.splitlines()[1:]]
-        mine = [(pid, words) for pid, words in rows if "launchers.jobs.child" in words]
+        modules = ("launchers.jobs.child", "launchers.search.trial_child")
+        mine = [(pid, words) for pid, words in rows if any(module in words for module in modules)]
         return [int(pid) for pid, words in mine if Path(f"/proc/{pid}/cwd").exists() and _cwd(pid) == self.folder]
 
 

@@ -8,8 +8,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from launchers.cells import population as populations
-from launchers.cells.cell import Cell, Process
+from launchers.cells.cell import Cell
 from launchers.cells.population import Population, draws_of
+from launchers.cells.process import Process
 from launchers.jobs.job import DONE, FAILED, INTERRUPTED, RUNNING, Job, Status
 from launchers.jobs.resources import Share
 from sac.errors import UserError
@@ -29,53 +30,55 @@ def population(tmp_path):
         return Process(role, job, share, start=lambda *_: told[key])
 
     cells = [Cell(job, share, [part(role, (number, role)) for role in ROLES]) for number in (1, 2)]
-    return Population(job, share, cells, part("evolver", 0), [{"sac.tau": 0.00512345}, {}]), told
+    population = Population(job, share, cells, part("evolver", 0), [{"sac.tau": 0.00512345}, {}])
+    population.start()
+    return population, told
 
 
 def end(population, told, number, **status) -> None:
     for role in ("learner", "actor", "replay"):
         told[number, role].now = Status(**status) if role == "learner" else Status(DONE)
-        population.outcome()
+        population.poll()
 
 
 def test_it_ends_with_its_best_when_all_have_ended_and_then_the_evolver(population):
     population, told = population
     end(population, told, 1, state=DONE, result={"objective": -3.0})
-    assert population.outcome() is None and not told[0].asked
+    assert population.poll() is None and not told[0].asked
     end(population, told, 2, state=DONE, result={"objective": -7.0})
-    assert population.outcome() is None and told[0].asked
+    assert population.poll() is None and told[0].asked
     told[0].now = Status(DONE)
-    assert population.outcome().result == {"objective": -3.0} and population.outcome().state == DONE
+    assert population.poll().result == {"objective": -3.0} and population.poll().state == DONE
 
 
 def test_who_fails_lets_the_others_save(population):
     population, told = population
     told[1, "learner"].now = Status(FAILED, error="ValueError: x", traceback="...")
     for _ in range(5):
-        population.outcome()
+        population.poll()
         told[1, "actor"].now = told[1, "replay"].now = Status(DONE)
     assert told[2, "actor"].asked, "in the order of a cell"
     end(population, told, 2, state=INTERRUPTED, result={})
-    population.outcome()
+    population.poll()
     told[0].now = Status(DONE)
-    outcome = population.outcome()
+    outcome = population.poll()
     assert (outcome.state, outcome.error, outcome.traceback) == (FAILED, "learner 1: learner: ValueError: x", "...")
 
 
 def test_an_evolver_that_is_killed_starts_again_and_a_bug_in_it_ends_all(population, monkeypatch):
     population, told = population
     told[0].now = Status(FAILED, error="killed by SIGKILL")
-    population.outcome()
+    population.poll()
     assert not told[1, "actor"].asked and population._evolver.restarts.count == 1
     told[0].now = Status(RUNNING)
     population._evolver.next_start = 0.0
-    assert population.outcome() is None and population._evolver.alive
+    assert population.poll() is None and population._evolver.alive
     told[0].now = Status(FAILED, error="KeyError: 1", traceback="...")
-    population.outcome()
+    population.poll()
     assert told[1, "actor"].asked and told[2, "actor"].asked
     for number in (1, 2):
         end(population, told, number, state=INTERRUPTED, result={})
-    assert population.outcome().error == "evolver: KeyError: 1"
+    assert population.poll().error == "evolver: KeyError: 1"
 
 
 def test_an_interrupted_population_is_none_that_is_done(population):
@@ -83,25 +86,25 @@ def test_an_interrupted_population_is_none_that_is_done(population):
     population.ask_to_end()
     for number, state in ((1, DONE), (2, INTERRUPTED)):
         end(population, told, number, state=state, result={"objective": 9.0 * (number == 1)})
-    population.outcome()
+    population.poll()
     told[0].now = Status(DONE)
-    assert population.outcome().state == INTERRUPTED
+    assert population.poll().state == INTERRUPTED
 
 
 def test_an_evolver_that_does_not_end_is_ended(population, monkeypatch):
     population, told = population
     for number in (1, 2):
         end(population, told, number, state=DONE, result={})
-    assert population.outcome() is None
-    monkeypatch.setattr(populations, "SOON", -1.0)
-    assert population.outcome().state == DONE
+    assert population.poll() is None
+    monkeypatch.setattr(populations, "SAVE_SECONDS_PER_ROLE", -1.0)
+    assert population.poll().state == DONE
 
 
 def test_the_table_shows_the_best_and_what_each_was_given(population):
     population, told = population
     told[1, "learner"].now, told[2, "learner"].now = Status(RUNNING, score=1.0, step=3), Status(RUNNING, score=2.0)
     assert population.status().score == 2.0
-    names = [name for name, _ in population.parts()]
+    names = [name for name, _ in population.processes()]
     assert names[0] == "evolver" and names[2] == "1: learner sac.tau=0.005123" and names[5] == "2: learner"
 
 
@@ -123,7 +126,7 @@ def test_draws_are_spread_over_the_whole_distribution_and_the_same_for_a_seed():
 
 def test_what_was_drawn_outlives_a_restart_though_it_was_typed(tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(populations, "parts_of", lambda job, *_, **__: given.append(job) or [])
+    monkeypatch.setattr(populations, "processes_of", lambda job, *_, **__: given.append(job) or [])
     config = {"base": {"models": "m", "scene": "s", "name": "n", "evolver_enabled": False}, "net": {}, "seed": 3}
     job = job_with({"sac.tau": {"std": 0.001}})
     job = replace(job, folder=tmp_path, config=OmegaConf.merge(job.config, config), typed={"sac.tau": 0.005, "seed": 3})

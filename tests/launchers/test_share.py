@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from launchers.jobs.job import Job
-from launchers.jobs.resources import PORTS, Share, divide, lease, visible_gpus
+from launchers.jobs.resources import PORTS_PER_SLOT, Share, divide, lease, visible_gpus
 
 
 def job(**base) -> Job:
@@ -57,7 +57,7 @@ def test_a_number_of_threads_that_was_asked_for_stays():
 def test_unity_jobs_look_for_ports_in_ranges_of_their_own():
     one = job()
     Share(2, 1).give(one)
-    assert one.config.base.port == 5005 + 2 * PORTS
+    assert one.config.base.port == 5005 + 2 * PORTS_PER_SLOT
     gym = job(env_type="GYM")
     Share(2, 1).give(gym)
     assert gym.config.base.port == 5005

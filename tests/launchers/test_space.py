@@ -12,8 +12,9 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from launchers.search.space import Space
+from launchers.search.space import grid, suggest, typed_forms
 from sac.config.distributions import Normal, OneOf, UniformRange, parse
+from sac.config.parameter_space import ParameterSpace
 from sac.errors import UserError
 
 N = 2000
@@ -23,16 +24,17 @@ CONFIG = OmegaConf.create({
 })  # fmt: skip
 
 
-def space(*typed, **params) -> Space:
+def space(*typed, **params) -> ParameterSpace:
     forms = {name.replace("__", "."): form for name, form in params.items()}
-    return Space.of(OmegaConf.merge(CONFIG, {"random_params": forms}), OverridesParser.create().parse_overrides(typed))
+    sweeps = OverridesParser.create().parse_overrides(typed)
+    return ParameterSpace.of(OmegaConf.merge(CONFIG, {"random_params": forms}), typed_forms(sweeps))
 
 
 def drawn(name: str, form) -> list:
     """N values as Optuna's random sampler draws them."""
-    found = Space.of(OmegaConf.merge(CONFIG, {"random_params": {name: form}}))
+    found = ParameterSpace.of(OmegaConf.merge(CONFIG, {"random_params": {name: form}}))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    return [found.suggest(study.ask())[name] for _ in range(N)]
+    return [suggest(found, study.ask())[name] for _ in range(N)]
 
 
 def distance(values, cdf) -> float:
@@ -132,7 +134,7 @@ def test_lists_mappings_texts_and_groups_can_be_chosen():
         sac__trace={"in": ["vtrace", "retrace"]}, env={"in": ["roller", "roller/hard"]},
         base__nn_kwargs__hidden={"in": [[64, 64], [256]]},
     )  # fmt: skip
-    values = found.suggest(optuna.create_study().ask())
+    values = suggest(found, optuna.create_study().ask())
     assert values["base.nn_kwargs.hidden"] in ([64, 64], [256]) and values["env"].startswith("roller")
 
 
@@ -146,7 +148,7 @@ def test_sweeps_on_the_command_line_are_searched_too():
 
 
 def test_nested_sections_are_the_same_as_dotted_keys():
-    nested = Space.of(OmegaConf.merge(CONFIG, {"random_params": {"sac": {"gamma": {"in": [0.9, 0.99]}}}}))
+    nested = ParameterSpace.of(OmegaConf.merge(CONFIG, {"random_params": {"sac": {"gamma": {"in": [0.9, 0.99]}}}}))
     assert nested == space(sac__gamma={"in": [0.9, 0.99]})
 
 
@@ -174,16 +176,27 @@ def test_nested_sections_are_the_same_as_dotted_keys():
 )
 def test_a_form_that_makes_no_sense_is_refused_in_words(params, words):
     with pytest.raises(UserError, match=words):
-        Space.of(OmegaConf.merge(CONFIG, {"random_params": params}))
+        ParameterSpace.of(OmegaConf.merge(CONFIG, {"random_params": params}))
 
 
 def test_a_grid_needs_lists():
     found = space(sac__n_step={"in": [1, 3]}, sac__gamma={"in": [0.9, 0.95, 0.99]})
-    assert len(found.grid()) == 6 and {"sac.n_step": 3, "sac.gamma": 0.95} in found.grid()
+    assert len(grid(found)) == 6 and {"sac.n_step": 3, "sac.gamma": 0.95} in grid(found)
     with pytest.raises(UserError, match=r"random_params.sac.gamma has no list"):
-        space(sac__gamma={"truncated": [0.9, 0.99]}).grid()
+        grid(space(sac__gamma={"truncated": [0.9, 0.99]}))
 
 
 def test_an_unknown_form_names_the_key():
     with pytest.raises(UserError, match=r"random_params.sac.tau"):
         parse("sac.tau", {"between": [0, 1]}, 0.005)
+
+
+def test_the_text_that_studies_have_stored_stays():
+    """A study compares it with what it began with: another text would refuse to continue an older study."""
+    found = space(
+        sac__n_step={"in": [1, 3]}, sac__gamma={"truncated": [0.9, 0.99]}, sac__tau={"std": 0.001, "truncated": [0, 1]}
+    )
+    assert str(found) == (
+        "sac.n_step: Choice(values=(1, 3)); sac.gamma: Uniform(low=0.9, high=0.99, log=False, whole=False); "
+        "sac.tau: Normal(mean=0.005, std=0.001, low=0, high=1, whole=False)"
+    )

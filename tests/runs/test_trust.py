@@ -134,7 +134,7 @@ def test_a_home_that_cannot_be_written_costs_the_mark_and_not_the_run(go, monkey
 def test_a_cell_answers_for_its_roles_and_containers_for_themselves(go, monkeypatch, tmp_path):
     from omegaconf import OmegaConf
 
-    from launchers.cells.cell import vouched
+    from launchers.cells.role_jobs import trusted
     from launchers.jobs.job import Job
     from launchers.kubernetes_manifests.role_arguments import role_arguments
 
@@ -142,9 +142,9 @@ def test_a_cell_answers_for_its_roles_and_containers_for_themselves(go, monkeypa
     go.ok(*QUICK, "base.nn=mine.py")
     config = OmegaConf.load(go.run().path / "config.yaml")
     job = Job(0, tmp_path / "jobs", config, [], {})
-    assert vouched(job).typed == {"base.trust": True} and job.typed == {}
+    assert trusted(job).typed == {"base.trust": True} and job.typed == {}
     elsewhere(monkeypatch, tmp_path)
     with pytest.raises(UserError, match=r"the same command with base\.trust=true"):
-        vouched(job)
-    assert vouched(Job(0, tmp_path / "jobs", config, [], {"base.trust": True})).typed == {"base.trust": True}
+        trusted(job)
+    assert trusted(Job(0, tmp_path / "jobs", config, [], {"base.trust": True})).typed == {"base.trust": True}
     assert "base.trust=true" in role_arguments("learner", [], config, {"replay": "r", "learner": "l"}, 1)

@@ -1,6 +1,7 @@
-"""Hydra's way to our launchers and our sweeper. Every Hydra program of the environment imports this file.
+"""The plugins by which Hydra finds the launchers and the sweeper of this project.
 
-So each class imports what it starts only when a multirun asks for it.
+Every Hydra program in the Python environment imports this file. Therefore each class imports its launcher only when
+a multirun uses it.
 """
 
 from __future__ import annotations
@@ -12,67 +13,67 @@ from hydra.plugins.sweeper import Sweeper
 
 
 class _Options:
-    """Keeps the options that Hydra reads from conf/hydra; what is started checks them."""
+    """Keeps the options that Hydra reads from conf/hydra; the launcher or sweeper checks them."""
 
     def __init__(self, **options: Any):
         self._options = options
 
 
 class _JobLauncher(_Options, Launcher):
-    """Hands jobs to `started`, which a subclass makes in `setup`."""
+    """Passes jobs on to `launcher`, which a subclass makes in `setup`."""
 
-    started: Any
+    launcher: Any
 
-    def launch(self, job_overrides, initial_job_idx):
-        return self.started.launch(job_overrides, initial_job_idx)
+    def launch(self, job_overrides: Any, initial_job_idx: int) -> Any:
+        return self.launcher.launch(job_overrides, initial_job_idx)
 
-    def stream(self, jobs, total):
-        return self.started.stream(jobs, total)
+    def stream(self, jobs: Any, total: int | None) -> Any:
+        return self.launcher.stream(jobs, total)
 
 
 class ProcessesLauncher(_JobLauncher):
-    """`hydra/launcher=processes`; its options stand in conf/hydra/launcher/processes.yaml."""
+    """`hydra/launcher=processes`; its options are in conf/hydra/launcher/processes.yaml."""
 
-    def setup(self, *, hydra_context, task_function, config) -> None:
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         from launchers.jobs.processes import Processes
 
-        self.started = Processes(hydra_context, config, self._options)
+        self.launcher = Processes(hydra_context, config, self._options)
 
 
 class RolesLauncher(_JobLauncher):
-    """`hydra/launcher=roles`; its options stand in conf/hydra/launcher/roles.yaml."""
+    """`hydra/launcher=roles`; its options are in conf/hydra/launcher/roles.yaml."""
 
-    def setup(self, *, hydra_context, task_function, config) -> None:
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         from launchers.cells.cells import Cells
 
-        self.started = Cells(hydra_context, config, self._options)
+        self.launcher = Cells(hydra_context, config, self._options)
 
 
 class RayRolesLauncher(_JobLauncher):
-    """`hydra/launcher=ray_roles`; its options stand in conf/hydra/launcher/ray_roles.yaml."""
+    """`hydra/launcher=ray_roles`; its options are in conf/hydra/launcher/ray_roles.yaml."""
 
-    def setup(self, *, hydra_context, task_function, config) -> None:
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         from launchers.ray_cluster.cells import RayCells
 
-        self.started = RayCells(hydra_context, config, self._options)
+        self.launcher = RayCells(hydra_context, config, self._options)
 
 
 class KubernetesLauncher(_Options, Launcher):
-    """`hydra/launcher=kubernetes`; its options stand in conf/hydra/launcher/kubernetes.yaml."""
+    """`hydra/launcher=kubernetes`; its options are in conf/hydra/launcher/kubernetes.yaml."""
 
-    def setup(self, *, hydra_context, task_function, config) -> None:
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         from launchers.kubernetes_manifests.manifests import Manifests
 
         self._manifests = Manifests(hydra_context, config, self._options)
 
-    def launch(self, job_overrides, initial_job_idx):
+    def launch(self, job_overrides: Any, initial_job_idx: int) -> Any:
         return self._manifests.launch(job_overrides, initial_job_idx)
 
 
 class OptunaSweeper(_Options, Sweeper):
-    """`sweep=<name>`, or `hydra/sweeper=optuna`; its options stand in conf/hydra/sweeper/optuna.yaml."""
+    """`sweep=<name>`, or `hydra/sweeper=optuna`; its options are in conf/hydra/sweeper/optuna.yaml."""
 
-    def setup(self, *, hydra_context, task_function, config) -> None:
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         from launchers.search.sweep import Sweep
 
         self._sweep = Sweep(hydra_context, task_function, config, self._options)
