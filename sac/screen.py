@@ -1,13 +1,16 @@
-"""Standard output and error that never raise: text that cannot be printed is lost, and the program goes on."""
+"""What a process prints: streams whose failure costs nothing but the words, and log records that are shown once."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
+
+ONCE = {"once": True}  # the keyword `extra` of a logging call whose record is shown once in a run
 
 
 class UnbreakableStream:
@@ -70,3 +73,22 @@ def _nowhere() -> TextIO:
     descriptor, and with it the text that libraries print.
     """
     return Path(os.devnull).open("w", encoding="utf8")
+
+
+class SaidOnce(logging.Filter):
+    """Lets each text of the records that carry `extra=ONCE` pass once, and all other records always.
+
+    A training environment and its evaluation environment give the same warnings; the user reads each of them once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not getattr(record, "once", False):
+            return True
+        text = record.getMessage()
+        new = text not in self._said
+        self._said.add(text)
+        return new

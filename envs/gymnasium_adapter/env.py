@@ -23,7 +23,7 @@ from envs.gymnasium_adapter.reading import DEFAULT_READING, Reading
 from envs.gymnasium_adapter.sensor_rows import Arrays, any_sensor, or_at, take
 from envs.gymnasium_adapter.workers import close_vector, dead_workers
 from sac.errors import UserError
-from sac.log_once import ONCE
+from sac.screen import ONCE
 from sac.types import Action, Ended, Spec, Turn, no_endings
 
 log = logging.getLogger(__name__)

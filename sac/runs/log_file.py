@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from sac.errors import UserError
-from sac.log_once import SaidOnce
+from sac.screen import SaidOnce
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
