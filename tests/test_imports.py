@@ -1,4 +1,4 @@
-"""Imports point one way (docs: ARCHITECTURE), the NumPy half stays free of TensorFlow, and configs stay at the rim."""
+"""Imports point one way (docs/architecture.md), the NumPy half needs no TensorFlow, and configs stay at the rim."""
 
 from __future__ import annotations
 

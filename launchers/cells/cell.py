@@ -12,7 +12,7 @@ from launchers.jobs import job as states
 from launchers.jobs.job import Job, Status
 from launchers.jobs.resources import Share
 
-SAVE_SECONDS_PER_ROLE = 10.0  # time for each role to save and end when an actor cannot start again
+SAVE_SECONDS_PER_ROLE = 10.0  # time for each role to save and end, when an actor may not be started again
 BUG_SECONDS_PER_ROLE = 1.0  # time for each role to end after a bug in the replay or the learner
 
 
@@ -87,7 +87,7 @@ class Cell:
                 self._begin_shutdown(result, BUG_SECONDS_PER_ROLE, roles_to_kill=("learner",))
 
     def _on_end_in_shutdown(self, process: Process, ended: Status) -> None:
-        """Takes over the result of an interrupted learner, and a failure of the replay as it saved."""
+        """Takes over the result of an interrupted learner, and the failure of a replay that could not save."""
         if process is self._leader and self._result.state == states.INTERRUPTED:
             self._result = replace(ended, seconds=self._seconds())
         elif process.role == "replay" and ended.state == states.FAILED and not ended.killed:  # a kill loses no row

@@ -40,7 +40,7 @@ class Cells(Processes):
             )
 
     def launch(self, batch: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-        """Runs jobs that differ in their role only as one cell with these roles; without role=... a cell has all."""
+        """Runs each job as a cell with all roles. Jobs that differ only in `role` become one cell with these roles."""
         named = sorted({o.removeprefix(ROLE) for overrides in batch for o in overrides if o.startswith(ROLE)})
         unknown = set(named) - set(ALL_ROLES)
         if unknown:

@@ -174,7 +174,7 @@ def population_of(
 
 
 def draws_of(job: Job, learners: int) -> Sequence[Draw]:
-    """What each learner draws from `random_params`; nothing in a search, whose trial has drawn.
+    """What each learner draws from `random_params`; nothing in a search, whose trial has chosen the values.
 
     Raises UserError as ParameterSpace does.
     """

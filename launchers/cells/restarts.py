@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 FIRST_DELAY_SECONDS = 0.5  # before a restart; doubled at each further one in a row
 MAX_DELAY_SECONDS = 30.0
-HEALTHY_AFTER_SECONDS = 600.0  # a process that has lived longer than this may die as often as a new one
+HEALTHY_AFTER_SECONDS = 600.0  # after such a life, earlier deaths by a signal no longer count
 
 
 @dataclass(frozen=True)

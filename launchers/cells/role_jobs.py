@@ -19,7 +19,7 @@ def processes_of(
     job: Job, share: Share, roles: Sequence[str], actors: int, threads: Mapping[str, int], actor_timeout: float,
     start: Callable[[Job, Share], RunningProcess] = Worker, learner: int = 1,
 ) -> list[Process]:  # fmt: skip
-    """The processes of a job's cell, of those `roles`; `learner` is the number of its learner in a population.
+    """One Process for each of `roles`, and one for each actor; `learner` is the number of its learner in a population.
 
     `threads` are those of each role, `actor_timeout` is in seconds. Raises UserError as `trusted` does.
     """
@@ -36,7 +36,8 @@ def processes_of(
 def trusted(job: Job) -> Job:
     """A copy of the job whose processes may run the run's code, on whichever machine they are.
 
-    The marks of trusted code are files of this machine. Raises UserError when the code is not trusted here.
+    Trust is recorded on this machine only, so processes elsewhere are told by base.trust=true. Raises UserError when
+    the code is not trusted here.
     """
     config = job.config
     same_command = "the same command with base.trust=true"

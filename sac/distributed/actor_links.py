@@ -27,12 +27,14 @@ class ActorLinks:
         return self._interrupted() or self.policy.client.ended or self.inserter.client.ended
 
     def _stop_waiting_for_learner(self) -> bool:
+        """Called again and again while the learner is waited for: serves the replay; true when waiting shall stop."""
         if not self.policy.client.connected:
             self._note("waits for the learner")
         self.inserter.pump()
         return self.ended()
 
     def _stop_waiting_for_replay(self) -> bool:
+        """Called again and again while the replay is waited for: serves the learner; true when waiting shall stop."""
         self._note("waits for the replay")
         self.policy.client.pump()
         return self.ended()

@@ -12,7 +12,7 @@ from sac.wire.peer import Peer
 def gathered(requests: list[tuple[Peer, Message]], rows: int) -> list[tuple[Peer, list[Message]]]:
     """Each request in a list of its own, but neighbouring chunks of one actor together, up to so many rows.
 
-    Storing has a cost of its own, so that few rows are better stored together.
+    Each call of the replay has a fixed cost, so small chunks are joined.
     """
     lists: list[tuple[Peer, list[Message]]] = []
     room = -1  # rows that still fit into the last list

@@ -9,7 +9,7 @@ import numpy as np
 from sac.replay import Fifo, Replay
 from sac.types import Batch, Spec, Step
 
-MEMORY_ROWS = 8192  # of the actor's own replay: chunks under way, and the windows that they complete
+MEMORY_ROWS = 8192  # capacity of the actor's small replay: it holds all unacknowledged chunks and a window
 UNKNOWN_NUMBER = -1
 
 
@@ -31,7 +31,10 @@ class InitialPriorities:
         self._td_error, self._send = td_error, send
 
     def stored(self, step: Step, first: int) -> None:
-        """These rows have the arrival numbers first, first + 1, ... in the cell's replay; negative: unknown ones."""
+        """These rows have the arrival numbers first, first + 1, ... in the cell's replay.
+
+        Negative: their numbers are unknown, and the open episodes are closed.
+        """
         if first < 0:
             self._replay.close_open_streams()
             return

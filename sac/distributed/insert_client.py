@@ -15,10 +15,10 @@ from sac.wire.client import Client
 from sac.wire.messages import NONE
 
 MAX_CHUNK_ROWS = 256
-CHUNK_BYTES = 1 << 20  # of observations, from which on a chunk is sent
-MAX_ROW_WAIT_SECONDS = 0.02  # that a row waits for others of its chunk
-MAX_CHUNKS_UNDER_WAY = 64  # that are sent and not acknowledged, whatever the replay allows
-RESEND_AFTER_SECONDS = 2.0  # without an acknowledgement while connected
+CHUNK_BYTES = 1 << 20  # a chunk is sent once its observations have so many bytes
+MAX_ROW_WAIT_SECONDS = 0.02  # a row waits at most so long for other rows of its chunk
+MAX_CHUNKS_UNDER_WAY = 64  # at most so many chunks are sent and not acknowledged
+RESEND_AFTER_SECONDS = 2.0  # without an acknowledgement on a working connection
 PUMP_SECONDS = 0.05  # longest wait for messages at once
 NO_BATCH = {"id": NONE, "slot": NONE}  # an actor asks for no batch
 
@@ -132,14 +132,15 @@ class InsertClient:
         return time.monotonic() - self._oldest_at > MAX_ROW_WAIT_SECONDS
 
     def _send(self, chunk: Chunk) -> None:
-        """`after` is the newest acknowledged chunk: a replay that has lost its rows goes on from there."""
+        """`after` is the newest acknowledged chunk. A replay whose files are gone goes on from that number."""
         told = {"seq": chunk.seq, "after": self._acked}
         self.client.send(self.client.codec.encode("insert", told, chunk.step.columns()))
 
     def _acknowledged(self, seq: int, room: int, since: int, first: int) -> None:
         """The chunks up to `seq` are stored; `seq` = 0 comes from a replay that has lost our rows or never had any.
 
-        Rows that a replay has lost are not sent again.
+        Acknowledged rows are never sent again, even if the files of the replay are gone. The rows of chunks from
+        `since` on have the arrival numbers first, first + 1, ...
         """
         self._heard_at = time.monotonic()
         self._acked = max(self._acked, seq)

@@ -13,15 +13,16 @@ from sac.wire.client import Client
 from sac.wire.codec import Message
 from sac.wire.shared_memory import Place
 
-FETCH_SECONDS = 2.0  # that an actor waits for weights before it goes on with those it has
+FETCH_SECONDS = 2.0  # an actor waits so long for weights, then goes on with those that it has
 ASK_AGAIN_SECONDS = 1.0  # after which a request is repeated
 PUMP_SECONDS = 0.02  # longest wait for messages at once
 
 
 class PolicyClient:
-    """`version` counts the learner's publications: that of the newest weights or actions that came here.
+    """Asks the learner for weights or for actions. `version` is that of the newest weights or actions received.
 
-    `transitions` were stored in the replay when that version was published. Waiting ends when `stop()` is true.
+    `transitions` is the number of stored transitions when that version was published. Waiting ends when `stop()` is
+    true.
     """
 
     def __init__(self, client: Client, stop: Callable[[], bool] = lambda: False):

@@ -78,7 +78,7 @@ class PolicyServer:
         return [peer for peer in list(self.server.peers.values()) if peer.role == "actor"]
 
     def metrics(self) -> dict[str, float]:
-        """Of the actors' counters: sums of rates, means of waiting and of the age of policies in versions."""
+        """Total rate of the actors, their mean share of waiting, and the mean age of their policies in versions."""
         told = [peer.counters for peer in self.actors()]
         lags = [self.version - c["version"] for c in told if c.get("version")]
         waits = [c["waiting"] for c in told if "waiting" in c]

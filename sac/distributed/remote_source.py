@@ -32,7 +32,10 @@ class RemoteSource:
         self.service.begin()
 
     def advance(self) -> bool:
-        """Updates once if the replay grants a batch; then hears and tells what is new. Raises the service's failure."""
+        """Makes at most one call of updates, takes in finished episodes, and publishes the policy when that is due.
+
+        Raises the failure of the policy server.
+        """
         if self.service.failure is not None:
             raise self.service.failure
         self.learner.work(max_calls=1)

@@ -38,8 +38,8 @@ class ReplayClient:
     """A replay and its rate limiter in one: the replay sends a batch when there is credit for its updates.
 
     Up to `outstanding` batches are asked for or wait here; the next one is asked for when one is taken. With 1 the
-    learner gets the same batches as from a local replay; with n priorities are up to n - 1 calls older. A checkpoint
-    holds only the numbers of updates and of transitions.
+    learner gets the same batches as from a local replay; with n, the priorities may be up to n - 1 calls older. A
+    checkpoint holds only the numbers of updates and of transitions.
     """
 
     def __init__(

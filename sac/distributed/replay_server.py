@@ -47,7 +47,7 @@ class ReplayServer:
     """Answers the messages of actors and of the learner; `_answers` names the method for each.
 
     After `max_step` transitions actors have to wait, while the learner spends the remaining credit. With `max_lead`
-    they also wait while there is unspent credit for the updates of more than so many transitions.
+    they also wait while the learner is more than so many transitions behind.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class ReplayServer:
         self._earn(max(0, self.replay.transitions - self.limiter.steps))
 
     def metrics(self) -> dict[str, float]:
-        """Counters of replay and limiter, which pings tell the clients."""
+        """Counters of replay and limiter. Clients get them with each answer to a ping."""
         limiter, replay = self.limiter, self.replay
         return replay.metrics() | {
             "transitions": replay.transitions,
@@ -123,13 +123,13 @@ class ReplayServer:
     def _insert(self, peer: Peer, chunks: list[Message]) -> None:
         """Stores an actor's chunks that came one behind the other, and acknowledges them with one message.
 
-        A chunk counts only when the one before it is stored: others were lost with a connection, or are stored already,
-        and the actor sends again what is missing.
+        Chunks are stored in order. One that leaves a gap, or that is stored already, is ignored; the actor sends again
+        what is missing.
         """
         acked = self.replay.acked(peer.incarnation)
         fresh: list[Message] = []
         for i, chunk in enumerate(chunks):
-            if fresh and chunk["after"] > acked:  # the replay has lost rows before this chunk: handle it alone
+            if fresh and chunk["after"] > acked:  # the earlier chunks of this actor are gone here: begin a new group
                 self._insert(peer, chunks[:i])
                 self._insert(peer, chunks[i:])
                 return
@@ -161,7 +161,7 @@ class ReplayServer:
         self.server.send(peer, self.server.codec.say("rejected", str(error), seq=seq))
 
     def _earn(self, transitions: int) -> None:
-        """Gives credit for new transitions, but for none that were under way when there were `max_step`."""
+        """Gives credit for new transitions, except for those beyond `max_step`."""
         if self.max_step > 0:
             transitions = min(transitions, max(0, self.max_step - self.limiter.steps))
         if transitions:
@@ -169,7 +169,7 @@ class ReplayServer:
 
     @property
     def _actors_must_wait(self) -> bool:
-        """Whether all `max_step` transitions are here, or more than the learner can follow."""
+        """Whether `max_step` is reached, or the learner is more than `max_lead` transitions behind."""
         limiter = self.limiter
         if 0 < self.max_step <= self.replay.transitions:
             return True
@@ -178,7 +178,7 @@ class ReplayServer:
         )
 
     def _acknowledge(self, peer: Peer, seq: int, since: int | None = None, first: int = NONE) -> None:
-        """Tells an actor that its chunks up to `seq` are stored, which survives a kill, and how many more it may send.
+        """Tells an actor which chunks are safe on disk (those up to `seq`) and how many more it may send.
 
         The rows of chunks from `since` on have the arrival numbers first, first + 1, ... (None: no such chunks).
         """
@@ -198,7 +198,7 @@ class ReplayServer:
             self.server.complain(f"{peer.uid} asks for more than {MAX_WAITING_SAMPLES} batches at once")
 
     def _grant(self) -> None:
-        """Sends batches as long as there is credit; those that are granted now are drawn at once."""
+        """Sends batches as long as there is credit. All batches that are granted in one call are drawn together."""
         over = self.limiter.unlimited and 0 < self.max_step <= self.replay.transitions
         granted = []
         while self._asked and not over and self.replay.ready and self.limiter.try_spend():

@@ -1,4 +1,4 @@
-"""Runs a server whose service can be made only after a learner has described what it is for."""
+"""Runs a server whose service is made once a learner has sent its description: observations, actions, config."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sac.wire.server import Server
 
 RECEIVE_SECONDS = 0.1  # longest wait for messages in one turn of the loop
 REPORT_SECONDS = 0.5  # between two reports
-FAREWELL_SECONDS = 2.0  # after the end, in which clients that come back can hear of it
+FAREWELL_SECONDS = 2.0  # the server stays so long after the end, for clients that reconnect
 
 
 class Service(Protocol):
@@ -67,7 +67,7 @@ class ServiceHost(ABC, Generic[HostedService]):
 
     @abstractmethod
     def known_description(self) -> Description | None:
-        """What an earlier process was told; None where there was none."""
+        """The description that an earlier process has saved, or None."""
 
     @abstractmethod
     def remember(self, description: Description) -> None:

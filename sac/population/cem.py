@@ -17,7 +17,7 @@ from zlib import crc32
 import numpy as np
 
 Networks = Mapping[str, np.ndarray]
-MAX_STD = 1.0  # of a weight
+MAX_STD = 1.0  # smallest standard deviation of a drawn weight
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class CemRules:
 
     length: int  # evaluations of each learner that make a generation due
     best: float  # fraction of the learners that are selected
-    min_length: int  # evaluations that suffice after `seconds`
-    seconds: float  # since the last generation
-    remove_worst: float  # selections below the mean at which a learner begins anew; below 0: never
+    min_length: int  # evaluations of each learner that make a generation due once `seconds` have passed
+    seconds: float  # time since the last generation, for `min_length`
+    remove_worst: float  # a learner begins anew when it was selected this much below the mean; below 0: never
     keep_elites: bool  # the selected learners keep their networks
-    min_std: float  # of a weight
+    min_std: float  # smallest standard deviation of a drawn weight
     strategy: str  # cem | none
 
 
 @dataclass
 class Member:
-    """A learner. `assigned` counts the changes of its networks, and is the number of the latest."""
+    """A learner. The changes of its networks are numbered 1, 2, ...; `assigned` is the latest number."""
 
     scores: list[float] = field(default_factory=list)  # mean returns of its present networks, the newest last
     step: int = -1  # of the newest evaluation
@@ -92,7 +92,7 @@ class Evolution:
         self._generation_at_seconds = clock()
 
     def join(self, name: str) -> Networks | None:
-        """A learner has connected. Returns networks for a new one that joins after the first generation."""
+        """A learner has connected. Returns networks for a new learner once a generation exists."""
         if name in self.members:
             self.members[name].ended = False
             return None
@@ -116,7 +116,8 @@ class Evolution:
     def diverged(self, name: str) -> Networks | None:
         """The learner's weights are not finite: returns networks that are drawn anew.
 
-        Returns None for a fresh beginning, when it has diverged before an evaluation of the networks it was given.
+        Returns None when the learner shall begin anew: before the first generation, and when it diverged before any
+        evaluation of the networks that it was given.
         """
         member = self.members[name]
         return self._change(name, fresh=member.assigned > 0 and member.step < 0)

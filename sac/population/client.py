@@ -50,13 +50,13 @@ class EvolverClient:
         self._report()
 
     def diverged(self, step: int) -> None:
-        """Reports that the present networks are not finite, in place of all evaluations of them."""
+        """Reports that the present networks are not finite. Nothing else is reported until other networks come."""
         if self._diverged_at_step is None:
             self._diverged_at_step = step
             self._report()
 
     def rolled_back(self) -> None:
-        """The learner has loaded a checkpoint of unknown number: the evolver shall send its latest change again."""
+        """The learner has loaded a checkpoint with older networks: the evolver sends its latest change again."""
         self.assigned = 0
         self._forget_reports()
 

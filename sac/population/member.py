@@ -117,7 +117,7 @@ class EvolvingSource:
         self._inner.finish()
 
     def _wait(self, divergence: Diverged) -> None:
-        """Waits without learning. The first report is sent later, the more often the learner has diverged in a row."""
+        """Waits without learning. Each divergence in a row doubles the pause before the evolver is told."""
         backoff = min(MAX_BACKOFF_SECONDS, 2.0 ** (self._divergences_in_a_row - 1) - 1)
         waited = time.monotonic() - self._diverged_at_seconds - backoff
         if waited > EVOLVER_TIMEOUT_SECONDS:
@@ -129,7 +129,7 @@ class EvolvingSource:
     def _changed(self) -> None:
         """The agent has other networks: actors get them, and evaluations of the former ones no longer count."""
         self._divergence = None
-        log.info("became number %d of what the evolver made of it", self._line.assigned)
+        log.info("applied change number %d of the evolver", self._line.assigned)
         self._evaluator.scores.returns.clear()
         self._inner.publish()
 

@@ -22,8 +22,8 @@ NETWORKS_TIMEOUT_SECONDS = 60.0  # time for the elites to send their networks
 class EvolverServer:
     """Answers the learners.
 
-    Each decision is saved before a learner hears of it, and a learner is told its change as often as it reports an
-    older number. So this process may be killed at any moment.
+    Each decision is saved before a learner hears of it, and a learner that reports an older number is told its
+    change again. So this process may be killed at any moment.
     """
 
     def __init__(self, server: Server, evolution: Evolution, store: PopulationStore):
@@ -31,7 +31,7 @@ class EvolverServer:
         self._began_at_seconds = time.monotonic()
         self._elites: dict[str, Networks | None] = {}  # learners that were asked for networks, and what they sent
         self._asked_at_seconds = 0.0
-        self._one_ended = False  # since the start: learners that ended before it may go on by the same command
+        self._one_ended = False  # whether a learner has ended since this process started; earlier ones may be resumed
         self._handlers: dict[str, Callable[[Peer, Message], None]] = {
             "evaluated": self._evaluated, "what_am_i?": self._tell, "networks": self._take, "over": self._over,
         }  # fmt: skip
@@ -69,7 +69,7 @@ class EvolverServer:
             if evolution.evaluated(name, message["assigned"], message["step"], message["value"]):
                 self._store.save(evolution, {})
         elif message["assigned"] == evolution.members[name].assigned:
-            log.warning("%s has a return of %s: it is left out and begins anew", name, message["value"])
+            log.warning("%s has a return of %s: it is left out and gets other networks", name, message["value"])
             self._elites.pop(name, None)
             self._store.save(evolution, {name: evolution.diverged(name)})
         self.server.say(peer, "noted", step=message["step"])
@@ -79,7 +79,7 @@ class EvolverServer:
         name = _name(peer)
         member = self.evolution.members[name]
         member.ended = False
-        if message["assigned"] > member.assigned:  # a number of a population that was removed
+        if message["assigned"] > member.assigned:  # the learner comes from a population whose folder was deleted
             self.evolution.set_number(name, message["assigned"])
             self._store.save(self.evolution, {})
         elif message["assigned"] < member.assigned:
@@ -105,7 +105,7 @@ class EvolverServer:
         if all(np.isfinite(x).all() for x in message.arrays.values()):
             self._elites[name] = {name: np.array(x) for name, x in message.arrays.items()}
         else:
-            log.warning("the networks of %s are not finite: it is left out and begins anew", name)
+            log.warning("the networks of %s are not finite: it is left out and gets other networks", name)
             del self._elites[name]
             self._store.save(self.evolution, {name: self.evolution.diverged(name)})
 

@@ -31,8 +31,8 @@ FORMAT_VERSION = 1  # of the files
 class PopulationStore:
     """Saves and loads a population.
 
-    state.json counts; each file of networks has the number of its change in its name, and the state says which numbers
-    are valid. So the state is written last, and a crash before it leaves the former population.
+    Each file of networks has the number of its change in its name, and is valid only if state.json holds that number.
+    So state.json is written last, and a crash before that leaves the former population.
     """
 
     def __init__(self, run: Path):

@@ -25,11 +25,11 @@ from sac.track.observer import Observer
 from sac.types import Env
 
 log = logging.getLogger(__name__)
-EVALUATION_PORTS = 10  # ports above base.port that the learner's evaluation tries first
+PORTS_PER_PROCESS = 10  # actor k looks for a port from base.port + 10 k on; the first ten are the learner's
 
 
 def actor(config: Config, make_env: Callable[..., Env] = assemble.make_env, observer: Observer | None = None) -> None:
-    """Plays until the learner says that the run is over, or a signal comes (then it exits with its code).
+    """Plays until the learner says that the run is over, or a signal comes: then the process exits with code 130 or 75.
 
     An environment that fails is made anew. Raises UserError when learner or replay refuse this actor.
     """
@@ -42,7 +42,7 @@ def actor(config: Config, make_env: Callable[..., Env] = assemble.make_env, obse
         stack.enter_context(run_log(folder.role_log(f"actor-{number}") if config.logger_in_file else None, Console()))
         interruption = stack.enter_context(Interruption())
         seed = seed_of(assemble.run_seed(config), number, count_start(own / "starts"))
-        port = config.base.port + EVALUATION_PORTS * number
+        port = config.base.port + PORTS_PER_PROCESS * number
         env = RestartingEnv(
             lambda seed: make_env(config, seed=seed, port=port, log_folder=own), seeds_from(seed),
             max(DEFAULT_RESTARTS, config.base.env_restarts), interruption.outside,
@@ -64,7 +64,7 @@ def count_start(file: Path) -> int:
         starts = int(file.read_bytes()) + 1
     except FileNotFoundError:
         starts = 1
-    except ValueError:  # damaged by a power cut: the time is a number that no earlier start had
+    except ValueError:  # damaged by a power cut: the clock gives a number that no earlier start had
         starts = int(time.time())
         log.warning("%s is damaged: this start counts as number %d", file, starts)
     write_atomically(file, str(starts))

@@ -64,7 +64,7 @@ def build_actor(
         fetched, schema = FetchedPolicy(links.policy, weights, schedule), weights.schema
     else:
         agent = RemoteAgent(spec, state_size, candidates, links.policy)
-    to_learner.codec = learner_codec(spec, state_size, candidates, schema)  # known only now that the learner is
+    to_learner.codec = learner_codec(spec, state_size, candidates, schema)  # it depends on what the learner has told
     priorities = None
     if assemble.actors_send_td_errors(config):
         priorities = make_initial_priorities(config, agent, spec, links.inserter)
@@ -74,7 +74,7 @@ def build_actor(
         if links.ended():
             raise RunEnded
     extra_noise = min(base.noise_increasing_rate * (config.net.number - 1), base.noise_max)
-    start_seed = seed_of(seed, links.policy.transitions)  # another one at each start, also where no file is kept
+    start_seed = seed_of(seed, links.policy.transitions)  # differs at each start, even if the file `starts` is gone
     exploring = assemble.make_exploring(config, agent, start_seed, extra_noise)
     exploring.steps = links.policy.transitions
     rollout = Rollout(
@@ -100,10 +100,10 @@ def make_own_agent(config: Config, folder: RunFolder, spec: Spec, seed: int, sta
 
 
 def make_initial_priorities(config: Config, agent: Any, spec: Spec, inserter: InsertClient) -> InitialPriorities:
-    """What works out the TD errors of new rows with this agent, and sends them to the replay."""
+    """Makes what computes the TD errors of new rows with this agent and sends them to the replay."""
 
     def td_error(batch: Batch) -> np.ndarray:
-        agent.updates.assign_add(1)  # seeds the agent's random numbers, which would be the same at each call
+        agent.updates.assign_add(1)  # the random numbers depend on it: without this step every call would use the same
         errors: np.ndarray = agent.td_error(batch)
         return errors
 

@@ -54,6 +54,7 @@ def make_directory(config: Config, folder: RunFolder) -> Directory:
 
 
 def _records(config: Config, folder: Path) -> Records:
+    """Records in `folder`. A record names one address, so 0.0.0.0 (all interfaces) is recorded as 127.0.0.1."""
     return Records(folder, "127.0.0.1" if config.net.bind == "0.0.0.0" else config.net.bind)
 
 

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def evolver(config: Config, observer: Observer | None = None) -> None:
-    """Evolves until all learners have ended, or a signal comes (then it exits with its code).
+    """Evolves until all learners have ended, or a signal comes: then the process exits with code 130 or 75.
 
     The population is saved in `<run>/evolver`, so that the same command continues it after any kind of end;
     `<run>/lineage.csv` and `lineage.png` record the descent of each learner. Raises UserError when the evolver cannot
@@ -69,7 +69,7 @@ def draw_lineage(store: PopulationStore, evolution: Evolution) -> None:
     from sac.report import lineage  # imports Matplotlib, which takes a second
 
     try:
-        store.write_lineage(evolution)  # without the lines that were damaged when it was read
+        store.write_lineage(evolution)  # once more, so that damaged lines are gone
         lineage.draw(store.lineage_csv, store.lineage_csv.with_suffix(".png"))
     except OSError as error:
         log.warning("the lineage could not be drawn: %s", error)

@@ -56,9 +56,10 @@ from sac.wire.server import Server
 def learner(
     config: Config, make_env: Callable[..., Env] = assemble.make_env, observer: Observer | None = None
 ) -> float | None:
-    """Learns from the cell's replay until a limit, success or a signal; returns the last evaluation window's mean.
+    """Learns from the cell's replay until a limit, success or a signal.
 
-    Then the replay and all actors are told that the run is over. Raises and ends as the role `train` does.
+    Returns the mean return of the last evaluation episodes. Unless a signal has ended it, the replay and all actors
+    are then told that the run is over. Raises and ends as the role `train` does.
     """
     cell_folder(config)
     observer, console = observer or Observer(), Console()

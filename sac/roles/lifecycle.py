@@ -37,7 +37,7 @@ def run_to_begin(config: Config, stack: ExitStack) -> tuple[RunFolder, str | int
     """Returns the run's folder, the checkpoint to resume from (None: begin anew), and the file of its networks.
 
     This process holds the lock of its role until the stack ends. The folder of a new run is made here; its networks
-    are taken from the user's file, so that messages name that file. Resolves the name and the seed in `config`.
+    are read from the user's own file, so that error messages name it. Resolves the name and the seed in `config`.
     """
     resume, folder = config.ckpt, RunFolder.of(config)
     begun = folder.config.exists() or bool(Checkpoints(folder.checkpoints).all())
@@ -108,8 +108,8 @@ def finish(
 ) -> dict[str, Any]:
     """Trains to the end, and writes and returns the result.
 
-    When the environment has failed, its exception is raised after saving and after the farewell. The result also names
-    any other exception before it is raised.
+    When the environment has failed, its exception is raised after saving and after the farewell. Any other
+    exception is first written into result.json, then raised.
     """
     tracker = stack.enter_context(assemble.make_tracker(config, folder, training.steps, console, observer))
     interruption = training.interruption

@@ -35,7 +35,9 @@ log = logging.getLogger(__name__)
 
 
 def replay(config: Config, observer: Observer | None = None) -> None:
-    """Serves the replay until the learner says that the run is over, or a signal comes (then it exits with its code).
+    """Serves the replay until the learner says that the run is over.
+
+    A signal ends it too, with exit code 130 or 75.
 
     Its rows lie in `<run>/replay` and are used again after any kind of end. Raises UserError when it cannot listen or
     the rows in the folder do not fit.
@@ -67,7 +69,7 @@ class ReplayHost(ServiceHost[ReplayServer]):
         self._description = folder / "description.json"
 
     def known_description(self) -> Description | None:
-        """With today's config in it, which may differ from that of the earlier process; None for a damaged file."""
+        """The saved description with the present config's values; None for a damaged file."""
         if not self._description.exists():
             return None
         try:
@@ -129,7 +131,7 @@ class ReplayHost(ServiceHost[ReplayServer]):
             raise ValueError(f"learner and replay differ in {'; '.join(differences)}")
 
     def _restore(self, limiter: RateLimiter, replay: DurableReplay) -> None:
-        """Restores the limiter's counters; a damaged file is replaced by what follows from the rows that ever came."""
+        """Restores the limiter's counters. If their file is damaged, they are computed from the rows."""
         file = self._counters.path
         if not file.exists():
             return
@@ -143,8 +145,8 @@ class ReplayHost(ServiceHost[ReplayServer]):
             )  # fmt: skip
 
     def _save(self, last: bool = False) -> None:
-        """Saves counters and statistics. After an error they are as old as after a kill, from which `_restore` and
-        `catch_up` recover.
+        """Saves counters and statistics. If writing fails, the old file stays, and the next start catches up as after a
+        kill.
         """
         assert self.service is not None and self._stats is not None
         try:
