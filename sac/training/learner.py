@@ -102,7 +102,8 @@ class Learner:
         """Updates as long as there is credit, with at most `max_calls` calls of the agent.
 
         A call samples its K batches at once, so priorities may be K - 1 updates old. A call with numbers that are not
-        finite is not learnt from: its gradients count as zero. Raises Diverged after MAX_FAILED_CALLS such calls in a row.
+        finite is not learnt from: its gradients count as zero. Raises Diverged after MAX_FAILED_CALLS such calls in a
+        row.
         """
         self.agent.normalise(self.stats)
         for _ in count() if max_calls is None else range(max_calls):
