@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sac.backend import keras
 from sac.errors import UserError
+
+if TYPE_CHECKING:  # processes without TensorFlow import this module too
+    from sac.backend import keras
 
 
 def variables(owners: Mapping[str, keras.layers.Layer | keras.optimizers.Optimizer]) -> dict[str, keras.Variable]:
