@@ -331,7 +331,8 @@ def test_an_elite_that_is_gone_is_not_waited_for_for_ever(tmp_path, lines, monke
             wait_for(
                 lambda: not any(line._unconfirmed for line in lines.lines), meanwhile=lambda: turn_three(lines, served)
             )
-        wait_for(lambda: served.evolution.generation == 1, meanwhile=lambda: [x.turn() for x in lines.lines[:3]])
+        wait_for(lambda: len(served.evolution.lineage) == 3, meanwhile=lambda: [x.turn() for x in lines.lines[:3]])
+        assert served.evolution.generation == 1
         assert {d.learner: d.what for d in served.evolution.lineage} == {
             "learner-1": "drawn", "learner-2": "drawn", "learner-3": "kept"
         }, "who did not answer stays as it is"  # fmt: skip
