@@ -42,7 +42,7 @@ def evaluations(go) -> list[tuple[float, float]]:
     ],
 )
 def test_evaluation_and_play_end_and_say_once_where(go, monkeypatch, more, steps, why):
-    monkeypatch.setattr(assemble, "LONG_EPISODE", 30)
+    monkeypatch.setattr(assemble, "MAX_EPISODE_STEPS", 30)
     trained = go.ok(*ENDLESS, *EVALUATED, *more)
     assert evaluations(go) == [(steps, steps)] * 2
     said = f"an episode of evaluation or play ended after {steps} steps"
