@@ -71,7 +71,7 @@ def main() -> None:
         "A cell of a replay, a learner and two actors (Pendulum, tiny networks), to which something happens; figures "
         "of the fault tests. `at most` is what the tests demand on any machine, loaded ones included. F1 an actor is "
         "killed, F2 the replay, F3 the learner, F4 the evolver of a population of two, "
-        "F5 the parent; F6 SIGTERM and SIGINT; F7 the replay stands still; F8 a "
+        "F5 the launcher dies; F6 SIGTERM and SIGINT; F7 the replay stands still; F8 a "
         "line is cut between two network namespaces; F9 a flood of malformed messages; F15 actors come and go; F16 an "
         "exception in the learner; F17 random kills for a long time; F18 Ray loses a process, a node.",
         table, *notes, stamp(versions("tensorflow", "pyzmq")),

@@ -52,7 +52,8 @@ CHOSEN = {  # how an env came to its settings, where runs that are shown have ha
     "-2.3, 10,000 random steps, 4,503 at 100,000 steps); the run that chose it is seed 1 in mujoco.md",
     "mujoco/hopper": "learning_rate 3e-4 is the second value tried, both on seed 1 (1e-3 collapsed to 25)",
     "mujoco/walker2d": "the second setting tried: with n_step 1 seeds 1 2 3 had 394 236 512 (at 1c363c9); n_step 3 "
-    "without ratios was tried on seed 11, which is not shown, up to 40,000 steps (563; n_step 1 had 255 on seed 1)",
+    "with sac.use_n_step_is=false was tried on seed 11, which is not shown, up to 40,000 steps (563; n_step 1 had 255 "
+    "on seed 1)",
 }
 DONE = ("max_step", "max_iter", "solved")
 COMMIT = "commit.txt"  # written into each run's folder: what it was trained with

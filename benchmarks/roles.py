@@ -112,7 +112,7 @@ def main() -> None:
         case: {n: float(np.median([run.get(n, np.nan) for run in runs])) for n in names} for case, runs in found.items()
     }
     alone = middle["single process"]["steps/s"]
-    table = [["case", *names, "steps/s of the single process"]]
+    table = [["case", *names, "steps/s, times the single process"]]
     table += [[case, *(m[n] for n in names), m["steps/s"] / alone] for case, m in middle.items()]
     show(table)
     write_csv(RESULTS / "roles.csv", details)

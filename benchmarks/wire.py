@@ -6,17 +6,17 @@
   floats and 6 actions), in chunks of 1, 32 and 256.
 * sample: batches/s of 256 windows of one step, with the learner doing nothing else: one batch under way (lock-step),
   four as a learner has it, or eight, as frames or through shared memory; observations of 17 floats or 84x84x3 pictures.
-  Uniform, but for `prioritized`, where the errors of each batch go back (without priorities nobody needs them). `4 a
-  call`: with sac.updates_per_call=4, as seven environments have it (three more have 8 or 16); what is under way is four
-  batches each.
+  Sampling is uniform, except for `prioritized`, where the TD errors of each batch are sent back. `4 a call`: with
+  sac.updates_per_call=4, so that four batches go with each question.
 * weights: milliseconds from one question until all 4 actors can read the answer (every one asks, all in one process),
   for a version that was fetched before; through shared memory, as frames with --tcp.
 
-`hollow`: in turn with that, the same code with a replay that stores and draws nothing: what the wire itself takes.
+`hollow`: measured in turn with it, the same code with a replay that stores and draws nothing: the wire alone.
 Ours and `bare` use the Unix socket that both ends find on one machine, with --tcp what two machines have. `floor`:
-measured over tcp on the machine on which the roles were designed, one value for all of shared memory. Its ring in files
-took 205,000 steps/s by itself, so that was not behind the chunks of 32 and 256; a sample there is called 256 x 17
-floats (17 KB), here it is a whole batch for an update (8 columns, 49 KB). `bare`: two frames of as many bytes there and
+the rates of a prototype, measured over tcp on another machine, with one value for all of shared memory. Its file ring
+stored only 205,000 steps/s, so its rates for chunks of 32 and 256 were measured without it. Its sample of 256 x 17
+floats has 17 KB; here a sample is a whole batch for an update (8 columns, 49 KB).
+`bare`: two frames of as many bytes there and
 back by pyzmq alone, nothing checked. CPU-ms are those of client and server together, for one message. Medians. Writes
 wire.csv and wire.md (with --tcp wire-tcp) into docs/results.
 """
@@ -375,7 +375,7 @@ def row(name: str, case: Case, runs: list[list[dict[str, float]]]) -> list:
     return [name, case.unit, ours, hollow if runs[1] else "", case.floor, bare_rate, ratio, *cpu, others]
 
 
-HEADER = ["what", "unit", "ours", "hollow", "floor", "bare", "ours/bare", "CPU-ms", "bare CPU-ms", "others"]
+HEADER = ["what", "unit", "ours", "hollow", "floor", "bare", "speed of ours / bare", "CPU-ms", "bare CPU-ms", "others"]
 
 
 def main() -> None:
