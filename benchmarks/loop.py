@@ -4,7 +4,8 @@
 
 Wall time and CPU-ms of `--steps` steps, and the wall time scaled to 10,000 steps. Before them come 1,500 steps to warm
 up, of which 1,000 are random; all is compiled then. K = 1: an update after each step; K = 16: sixteen after every
-sixteenth (peers: train_freq and gradient_steps 16). Everything of a run is inside: acting, environment, replay, updates, statistics; no evaluation and
+sixteenth (peers: train_freq and gradient_steps 16).
+Everything of a run is inside: acting, environment, replay, updates, statistics; no evaluation and
 no checkpoint. Ours is `run.py` itself, with CSV and TensorBoard on; 2x256 networks, batch 256, as everywhere. The peers
 sample uniformly, so the like of theirs is our uniform sampler; "prioritized" is what we ship.
 
