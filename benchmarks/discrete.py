@@ -106,7 +106,8 @@ def write(models: Path, out: Path) -> None:
     settings = [
         f"* {name}: `{' '.join((f'env={x.env}', *x.overrides))}`" for name, x in TASKS.items() if name in measured
     ]
-    variants = [f"* {name}: `{' '.join(words)}`" for name, words in VARIANTS.items()]
+    compared = {x[2] for x in rows}
+    variants = [f"* {name}: `{' '.join(words)}`" for name, words in VARIANTS.items() if name in compared]
     write_markdown(out / "discrete.md", "Discrete actions", [
         "Deterministic evaluation (mean of its episodes) at the end of each run, mean and standard deviation over "
         "seeds; a run ends at its last step, or earlier where its scene's `eval.stop_return` is reached. `solved` "
