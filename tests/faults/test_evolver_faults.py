@@ -42,7 +42,7 @@ class RunningPopulation(RunningCell):
     def taken(self, number: int) -> list[int]:
         """What the learner became, by its own account."""
         log = self.run.with_name(f"{self.run.name}-{number}") / "roles" / "learner.log"
-        return [int(n) for n in re.findall(r"became number (\d+)", log.read_text())]
+        return [int(n) for n in re.findall(r"applied change number (\d+)", log.read_text())]
 
 
 def interrupted(population: RunningPopulation) -> None:
