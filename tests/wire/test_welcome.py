@@ -285,7 +285,6 @@ def test_the_end_reaches_everybody(tmp_path):
         assert not served.service.ended
         teacher.say("end")
         wait_for(lambda: served.service.ended)
-        served.server.end()
         for line in (*lines, teacher):
             wait_for(lambda: line.ended, meanwhile=lambda: line.pump(0.01))  # noqa: B023
             line.close()
