@@ -1,6 +1,6 @@
 """The whole loop: HalfCheetah-v5, one environment, one update for each step; against SB3 and SBX.
 
-    python benchmarks/loop.py [--peer-python PATH] [--repeats 3] [--steps 3000]
+    python benchmarks/loop.py [--peer-python PATH] [--vs PATH] [--repeats 5] [--steps 3000]
 
 Wall time and CPU-ms of `--steps` steps, and the wall time scaled to 10,000 steps. Before them come 1,500 steps to warm
 up, of which 1,000 are random; all is compiled then. K = 1: an update after each step; K = 16: sixteen after every
@@ -9,8 +9,8 @@ Everything of a run is inside: acting, environment, replay, updates, statistics;
 no checkpoint. Ours is `run.py` itself, with CSV and TensorBoard on; 2x256 networks, batch 256, as everywhere. The peers
 sample uniformly, so the like of theirs is our uniform sampler; "prioritized" is what we ship.
 
-Each measurement is a process of its own, ours and theirs in turn; medians. Needs `mujoco<4` here and in the peers'
-environment (stable-baselines3, sbx-rl, imageio), whose Python is `--peer-python`; without it only ours is measured.
+Each measurement is a process of its own, all in turn; medians. Needs `mujoco<4` here and in the peers' environment
+(stable-baselines3, sbx-rl, imageio), whose Python is `--peer-python`; `before` is another checkout of ours, `--vs`.
 Writes loop.csv and loop.md into docs/results. CPU-ms are those of all threads, for one step.
 """
 
@@ -26,7 +26,7 @@ from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.paired import NOTE, Case, measured, rounds, table
+from benchmarks.paired import BEFORE, NOTE, Case, add_options, contestants, measured, rounds, table
 from benchmarks.quiet import Others
 from benchmarks.report import RESULTS, show, stamp, versions, write_csv, write_markdown
 
@@ -34,8 +34,11 @@ ENV, RANDOM, WARM = "HalfCheetah-v5", 1000, 1500
 CASES = [
     Case(who, f"{sampler}{', ' if sampler else ''}K = {k}", {"k": k, "sampler": sampler, "against": f"{k}"})
     for k in (1, 16)
-    for who, sampler in (("ours", "uniform"), ("sbx", ""), ("sb3", ""), ("ours", "prioritized"))
-]
+    for who, sampler in (
+        ("ours", "uniform"), (BEFORE, "uniform"), ("sbx", ""), ("sb3", ""),
+        ("ours", "prioritized"), (BEFORE, "prioritized"),
+    )
+]  # fmt: skip
 
 
 class Stopwatch:
@@ -98,13 +101,10 @@ def peer(who: str, k: int, watch: Stopwatch) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer-python", help="Python of the environment with stable-baselines3 and sbx-rl")
-    parser.add_argument("--peers", nargs="*", default=["sbx", "sb3"], help="which of them")
-    parser.add_argument("--repeats", type=int, default=3)
+    add_options(parser)
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--patience", type=float, default=120.0, help="seconds to wait for a quiet machine each time")
+    parser.add_argument("--samplers", nargs="*", default=["uniform", "prioritized"], help="of ours")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         job = SimpleNamespace(**json.loads(options.child))
@@ -117,10 +117,12 @@ def main() -> None:
         measured(watch.found | {"versions": known})
         return
     cases = [
-        Case(c.who, c.row, {**c.options, "steps": options.steps}) for c in CASES if c.who in ("ours", *options.peers)
+        Case(c.who, c.row, {**c.options, "steps": options.steps})
+        for c in CASES
+        if c.options["sampler"] in ("", *options.samplers)
     ]
-    found = rounds(__file__, cases, options.repeats, options.peer_python, options.patience)
-    rows = table(found, "steps/s", "CPU-ms", "s per 10,000")
+    found = rounds(cases, contestants(__file__, options), options.repeats, options.patience)
+    rows = table(found, "steps/s", "CPU-ms", "s per 10,000", "peak MB")
     show(rows)
     write_csv(options.out / "loop.csv", rows)
     known = {k: v for runs in found.values() for k, v in runs[0]["versions"].items()}

@@ -1,6 +1,6 @@
 """Updates per second: observation 17, action 6, 2x256 ReLU, two critics, batch 256, float32; against SB3 and SBX.
 
-    python benchmarks/updates.py [--peer-python PATH] [--repeats 3] [--seconds 8]
+    python benchmarks/updates.py [--peer-python PATH] [--vs PATH] [--repeats 5] [--seconds 8]
 
 An update is one step of both critics, the policy, the temperature and the targets. K = 1 and K = 16 updates a call
 (SBX: `gradient_steps`, fused as ours are; SB3 knows no fusing). Two things are measured:
@@ -9,9 +9,11 @@ An update is one step of both critics, the policy, the temperature and the targe
   so the like of theirs is our uniform sampler; "prioritized" is what we ship (sum tree, weights, priorities back).
 * update: only the compiled call, on batches drawn before (SB3: its replay hands out one batch for ever).
 
-Each measurement is a process of its own, ours and theirs in turn; medians. The peers (stable-baselines3 and sbx-rl)
-live in another virtual environment, whose Python is `--peer-python`; without it only ours is measured. Writes
-updates.csv and updates.md into docs/results. CPU-ms are those of all threads, for one update.
+Each measurement is a process of its own, all in turn; medians. The peers (stable-baselines3 and sbx-rl) live in another
+virtual environment, whose Python is `--peer-python`; `before` is another checkout of ours, `--vs`. CPU-ms are those of
+all threads, for one update. GFLOP/s are updates/s times the arithmetic that an update needs (benchmarks/flops.py);
+`share` compares them with the rate of NumPy's 256x256x256 product, measured in the same rounds. Writes updates.csv and
+updates.md into docs/results.
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.paired import NOTE, Case, measured, rounds, table
+from benchmarks import flops
+from benchmarks.paired import BEFORE, NOTE, Case, add_options, contestants, measured, rounds, table
 from benchmarks.quiet import Others
 from benchmarks.report import RESULTS, show, stamp, versions, write_csv, write_markdown
 
@@ -42,9 +46,14 @@ CASES = [
     })
     for what in ("train", "update")
     for k in (1, 16)
-    for who, sampler in (("ours", "uniform"), ("sbx", ""), ("sb3", ""), ("ours", "prioritized"))
+    for who, sampler in (
+        ("ours", "uniform"), (BEFORE, "uniform"), ("sbx", ""), ("sb3", ""),
+        ("ours", "prioritized"), (BEFORE, "prioritized"),
+    )
     if not (what == "update" and sampler == "prioritized")
 ]  # fmt: skip
+PRODUCT = Case("numpy", "product 256x256x256", {"what": "product", "against": "product"})
+FLOP = flops.update_flop(OBS, ACT, HIDDEN, BATCH)
 
 
 def ours(what: str, sampler: str, k: int) -> Callable[[], None]:
@@ -172,17 +181,19 @@ def timed(call: Callable[[], None], k: int, seconds: float) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer-python", help="Python of the environment with stable-baselines3 and sbx-rl")
-    parser.add_argument("--peers", nargs="*", default=["sbx", "sb3"], help="which of them")
-    parser.add_argument("--repeats", type=int, default=3)
+    add_options(parser)
     parser.add_argument("--seconds", type=float, default=8.0, help="length of one measurement")
     parser.add_argument("--only", default="", help="only rows that begin so, e.g. 'train'")
+    parser.add_argument("--samplers", nargs="*", default=["uniform", "prioritized"], help="of ours")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--patience", type=float, default=120.0, help="seconds to wait for a quiet machine each time")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         job = json.loads(options.child)
+        if job["who"] == "numpy":
+            others = Others()
+            rate = flops.product_rate(job["seconds"])
+            measured({"GFLOP/s": rate, "others": others.cores(), "versions": versions("numpy")})
+            return
         what, k = job["what"], job["k"]
         call = ours(what, job["sampler"], k) if job["who"] == "ours" else peer(job["who"], what, k)
         measured(timed(call, k, job["seconds"]) | {"versions": versions(
@@ -191,16 +202,27 @@ def main() -> None:
         return
     cases = [
         Case(c.who, c.row, {**c.options, "seconds": options.seconds})
-        for c in CASES
-        if c.row.startswith(options.only) and c.who in ("ours", *options.peers)
+        for c in (PRODUCT, *CASES)
+        if c is PRODUCT or (c.row.startswith(options.only) and c.options["sampler"] in ("", *options.samplers))
     ]
-    found = rounds(__file__, cases, options.repeats, options.peer_python, options.patience)
-    rows = table(found, "updates/s", "CPU-ms")
+    found = rounds(cases, contestants(__file__, options), options.repeats, options.patience)
+    product = found.pop(cases[0])
+    peak = median(run["GFLOP/s"] for run in product)
+    for runs in found.values():
+        for run in runs:
+            run["GFLOP/s"] = run["updates/s"] * FLOP / 1e9
+            run["share"] = run["GFLOP/s"] / peak
+    rows = table(found, "updates/s", "CPU-ms", "GFLOP/s", "share")
     show(rows)
+    each = " ".join(f"{run['GFLOP/s']:.0f}" for run in product)
+    rate = f"An update needs {FLOP / 1e6:.0f} MFLOP. NumPy's 256x256x256 product: {peak:.0f} GFLOP/s (runs: {each})."
+    print(rate)
     write_csv(options.out / "updates.csv", rows)
     known = {k: v for runs in found.values() for k, v in runs[0]["versions"].items()}
     write_markdown(
-        options.out / "updates.md", "Updates per second", [__doc__.split("\n\n", 2)[2], rows, NOTE, WHY, stamp(known)]
+        options.out / "updates.md",
+        "Updates per second",
+        [__doc__.split("\n\n", 2)[2], rows, rate, NOTE, WHY, stamp(known)],
     )
 
 
