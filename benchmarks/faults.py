@@ -73,7 +73,9 @@ def main() -> None:
         "killed, F2 the replay, F3 the learner, F4 the evolver of a population of two, "
         "F5 the launcher dies; F6 SIGTERM and SIGINT; F7 the replay stands still; F8 a "
         "line is cut between two network namespaces; F9 a flood of malformed messages; F15 actors come and go; F16 an "
-        "exception in the learner; F17 random kills for a long time; F18 Ray loses a process, a node.",
+        "exception in the learner; F17 random kills for a long time; F18 Ray loses a process, a node."
+        " F10 (other shapes or config), F11 (full disk), F12 (damaged files), F13 (NaN) and F14 (environment fails) are"
+        " tests without a figure.",
         table, *notes, stamp(versions("tensorflow", "pyzmq")),
     ])  # fmt: skip
     raise SystemExit(code)

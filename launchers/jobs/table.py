@@ -89,7 +89,8 @@ class Table:
         rows = sorted(self._rows.items(), key=lambda row: (row[1][1].over, row[0]))
         running = [row for row in rows if not row[1][1].over]
         ended = [row for row in rows if row[1][1].over]
-        for number, (job, s) in sorted(running + ended[-max(MAX_ROWS - len(running), 0) :]):
+        left_out = max(0, len(rows) - MAX_ROWS)  # of those that ended, the lowest numbers
+        for number, (job, s) in sorted(running + ended[left_out:]):
             what = Text(_words(job) if not s.error else f"{_words(job)}\n{s.error}")
             of = f"/{s.max_step:,}" if s.max_step > 0 else ""
             numbers = [_number(s.return_), _number(s.score), "" if s.rate is None else f"{s.rate:,.0f}"]

@@ -3,7 +3,7 @@
 Sending a frame costs more than copying a few bytes. So magic word and header share the first frame, and small columns
 follow in it; otherwise each column has a frame of its own. A message that is encoded once and sent to many receivers
 (`one_frame`) has one frame as long as it fits. The messages of the handshake, which peers of different versions
-exchange, always have magic word, header and columns in separate frames (`apart`).
+exchange, always have magic word, header and columns in separate frames (`in_frames`).
 
 Dtype and shape of a column are never read from a message: both ends know them from the MessageKind. Nothing is pickled.
 Whatever is not exactly as expected is a BadMessage: it is dropped, and its sender stays connected.
@@ -50,7 +50,7 @@ class MessageKind:
     """A kind of message: the keys of its header with their types, and the columns that follow the header.
 
     `lead` names the header's keys that hold the lengths of the leading axes, which all columns have. With `one_frame`
-    columns share a frame if it can hold them. With `apart` header and columns are in frames of their own.
+    columns share a frame if it can hold them. With `in_frames` magic word, header and columns never share a frame.
     """
 
     name: str
@@ -58,7 +58,7 @@ class MessageKind:
     lead: tuple[str, ...] = ()
     columns: Columns = field(default_factory=dict)
     one_frame: bool = False
-    apart: bool = False
+    in_frames: bool = False
 
     @cached_property
     def plan(self) -> list[tuple[str, tuple[int, ...], np.dtype[Any], int]]:
@@ -142,7 +142,7 @@ class Codec:
         known.check_size(*lead or ())
         header = msgpack.packb({KIND: kind, **(values or {}), **dict(zip(known.lead, lead or ()))})
         together = known.together(*lead or ())
-        if known.apart:
+        if known.in_frames:
             return [MAGIC, header, *([b"".join(buffers)] if together else buffers)]
         head = _LENGTH.pack(MAGIC, len(header)) + header + bytes(-len(header) % ALIGNMENT_BYTES)
         return [b"".join([head, *buffers])] if together else [head, *buffers]
@@ -160,15 +160,15 @@ class Codec:
             raise BadMessage(f"{len(views)} parts of {size} bytes, {most} are read")
         if first[: len(MAGIC)] != MAGIC:
             raise BadMessage("not of this protocol")
-        apart = first.nbytes == len(MAGIC)
-        if apart:
+        in_frames = first.nbytes == len(MAGIC)
+        if in_frames:
             rest = first[len(MAGIC) :]
             frame, *columns = others or [rest]
         else:
-            (frame, rest), columns = _taken_apart(first), others
+            (frame, rest), columns = _header_and_rest(first), others
         header = self._header(frame)
         kind = self.kinds.get(header.pop(KIND, None))
-        if kind is None or kind.apart != apart:
+        if kind is None or kind.in_frames != in_frames:
             raise BadMessage("unknown kind")
         if header.keys() != kind.fields.keys() | set(kind.lead):
             raise BadMessage(f"{kind.name}: keys {list(header)}")
@@ -178,7 +178,7 @@ class Codec:
         lead = tuple(header[key] for key in kind.lead)
         if any(type(n) is not int or not 0 <= n <= MAX_LEADING_AXIS for n in lead):
             raise BadMessage(f"{kind.name}: {kind.lead} = {lead}")
-        if rest.nbytes or (kind.together(*lead) and not apart):
+        if rest.nbytes or (kind.together(*lead) and not in_frames):
             columns = [rest, *columns]
         return Message(kind.name, header, dict(self._arrays(kind, lead, columns)))
 
@@ -216,7 +216,7 @@ class Codec:
             yield name, array.reshape(lead + shape)
 
 
-def _taken_apart(first: memoryview) -> tuple[memoryview, memoryview]:
+def _header_and_rest(first: memoryview) -> tuple[memoryview, memoryview]:
     """Splits the first frame into the header and the columns behind it. Raises BadMessage."""
     size = _LENGTH.unpack_from(first)[1] if first.nbytes >= _LENGTH.size else MAX_HEADER_BYTES
     end = _LENGTH.size + size

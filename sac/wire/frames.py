@@ -34,9 +34,9 @@ def receive_frames(
 ) -> Frames | None:
     """A whole message, after at most `timeout` seconds of waiting; None when there is none.
 
-    Of a message with more than `max_frames` frames or `max_bytes` bytes all frames behind the first one too many are
-    read and dropped. So the message is seen to be too large, and takes little memory. The first `envelope` frames do
-    not count. Without `copy` frames are views of ZeroMQ's own memory.
+    A message with more than `max_frames` frames or `max_bytes` bytes is returned only up to the first frame too many,
+    and the rest is dropped. So the reader sees that it is too large, and it takes little memory. The first `envelope`
+    frames do not count. Without `copy` frames are views of ZeroMQ's own memory.
     """
     if not readable(socket, timeout):
         return None

@@ -15,7 +15,7 @@ from sac.types import Noise, Sensor, Spec, obs_columns
 from sac.wire.codec import TEXT, Codec, Columns, MessageKind
 from sac.wire.shared_memory import PLACE
 
-HandshakeKind = partial(MessageKind, apart=True)  # peers of different versions understand these
+HandshakeKind = partial(MessageKind, in_frames=True)  # peers of different versions understand these
 CONNECTION = (
     # client -> server
     HandshakeKind(
@@ -45,6 +45,7 @@ def replay_codec(spec: Spec, state_size: int, steps: int, burn_in: int, normaliz
     """The replay's kinds of messages. Windows have `burn_in` + `steps` steps; `normalized`: sensors with statistics."""
     return Codec([
         *CONNECTION,
+        # Chunk number `seq` of this client, which knows that its chunks up to `after` are stored.
         MessageKind(
             "insert", {"seq": int, "after": int}, ("r",), {"stream": ((), "int64"), **columns(spec, state_size)}
         ),

@@ -164,7 +164,7 @@ class Server:
     def _hello(self, identity: bytes, hello: Message) -> None:
         """Refuses the client, puts it off, asks for its description, or welcomes it."""
         if hello["life"] <= 0:
-            self._refuse(identity, f"{hello['life']} is no life")
+            self._refuse(identity, f"life {hello['life']}: it counts from 1")
         elif not 0 <= hello["number"] <= MAX_CLIENT_NUMBER:
             self._refuse(identity, f"number {hello['number']}: allowed is 0 to {MAX_CLIENT_NUMBER}")
         elif hello["version"] != VERSION:

@@ -75,7 +75,7 @@ def test_an_old_version_is_refused(tmp_path, monkeypatch):
     with Served(WORLD, tmp_path) as served:
         monkeypatch.setattr(client_module, "VERSION", 0)
         assert f"protocol version 0, the replay speaks version {VERSION}" in refusal(client(served.directory))
-        assert "is no life" in refusal(client(served.directory, incarnation=0))
+        assert "life 0: it counts from 1" in refusal(client(served.directory, incarnation=0))
 
 
 def test_an_old_version_understands_its_refusal(tmp_path):
