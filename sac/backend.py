@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Hashable, Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,8 +25,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 
+FLAGS, CACHE_FOLDER = "TF_XLA_FLAGS", re.compile(r"--tf_xla_persistent_cache_directory=(\S+)")
+NUMBERS_OF_A_FUNCTION = 10_000  # TensorFlow's numbers for what one function contains: more than any has
+ANY_LINE = b""
+# What TensorFlow says when it reads an entry of its compile cache: it tries text first, and all entries are binary.
+SAID_BY_THE_CACHE = b"Error parsing text-format tensorflow.XlaSerializedCacheEntry"
+SAID_BEFORE_IT = b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR"
+
+
 @contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def _stderr_without(*unwanted: bytes) -> Iterator[None]:
+    """A context that keeps lines with one of these texts off file descriptor 2; after an error it shows them all."""
     try:
         sys.stderr.flush()
         kept = os.dup(2)
@@ -33,18 +44,20 @@ def _quiet_stderr() -> Iterator[None]:
         return
     with tempfile.TemporaryFile() as sink:
         os.dup2(sink.fileno(), 2)
+        hidden = unwanted
         try:
             yield
         except BaseException:
-            sink.seek(0)
-            os.write(kept, sink.read())
+            hidden = ()
             raise
         finally:
             os.dup2(kept, 2)
+            sink.seek(0)
+            os.write(kept, b"".join(line for line in sink if not any(text in line for text in hidden)))
             os.close(kept)
 
 
-with _quiet_stderr():
+with _stderr_without(ANY_LINE):
     import keras
     import tensorflow as tf
     import tensorflow_probability as tfp
@@ -66,8 +79,37 @@ def start(threads: int | None) -> None:
 
 @functools.cache  # once per process: each job in it would compile the function again
 def _start_quietly() -> None:
-    with _quiet_stderr():
+    with _stderr_without(ANY_LINE):
         tf.function(lambda x: x + 1.0, jit_compile=True)(tf.constant(0.0))
+
+
+def _begin_at_a_round_number() -> None:
+    """Functions are named by a counter, and the compile cache knows them by these names.
+
+    A round number makes them independent of how many functions were made before.
+    """
+    try:
+        from tensorflow.python.framework.ops import uid
+    except ImportError:  # it is private: without it the cache is of less use
+        return
+    while uid() % NUMBERS_OF_A_FUNCTION:
+        pass
+
+
+def _without_damaged_entries(function: Callable[..., Any], inputs: tuple) -> Any:
+    """The first call of a compiled function; where TensorFlow fails on its compile cache, this is emptied.
+
+    TensorFlow raises an error for an entry that it cannot read, instead of compiling. Nothing has been computed then.
+    """
+    try:
+        return function(*inputs)
+    except tf.errors.OpError:
+        entries = list(Path(found[1]).glob("*.pb")) if (found := CACHE_FOLDER.search(os.environ.get(FLAGS, ""))) else []
+        for entry in entries:
+            entry.unlink(missing_ok=True)
+        if not entries:
+            raise
+        return function(*inputs)
 
 
 class Compiled:
@@ -87,17 +129,25 @@ class Compiled:
         Compiles once for each key. Raises UserError when XLA cannot compile a user's network.
         """
         inputs = tf.nest.map_structure(tf.convert_to_tensor, inputs)
+        compiled = self._of_shape.get(key)
+        return self._compiled(key, inputs) if compiled is None else compiled(*inputs)
+
+    def _compiled(self, key: Hashable, inputs: tuple) -> Any:
+        """Traces the function, and calls it for the first time, whereby XLA compiles it or finds it in its cache."""
         try:
-            if key not in self._of_shape:
-                self._of_shape[key] = self._function.get_concrete_function(*inputs)
-                # Frees the graph with this object. At exit that is not needed, as the process ends.
-                weakref.finalize(self, self._of_shape[key].graph.Dismantle).atexit = False
-            return self._of_shape[key](*inputs)
+            _begin_at_a_round_number()
+            function = self._function.get_concrete_function(*inputs)
+            # Frees the graph with this object. At exit that is not needed, as the process ends.
+            weakref.finalize(self, function.graph.Dismantle).atexit = False
+            with _stderr_without(SAID_BY_THE_CACHE, SAID_BEFORE_IT):
+                found = _without_damaged_entries(function, inputs) if self.jit else function(*inputs)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if self.jit and ("XLA" in str(error) or "compile" in str(error)):
                 advice = "set sac.jit=false to run without it"
                 raise UserError(f"XLA cannot compile a network of nn.py; {advice} ({error})") from error
             raise
+        self._of_shape[key] = function
+        return found
 
 
 class ForAnyNumber:

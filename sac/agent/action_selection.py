@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sac.agent.plain_acting import MAX_AGENTS, PlainActing, is_plain
 from sac.backend import ForAnyNumber, Tensor, tf, tfp
 from sac.extras.extra import Extras
 from sac.nets import noisy
@@ -19,7 +20,7 @@ Number = float | np.ndarray  # one for all agents, or an array [k]
 
 
 class ActionSelector:
-    """The compiled function that chooses actions for any number of agents.
+    """Chooses actions for any number of agents, in a compiled function or, for a few agents, in NumPy where it can.
 
     `choice` (ByPolicy, ByCritic) decides the discrete part; `extras` may prefer one of several candidates.
     """
@@ -27,6 +28,7 @@ class ActionSelector:
     def __init__(self, networks: Networks, choice: DiscreteChoice, extras: Extras, jit: bool):
         self.nets, self.choice, self.extras, self.spec = networks, choice, extras, networks.spec
         self._compiled = ForAnyNumber(self._act, jit)
+        self._plain = PlainActing(networks) if is_plain(networks, choice, extras) else None
 
     def __call__(
         self, obs: Mapping[str, np.ndarray], mask: np.ndarray, previous: np.ndarray, state: np.ndarray, noise: Noise,
@@ -45,9 +47,18 @@ class ActionSelector:
             nothing = np.zeros((0, self.spec.continuous), np.float32)
             discrete = np.zeros((0, len(self.spec.branches)), np.int32)
             return Choice(nothing, nothing, discrete, np.zeros((0, 2), np.float32), state)
-        each = (np.broadcast_to(np.asarray(x, np.float32), k) for x in (epsilon, extra_std))
-        shared = np.array(seed, np.int32), np.bool_(explores), np.bool_(greedy)
-        return Choice(*self._compiled((obs, mask, previous, state, noise, *each), *shared))
+        each = [np.broadcast_to(np.asarray(x, np.float32), k) for x in (epsilon, extra_std)]
+        if self._plain is not None and k <= MAX_AGENTS:
+            return self._plain(obs, mask, state, noise, *each, greedy=greedy)
+        return self.compiled(obs, mask, previous, state, noise, *each, seed, explores, greedy)
+
+    def compiled(
+        self, obs: Mapping[str, np.ndarray], mask: np.ndarray, previous: np.ndarray, state: np.ndarray, noise: Noise,
+        epsilon: np.ndarray, extra_std: np.ndarray, seed: Sequence[int], explores: bool, greedy: bool,
+    ) -> Choice:  # fmt: skip
+        """The same in the compiled function, for all networks; epsilon and extra_std are [k] here, and k > 0."""
+        rows = obs, mask, previous, state, noise, epsilon, extra_std
+        return Choice(*self._compiled(rows, np.array(seed, np.int32), np.bool_(explores), np.bool_(greedy)))
 
     def _act(
         self, obs: Mapping[str, Tensor], mask: Tensor, previous: Tensor, state: Tensor, noise: Noise, epsilon: Tensor,

@@ -6,7 +6,8 @@ Delalleau et al., arXiv:1912.11077 (hybrid), Chen et al., arXiv:2101.05982 (ense
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from sac.agent.critic_update import CriticUpdate
 from sac.agent.encoding import Encoder, TrainedStates
 from sac.agent.hyperparameters import Hyperparameters
 from sac.agent.optimizers import Trained, adam
+from sac.agent.packing import Layout, Packed
 from sac.agent.policy_update import PolicyUpdate
 from sac.agent.q_estimate import QEstimate
 from sac.agent.rng import RngStreams, Stream
@@ -69,8 +71,8 @@ class Agent:
         self.targets = Targets(networks, hyper, choice, scale, self.temperatures, self.rng)
         self.trained: dict[str, Trained] = {
             "critic": (adam(hyper), networks.critic_weights),
-            "policy": (adam(hyper), networks.policy.trainable_weights),
-            "temperature": (adam(hyper, regularised=False), [self.temperatures.log_alpha]),
+            "policy": (adam(hyper, every=hyper.policy_delay), networks.policy.trainable_weights),
+            "temperature": (adam(hyper, regularised=False, every=hyper.policy_delay), [self.temperatures.log_alpha]),
             **{f"extra_{e.name}": (adam(hyper), e.trained) for e in self.extras.parts},
         }
         for optimizer, weights in self.trained.values():
@@ -83,16 +85,17 @@ class Agent:
         self.variables = AgentVariables(
             networks, self.extras, self.temperatures, optimizers, self.updates, critics_choose=not choice.trained
         )
+        self._policy_metric_names = ["policy/loss", *self.temperatures.metric_names]
+        self._policy_metric_names += ["policy/saturated"] * (self.spec.continuous > 0)
+        self._newest_policy_metrics = tf.Variable(tf.zeros(len(self._policy_metric_names)), trainable=False)
         self.metric_names = self._metric_names()
         self.traces = 0  # how often `update` was traced: once for each K
-        self._compiled_update = Compiled(self._update_many, hyper.jit)
+        self._compiled_updates: dict[tuple, tuple[Layout, Compiled]] = {}  # by the key of the layout
         self._compiled_td_error = ForAnyNumber(self._td_error, hyper.jit)
 
     def _metric_names(self) -> list[str]:
         """The keys of the metrics that `_step` returns, in the order in which they are reported."""
-        names = ["critic/loss", "critic/q", "critic/target", "critic/td_error", "policy/loss"]
-        names += self.temperatures.metric_names
-        names += ["policy/saturated"] * (self.spec.continuous > 0)
+        names = ["critic/loss", "critic/q", "critic/target", "critic/td_error", *self._policy_metric_names]
         names += ["normalizer/clipped"] * bool(self.nets.normalizer.names)
         names += ["policy/ratio"] * (self.hyper.steps > 1) + ["recurrent/delta_q"] * (self.state_size > 0)
         return names + self.extras.metric_names
@@ -116,7 +119,12 @@ class Agent:
 
         Returns the metrics averaged over K, and what was found in each window.
         """
-        metrics, *found = self._compiled_update(batches.weight.shape, _without_index(batches))
+        key = Layout.key(batches)
+        if key not in self._compiled_updates:
+            layout = Layout(batches)
+            self._compiled_updates[key] = layout, Compiled(partial(self._update_many, layout), self.hyper.jit)
+        layout, compiled_update = self._compiled_updates[key]
+        metrics, *found = compiled_update((), layout.pack(batches))
         return dict(zip(self.metric_names, metrics.numpy())), UpdateResult(*(x.numpy() for x in found))
 
     def td_error(self, batch: Batch) -> np.ndarray:
@@ -128,25 +136,27 @@ class Agent:
             return np.zeros(0, np.float32)
         return self._compiled_td_error((_without_index(batch),))
 
-    def _update_many(self, batches: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def _update_many(self, layout: Layout, packed: Packed) -> tuple[Tensor, Tensor, Tensor]:
         self.traces += 1
-        k_total = batches.reward.shape[0]
+        k_total, batch_size, _ = packed.numbers.shape
 
         def body(k: Tensor, sums: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
-            metrics, td_error, state = self._update_one(tf.nest.map_structure(lambda x: x[k], batches))
-            self._check_metrics(metrics)
+            batch = layout.unpack(tf.nest.map_structure(lambda x: x[k], packed))
+            metrics, td_error, state = self._update_one(batch)
+            self._check_metrics(metrics, self.metric_names)
             sums += tf.stack([metrics[name] for name in self.metric_names])
             new = tf.concat([td_error[:, None], state], axis=-1)
             return sums, tf.tensor_scatter_nd_update(found, [[k]], [new])
 
-        found = tf.zeros((*batches.weight.shape, 1 + self.state_size))
+        found = tf.zeros((k_total, batch_size, 1 + self.state_size))
         start = tf.zeros(len(self.metric_names)), found
         sums, found = repeated(k_total, body, start, unroll=self.spec.has_images)
         return sums / k_total, found[..., 0], found[..., 1:]
 
-    def _check_metrics(self, metrics: Mapping[str, Tensor]) -> None:
-        """Runs while `update` is traced: a metric that `metric_names` does not list would be lost silently."""
-        different = sorted(set(metrics) ^ set(self.metric_names))
+    @staticmethod
+    def _check_metrics(metrics: Mapping[str, Tensor], names: Sequence[str]) -> None:
+        """Runs while `update` is traced: a metric that `names` does not list would be lost silently."""
+        different = sorted(set(metrics) ^ set(names))
         assert not different, f"metrics and metric_names differ in {different}"
 
     def _update_one(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
@@ -162,12 +172,34 @@ class Agent:
         """
         critics = self._update_critics(windows)
         states = critics.encoded.trained_states()
+        policy_metrics = self._delayed(lambda: self._update_policy_and_temperatures(states))
+        self._update_target_networks()
+        return (
+            critics.metrics | policy_metrics,
+            losses.window_error(critics.td_error, states.valid),
+            critics.encoded.state,
+        )
+
+    def _update_policy_and_temperatures(self, states: TrainedStates) -> dict[str, Tensor]:
         policy = self._update_policy(states)
         self._update_temperatures(states, policy.entropies)
-        self._update_target_networks()
+        return policy.metrics | self.temperatures.metrics(policy.entropies, states.valid)
 
-        metrics = critics.metrics | policy.metrics | self.temperatures.metrics(policy.entropies, states.valid)
-        return metrics, losses.window_error(critics.td_error, states.valid), critics.encoded.state
+    def _delayed(self, step: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Takes `step` in one of `policy_delay` updates (TD3, arXiv:1802.09477, section 5.2); its newest metrics."""
+        if self.hyper.policy_delay == 1:
+            return step()
+
+        def take() -> Tensor:
+            metrics = step()
+            self._check_metrics(metrics, self._policy_metric_names)
+            found, newest = tf.stack([metrics[n] for n in self._policy_metric_names]), self._newest_policy_metrics
+            newest.assign(tf.where(tf.reduce_all(tf.math.is_finite(found)), found, newest))
+            return found
+
+        due = tf.equal(self.updates % self.hyper.policy_delay, 0)
+        newest = tf.cond(due, take, lambda: tf.identity(self._newest_policy_metrics))
+        return dict(zip(self._policy_metric_names, tf.unstack(newest)))
 
     def _update_temperatures(self, states: TrainedStates, entropies: tuple[Tensor, Tensor]) -> None:
         """One gradient step of the temperatures towards the target entropies."""

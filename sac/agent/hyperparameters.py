@@ -29,6 +29,7 @@ class Hyperparameters:
     clip_epsilon: float
     clip_epsilon_policy: float
     tau: float
+    policy_delay: int
     update_target_per_step: int
     init_log_alpha: float
     use_auto_alpha: bool

@@ -33,15 +33,18 @@ class Stream(IntEnum):
 class RngStreams:
     """Draws for update number `updates`. The same stream gives the same numbers until `updates` changes.
 
-    `continuous` is the number A of continuous actions, `subset_size` the number of critics in a random subset.
+    `continuous` is the number A of continuous actions, `subset_size` the number of critics in a random subset. The
+    seeds of the streams lie in a variable, so that runs with different seeds share a compiled function.
     """
 
     def __init__(self, seed: int, updates: keras.Variable, continuous: int, subset_size: int):
-        self._seed, self._updates, self._continuous, self._subset_size = seed, updates, continuous, subset_size
+        self._updates, self._continuous, self._subset_size = updates, continuous, subset_size
+        by_stream = [(seed * STREAMS_PER_SEED + stream) % 2**31 for stream in range(STREAMS_PER_SEED)]
+        self._seeds = tf.Variable(by_stream, trainable=False, dtype=tf.int32, name="seeds_of_streams")
 
     def seed(self, stream: Stream) -> Tensor:
         """The seed of a stream for TensorFlow's stateless random functions: [2] int32."""
-        return tf.stack([(self._seed * STREAMS_PER_SEED + stream) % 2**31, tf.convert_to_tensor(self._updates)])
+        return tf.stack([self._seeds[int(stream)], tf.convert_to_tensor(self._updates)])
 
     def action(self, pi: ActionDistribution, lead: Sequence[int], stream: Stream) -> tuple[Tensor, Tensor]:
         """A reparameterised continuous action of `pi`, raw [*lead, A], and its log-probability [*lead]."""

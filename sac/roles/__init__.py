@@ -7,6 +7,7 @@ from importlib import import_module
 
 from sac.config.overrides import run_command
 from sac.config.schema import Config
+from sac.runs.compile_cache import use_compile_cache
 from sac.runs.folder import RunFolder
 from sac.track.observer import Observer
 
@@ -19,6 +20,7 @@ def run(config: Config, observer: Observer | None = None) -> float | None:
     `observer` is told about the run, e.g. for a launcher.
     """
     limit_threads(config.base.threads)
+    use_compile_cache(config.base.compile_cache, config.base.threads)
     check_code(config)
     role = getattr(import_module(f"sac.roles.{config.role}"), config.role)
     return role(config, observer=observer or Observer())
