@@ -47,10 +47,15 @@ class ActionSelector:
             nothing = np.zeros((0, self.spec.continuous), np.float32)
             discrete = np.zeros((0, len(self.spec.branches)), np.int32)
             return Choice(nothing, nothing, discrete, np.zeros((0, 2), np.float32), state)
-        each = [np.broadcast_to(np.asarray(x, np.float32), k) for x in (epsilon, extra_std)]
+        epsilons, stds = np.full(k, epsilon, np.float32), np.full(k, extra_std, np.float32)
         if self._plain is not None and k <= MAX_AGENTS:
-            return self._plain(obs, mask, state, noise, *each, greedy=greedy)
-        return self.compiled(obs, mask, previous, state, noise, *each, seed, explores, greedy)
+            return self._plain(obs, mask, state, noise, epsilons, stds, greedy)
+        return self.compiled(obs, mask, previous, state, noise, epsilons, stds, seed, explores, greedy)
+
+    def forget_weights(self) -> None:
+        """Must be called after an update, since copies of weights are kept."""
+        if self._plain is not None:
+            self._plain.forget()
 
     def compiled(
         self, obs: Mapping[str, np.ndarray], mask: np.ndarray, previous: np.ndarray, state: np.ndarray, noise: Noise,

@@ -125,6 +125,7 @@ class Agent:
             self._compiled_updates[key] = layout, Compiled(partial(self._update_many, layout), self.hyper.jit)
         layout, compiled_update = self._compiled_updates[key]
         metrics, *found = compiled_update((), layout.pack(batches))
+        self.act.forget_weights()
         return dict(zip(self.metric_names, metrics.numpy())), UpdateResult(*(x.numpy() for x in found))
 
     def td_error(self, batch: Batch) -> np.ndarray:

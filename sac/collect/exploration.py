@@ -23,9 +23,17 @@ class WhiteNoise:
 
     def __init__(self, spec: Spec, seed: int, candidates: int = 1):
         self.spec, self.seed, self.candidates, self.counter = spec, seed, candidates, 0
+        self._of_steps = self._generator(0, 1)
+        self._start: dict[str, Any] = dict(self._of_steps.bit_generator.state)
 
     def _generator(self, *key: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(key=[self.seed % 2**63, PHILOX_KEY], counter=[0, 0, *key]))
+
+    def _generator_of_step(self) -> np.random.Generator:
+        """`_generator(counter, 1)`, in a tenth of the time of a new one."""
+        self._start["state"]["counter"][2] = self.counter
+        self._of_steps.bit_generator.state = self._start
+        return self._of_steps
 
     @property
     def layer_seed(self) -> tuple[int, int]:
@@ -34,7 +42,7 @@ class WhiteNoise:
 
     def draw(self, slots: np.ndarray) -> Noise:
         """The random numbers for one step of the agents `slots` [k]."""
-        rng = self._generator(self.counter, 1)
+        rng = self._generator_of_step()
         self.counter += 1
         k, n, f32 = len(slots), self.candidates, np.float32
         normal = self._normal(rng, slots).reshape(k, n, self.spec.continuous)

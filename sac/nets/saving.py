@@ -13,6 +13,9 @@ if TYPE_CHECKING:  # processes without TensorFlow import this module too
     from sac.backend import keras
 
 
+assignments = 0  # how often `assign` has changed variables in this process
+
+
 def variables(owners: Mapping[str, keras.layers.Layer | keras.optimizers.Optimizer]) -> dict[str, keras.Variable]:
     """{owner/number: variable} of the named layers and optimizers, without learning rates: the config sets those."""
     kept = {name: [v for v in owner.variables if v.name != "learning_rate"] for name, owner in owners.items()}
@@ -36,5 +39,7 @@ def assign(named: Mapping[str, keras.Variable], values: Mapping[str, np.ndarray]
     ]
     if wrong or len(named) != len(values):
         raise UserError(f"the checkpoint does not fit these networks ({'; '.join(wrong[:3]) or 'other weights'})")
+    global assignments
+    assignments += 1
     for name, variable in named.items():
         variable.assign(values[name])
