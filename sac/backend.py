@@ -1,5 +1,7 @@
 """The only module that imports TensorFlow: `from sac.backend import keras, tf, tfd`.
 
+TensorFlow Probability, `tfp` and its distributions `tfd`, is imported when it is first used: that takes a second.
+
 TensorFlow's C++ code writes lines at start-up before any log level is read. File descriptor 2 therefore points at a
 temporary file during the import; its content is shown only if the import fails.
 """
@@ -15,7 +17,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -57,12 +59,40 @@ def _stderr_without(*unwanted: bytes) -> Iterator[None]:
             os.close(kept)
 
 
-with _stderr_without(ANY_LINE):
+@contextlib.contextmanager
+def _without_module(name: str) -> Iterator[None]:
+    """A context in which importing this optional module fails, unless it is loaded already."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # what Python documents for this purpose
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+# Keras would import pyplot for pictures that we do not draw, which takes another second.
+with _stderr_without(ANY_LINE), _without_module("matplotlib.pyplot"):
     import keras
     import tensorflow as tf
+
+if TYPE_CHECKING:
     import tensorflow_probability as tfp
 
-tfd = tfp.distributions
+    tfd = tfp.distributions
+
+
+def __getattr__(name: str) -> Any:
+    """Imports TensorFlow Probability for `tfp` and `tfd`."""
+    if name not in ("tfp", "tfd"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with _stderr_without(ANY_LINE):
+        import tensorflow_probability
+    globals().update(tfp=tensorflow_probability, tfd=tensorflow_probability.distributions)
+    return globals()[name]
+
+
 Tensor: TypeAlias = tf.Tensor  # or what TensorFlow takes for one; docstrings give its shape in brackets
 
 

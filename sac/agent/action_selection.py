@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sac.agent.plain_acting import MAX_AGENTS, PlainActing, is_plain
-from sac.backend import ForAnyNumber, Tensor, tf, tfp
+from sac.backend import ForAnyNumber, Tensor, tf
 from sac.extras.extra import Extras
 from sac.nets import noisy
 from sac.nets.action_distribution import one_hot
@@ -96,7 +96,7 @@ class ActionSelector:
         weight = tf.where(prefers, math.log(n) + self._of(picked, liked), 0.0)  # log(n p_j)
         mixed = pi.discrete_log_prob(taken), uniform.discrete_log_prob(taken)
         epsilon = epsilon[:, None]
-        log_d = tfp.math.log_add_exp(tf.math.log1p(-epsilon) + mixed[0], tf.math.log(epsilon) + mixed[1])
+        log_d = _log_add_exp(tf.math.log1p(-epsilon) + mixed[0], tf.math.log(epsilon) + mixed[1])
         log_c = tf.where(widens[..., 0], wide.continuous_log_prob(raw), pi.continuous_log_prob(raw))
         log_prob = tf.stack([self._of(picked, log_c), self._of(picked, log_d)], axis=-1)
         part = 0 if self.spec.continuous else 1
@@ -107,3 +107,8 @@ class ActionSelector:
     def _of(picked: Tensor, x: Tensor) -> Tensor:
         """The picked candidate's value: x [k, n, ...] -> [k, ...]."""
         return tf.gather(x, picked, axis=1, batch_dims=1)
+
+
+def _log_add_exp(a: Tensor, b: Tensor) -> Tensor:
+    """log(exp(a) + exp(b)), where one of both may be -inf."""
+    return tf.maximum(a, b) + tf.math.log1p(tf.exp(-tf.abs(a - b)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from sac.backend import Tensor, keras, tf, tfd
+from sac import backend
+from sac.backend import Tensor, keras, tf
 from sac.errors import UserError
 from sac.extras.extra import Extra, Window, probes, real_states, without_padding
 from sac.nets.contract import Builder
@@ -15,13 +16,13 @@ from sac.types import Spec
 MAX_PICTURED_STATES = 4
 
 
-def transition_loss(p: tfd.Normal, found: Tensor, kl: float) -> Tensor:
+def transition_loss(p: backend.tfd.Normal, found: Tensor, kl: float) -> Tensor:
     """-log p(found) + kl * KL(p || N(0, 1)) for a tfd.Normal p [..., F] -> [...].
 
     Both terms are means over the F features, so the loss and `kl` do not depend on their number.
     """
     surprise = -p.log_prob(tf.stop_gradient(found))
-    return tf.reduce_mean(surprise + kl * tfd.kl_divergence(p, tfd.Normal(0.0, 1.0)), axis=-1)
+    return tf.reduce_mean(surprise + kl * backend.tfd.kl_divergence(p, backend.tfd.Normal(0.0, 1.0)), axis=-1)
 
 
 def reconstruction_error(made: dict[str, Tensor], found: dict[str, Tensor]) -> Tensor:
@@ -51,7 +52,7 @@ class Prediction(Extra):
         extra = sum(math.prod(s.shape) for s in self.extra)
         for lead, (z, more, action) in probes(spec.feature, extra, spec.action_size):
             p = build.call("ModelTransition", self.transition, tf.concat([z, more], axis=-1), action)
-            if not isinstance(p, tfd.Normal):
+            if not isinstance(p, backend.tfd.Normal):
                 where = build.where("ModelTransition")
                 raise UserError(f"{where} must return a tfd.Normal, found {type(p).__name__}")
             build.expect("ModelTransition", "a normal distribution", p.mean(), (*lead, spec.feature))

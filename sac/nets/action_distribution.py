@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sac.backend import Tensor, tf, tfd
+from sac.backend import Tensor, tf
 from sac.errors import UserError
 from sac.types import Spec
 
@@ -21,25 +21,33 @@ class TanhNormal:
     """
 
     def __init__(self, mean: Tensor, std: Tensor):
-        self.normal = tfd.Normal(mean, std)
+        self.loc, self.scale = mean, std
+
+    @property
+    def normal(self) -> Any:
+        """The distribution of raw actions as a tfd.Normal, for subclasses."""
+        from sac.backend import tfd  # takes a second to import, and nothing here needs it
+
+        return tfd.Normal(self.loc, self.scale)
 
     def from_noise(self, noise: Tensor) -> Tensor:
         """Raw action made of standard-normal `noise`: [..., A] -> [..., A]."""
-        return self.normal.loc + self.normal.scale * noise
+        return self.loc + self.scale * noise
 
     def mode(self) -> Tensor:
         """Raw action of the deterministic policy [..., A]."""
-        return self.normal.loc
+        return self.loc
 
     def log_probs(self, raw: Tensor) -> Tensor:
         """Log-density of each squashed action, computed from the raw one without arctanh. [..., A] -> [..., A]."""
-        # The formula of tfp.bijectors.Tanh, whose cache never frees a compiled function that called it.
+        # The formulas of tfd.Normal and tfp.bijectors.Tanh.
         log_slope = 2 * (math.log(2) - raw - tf.math.softplus(-2 * raw))
-        return self.normal.log_prob(raw) - log_slope
+        in_stds = -0.5 * tf.math.squared_difference(raw / self.scale, self.loc / self.scale)
+        return in_stds - (0.5 * math.log(2 * math.pi) + tf.math.log(self.scale)) - log_slope
 
     def widened(self, std: Tensor) -> TanhNormal:
         """The distribution of raw actions with independent Gaussian noise of `std` [..., 1] added to them."""
-        return TanhNormal(self.normal.loc, tf.sqrt(tf.square(self.normal.scale) + tf.square(std)))
+        return TanhNormal(self.loc, tf.sqrt(tf.square(self.scale) + tf.square(std)))
 
 
 class ActionDistribution:

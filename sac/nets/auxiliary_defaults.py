@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sac.backend import Tensor, keras, tf, tfd
+from sac import backend
+from sac.backend import Tensor, keras, tf
 from sac.nets.conv import DeconvStack
 from sac.nets.defaults import HIDDEN_UNITS
 from sac.nets.mlp import MLP
@@ -60,10 +61,10 @@ class ModelTransition(keras.layers.Layer):
         self.feature, self.min_std = spec.feature, min_std  # the lower bound of std bounds log p and its gradient
         self.body = MLP(hidden, 2 * spec.feature)
 
-    def call(self, z: Tensor, action: Tensor) -> tfd.Normal:
+    def call(self, z: Tensor, action: Tensor) -> backend.tfd.Normal:
         """z [..., F + extra], action [..., A + choices] -> tfd.Normal [..., F]."""
         mean, spread = tf.split(self.body(tf.concat([z, action], axis=-1)), 2, axis=-1)
-        return tfd.Normal(mean, tf.nn.softplus(spread) + self.min_std)
+        return backend.tfd.Normal(mean, tf.nn.softplus(spread) + self.min_std)
 
 
 class ModelReward(keras.layers.Layer):
