@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from sac.config.credentials import without_credentials
+from sac.config.help_text import help_text
 from sac.config.run_names import TIME_VARIABLE, time_and_letters
 from sac.config.schema import all_keys
 from sac.config.text_keys import is_text
@@ -99,6 +100,9 @@ def begin(arguments: Sequence[str]) -> list[str]:
     folders = [CONF, *(Path(folder) for folder in [typed.config_dir] if folder)]
     if not folders[-1].is_dir():
         raise UserError(f"--config-dir {folders[-1]}: no such folder")
+    if typed.help:
+        print(help_text(folders))
+        raise SystemExit(0)
     texts = as_texts(typed.overrides, _groups(folders))
     overrides = check_overrides([texts[argument] for argument in typed.overrides], folders)
     if typed.multirun:
