@@ -37,7 +37,7 @@ SAID_BEFORE_IT = b"WARNING: All log messages before absl::InitializeLog() is cal
 
 @contextlib.contextmanager
 def _stderr_without(*unwanted: bytes) -> Iterator[None]:
-    """A context that keeps lines with one of these texts off file descriptor 2; after an error it shows them all."""
+    """A context that keeps lines with one of these texts off file descriptor 2; ANY_LINE hides all but after errors."""
     try:
         sys.stderr.flush()
         kept = os.dup(2)
@@ -50,7 +50,7 @@ def _stderr_without(*unwanted: bytes) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            hidden = ()
+            hidden = tuple(text for text in unwanted if text != ANY_LINE)
             raise
         finally:
             os.dup2(kept, 2)
@@ -126,20 +126,13 @@ def _begin_at_a_round_number() -> None:
         pass
 
 
-def _without_damaged_entries(function: Callable[..., Any], inputs: tuple) -> Any:
-    """The first call of a compiled function; where TensorFlow fails on its compile cache, this is emptied.
-
-    TensorFlow raises an error for an entry that it cannot read, instead of compiling. Nothing has been computed then.
-    """
-    try:
-        return function(*inputs)
-    except tf.errors.OpError:
-        entries = list(Path(found[1]).glob("*.pb")) if (found := CACHE_FOLDER.search(os.environ.get(FLAGS, ""))) else []
-        for entry in entries:
-            entry.unlink(missing_ok=True)
-        if not entries:
-            raise
-        return function(*inputs)
+def _emptied_cache() -> bool:
+    """Removes the entries of the compile cache; returns whether there were any."""
+    found = CACHE_FOLDER.search(os.environ.get(FLAGS, ""))
+    entries = list(Path(found[1]).glob("*.pb")) if found else []
+    for entry in entries:
+        entry.unlink(missing_ok=True)
+    return bool(entries)
 
 
 class Compiled:
@@ -150,7 +143,7 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any], jit: bool):
         self.jit = jit
-        self._function = tf.function(function, jit_compile=jit, autograph=False)
+        self._function = function
         self._of_shape: dict[Hashable, Any] = {}
 
     def __call__(self, key: Hashable, *inputs: Any) -> Any:
@@ -163,19 +156,29 @@ class Compiled:
         return self._compiled(key, inputs) if compiled is None else compiled(*inputs)
 
     def _compiled(self, key: Hashable, inputs: tuple) -> Any:
-        """Traces the function, and calls it for the first time, whereby XLA compiles it or finds it in its cache."""
+        """Traces the function and calls it for the first time, whereby XLA compiles it or finds it in its cache."""
         try:
-            _begin_at_a_round_number()
-            function = self._function.get_concrete_function(*inputs)
-            # Frees the graph with this object. At exit that is not needed, as the process ends.
-            weakref.finalize(self, function.graph.Dismantle).atexit = False
-            with _stderr_without(SAID_BY_THE_CACHE, SAID_BEFORE_IT):
-                found = _without_damaged_entries(function, inputs) if self.jit else function(*inputs)
+            try:
+                return self._traced_and_called(key, inputs)
+            except tf.errors.OpError:
+                # TensorFlow raises an error for an entry of its cache that it cannot read, and raises it again for the
+                # same function. Nothing has been computed then.
+                if not (self.jit and _emptied_cache()):
+                    raise
+                return self._traced_and_called(key, inputs)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if self.jit and ("XLA" in str(error) or "compile" in str(error)):
                 advice = "set sac.jit=false to run without it"
                 raise UserError(f"XLA cannot compile a network of nn.py; {advice} ({error})") from error
             raise
+
+    def _traced_and_called(self, key: Hashable, inputs: tuple) -> Any:
+        _begin_at_a_round_number()
+        function = tf.function(self._function, jit_compile=self.jit, autograph=False).get_concrete_function(*inputs)
+        # Frees the graph with this object. At exit that is not needed, as the process ends.
+        weakref.finalize(self, function.graph.Dismantle).atexit = False
+        with _stderr_without(SAID_BY_THE_CACHE, SAID_BEFORE_IT):
+            found = function(*inputs)
         self._of_shape[key] = function
         return found
 

@@ -5,12 +5,15 @@ import random
 import sys
 import tempfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 # A run records itself for Weights & Biases unless told otherwise, which costs it seconds: tests that want it say so.
 os.environ["WANDB_MODE"] = "disabled"
+# Runs in processes of their own share what they compile, also with later calls of pytest.
+os.environ.setdefault("SAC_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "compile_cache"))
 os.environ["SAC_STATE"] = tempfile.mkdtemp(prefix="sac-state-")  # what is trusted in tests is trusted nowhere else
 
 TIMED = {"faults", "launchers", "roles", "wire"}  # folders: what their processes do is held to times

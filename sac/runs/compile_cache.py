@@ -41,7 +41,8 @@ def use_compile_cache(setting: str | None, threads: int | None) -> None:
         folder = root / _kind_of_machine(threads, flags)
         if len(str(folder).split()) > 1:
             raise OSError(f"TensorFlow takes no folder with a space in its name: {folder}")
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)  # machine code is for nobody else to write
+        folder.mkdir(exist_ok=True, mode=0o700)
         remove_damaged(folder)
         make_room(root)
     except (OSError, RuntimeError, metadata.PackageNotFoundError) as error:  # RuntimeError: the user has no home
