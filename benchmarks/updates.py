@@ -38,11 +38,10 @@ from benchmarks.report import RESULTS, show, stamp, versions, write_csv, write_m
 OBS, ACT, BATCH, ROWS, HIDDEN = 17, 6, 256, 100_000, (256, 256)
 WHY = """What limits ours, by `perf record`, with one thread and K = 16: 53 % of the time is the kernel of XLA's matrix
 products, 29 % its compiled loops (Adam, activations, losses) and the products that it leaves to oneDNN, 9 % packing,
-transposing and copying, the rest its scheduler. With K = 1 the same program takes another 4 to 6 CPU-ms: about 1 each in
-Python, in TensorFlow's handling of variables, and in the heap, and 2 because kernels and data have left the caches
-between two calls. Tried in the same process against each other and not worth it here: stacked twin critics (1.08x at
-K = 16, 0.96x at K = 1), one product for the policy at s and s' (0.92x to 1.0x), flat Adam moments (1.0x), huge pages and
-a kept heap by GLIBC_TUNABLES (1.0x on this machine, 1.06x to 1.18x on another)."""
+transposing and copying, the rest its scheduler. With K = 1 the same program takes another 4 to 6 CPU-ms: about 1 each
+in Python, in TensorFlow's handling of variables, and in the heap, and 2 because kernels and data have left the caches
+between two calls. Tried in one process against each other, and no difference beyond the noise of this machine: stacked
+twin critics, one product for the policy at s and s', flat Adam moments, huge pages and a kept heap (GLIBC_TUNABLES)."""
 CASES = [
     Case(who, f"{what}{f', {sampler}' if sampler else ''}, K = {k}", {
         "what": what, "sampler": sampler, "k": k, "against": f"{what} {k}",
