@@ -4,9 +4,10 @@
 
 `import hydra` is the least that any of them takes. `--help` and `--cfg job` are whole processes. "first update" is
 `run.py env=gym/pendulum` with the shipped settings, from its start until the first loss is in metrics.csv: imports,
-environment, networks, compilation, 256 steps that fill the replay, one update. The table has the medians, taken in turn; one run before them warms the disk's cache and
-that of compiled functions (base.compile_cache). "no cache" is without the latter. `before` is another checkout of ours,
-`--vs`, which may have no such cache. The script writes startup.csv and startup.md into docs/results.
+environment, networks, compilation, 256 steps that fill the replay, one update. The table has the medians, taken in
+turn; one run before them warms the disk's cache and that of compiled functions (base.compile_cache). "no cache" is
+without the latter. `before` is another checkout of ours, `--vs`, which may have no such cache. The script writes
+startup.csv and startup.md into docs/results.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def test_a_command_of_run_py_composes(typed, _hydra, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["run.py", *typed])
     monkeypatch.setenv("SAC_MOMENT", "")
     if typed == ["--help"]:
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             begin(typed)
         return
     free = {word.removeprefix("++"): word for word in begin(typed)}
