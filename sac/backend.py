@@ -144,7 +144,7 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], jit: bool):
         self.jit = jit
         self._function = function
-        self._of_shape: dict[Hashable, Any] = {}
+        self.of_shape: dict[Hashable, Any] = {}  # the traced functions by their keys
 
     def __call__(self, key: Hashable, *inputs: Any) -> Any:
         """Calls the function on tensors or arrays in any structure; `key` stands for the shapes of the inputs.
@@ -152,7 +152,7 @@ class Compiled:
         Compiles once for each key. Raises UserError when XLA cannot compile a user's network.
         """
         inputs = tf.nest.map_structure(tf.convert_to_tensor, inputs)
-        compiled = self._of_shape.get(key)
+        compiled = self.of_shape.get(key)
         return self._compiled(key, inputs) if compiled is None else compiled(*inputs)
 
     def _compiled(self, key: Hashable, inputs: tuple) -> Any:
@@ -179,7 +179,7 @@ class Compiled:
         weakref.finalize(self, function.graph.Dismantle).atexit = False
         with _stderr_without(SAID_BY_THE_CACHE, SAID_BEFORE_IT):
             found = function(*inputs)
-        self._of_shape[key] = function
+        self.of_shape[key] = function
         return found
 
 
@@ -188,6 +188,11 @@ class ForAnyNumber:
 
     def __init__(self, function: Callable[..., Any], jit: bool):
         self._compiled = Compiled(function, jit)
+
+    @property
+    def compilations(self) -> int:
+        """How often the function was traced."""
+        return len(self._compiled.of_shape)
 
     def __call__(self, rows: tuple, *shared: Any) -> Any:
         """Calls the function on `rows`, arrays [k, ...] with k > 0 in any structure, and on what all rows share.

@@ -80,6 +80,6 @@ def test_any_number_of_windows_costs_a_handful_of_compilations(case):
         few = type(whole)(*({n: x[:size] for n, x in c.items()} if isinstance(c, dict) else c[:size] for c in whole))
         tolerance = 1e-5 if case == "discrete" else 0.2  # the smallest std is e^-5
         np.testing.assert_allclose(agent.td_error(few), expected[:size], atol=tolerance)
-    assert agent._compiled_td_error._compiled._function.experimental_get_tracing_count() == 4  # for 1, 2, 4 and 8
+    assert agent._compiled_td_error.compilations == 4  # for 1, 2, 4 and 8
     assert agent.td_error(batch(agent, 0)).shape == (0,)
     assert agent.traces == 0
