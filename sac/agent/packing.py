@@ -50,6 +50,7 @@ class Layout:
         return tuple((name, x.shape, x.dtype.char) for name, x in _arrays(batches).items())
 
     def pack(self, batches: Batch) -> Packed:
+        """Batches [K, B, ...] whose `key` is that of this layout, as TensorFlow gets them."""
         arrays = _arrays(batches)
         k, b = batches.weight.shape
         numbers = np.empty((k, b, self.width), np.float32)
