@@ -39,7 +39,9 @@ class CriticUpdate:
 
     def __call__(self, windows: Batch) -> CriticStep:
         """Takes the step on windows [B, b + T, ...] whose observations are as networks see them."""
-        with tf.GradientTape(persistent=True) as tape:
+        names = ["critic", *(f"extra_{part.name}" for part in self.extras.parts)]
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch([weight.value for name in names for weight in self.trained[name][1]])
             encoded = self.encoder.encode(windows)
             batch, valid, q = encoded.batch, encoded.valid, self.encoder.q(encoded)
             extra_losses = self.extras.losses(encoded.window)
