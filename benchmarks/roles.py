@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,10 @@ COLUMNS = {  # in the table -> in metrics.csv
 }  # fmt: skip
 
 
-def measured(env: str, case: str, updates: int) -> dict[str, float]:
-    """Runs one case until it has made so many updates after the warm-up, and ends it."""
+def measured(env: str, case: Sequence[str], updates: int) -> dict[str, float]:
+    """Runs `run.py` with these words until it has made so many updates after the warm-up, and ends it."""
     words = [
-        sys.executable, str(ROOT / "run.py"), *CASES[case], f"env={env}", "base.name=b", "seed=1", "base.max_step=-1",
+        sys.executable, str(ROOT / "run.py"), *case, f"env={env}", "base.name=b", "seed=1", "base.max_step=-1",
         "eval.per_step=-1", "track.wandb=disabled", "track.tensorboard=false", "sac.updates_per_step=1",
         "sac.save_model_per_step=1000000000", "sac.save_model_per_minute=1000",
         f"sac.write_summary_per_step={SUMMARY_UPDATES}",
@@ -70,7 +71,7 @@ def measured(env: str, case: str, updates: int) -> dict[str, float]:
                 process.kill()
                 process.wait()
         if len(rows) <= WARM_UP_UPDATES // SUMMARY_UPDATES:
-            sys.exit(f"{case}: too few summaries\n{(Path(folder) / 'screen.txt').read_text()}")
+            sys.exit(f"{' '.join(case)}: too few summaries\n{(Path(folder) / 'screen.txt').read_text()}")
     return medians(rows[WARM_UP_UPDATES // SUMMARY_UPDATES :])
 
 
@@ -104,7 +105,7 @@ def main() -> None:
     details = [["case", "repeat", "measure", "value", "load"]]
     for repeat in range(options.repeats):
         for case, runs in found.items():
-            runs.append(measured(options.env, case, options.updates))
+            runs.append(measured(options.env, CASES[case], options.updates))
             details += [[case, repeat, name, value, os.getloadavg()[0]] for name, value in runs[-1].items()]
             print(f"{case} {repeat}: {runs[-1]}", flush=True)
     names = [*COLUMNS, "learner waits"]

@@ -22,7 +22,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -58,8 +58,11 @@ PRODUCT = Case("numpy", "product 256x256x256", {"what": "product", "against": "p
 FLOP = flops.update_flop(OBS, ACT, HIDDEN, BATCH)
 
 
-def ours(what: str, sampler: str, k: int) -> Callable[[], None]:
-    """One call of our agent."""
+def ours(
+    what: str, sampler: str, k: int, *, hidden: Sequence[int] = HIDDEN, ensemble: int = 2, rows: int = ROWS,
+    batch: int = BATCH, side: int = 0,
+) -> Callable[[], None]:  # fmt: skip
+    """One call of our agent, K updates; with `side` it also sees pictures of side x side x 3 bytes."""
     from omegaconf import OmegaConf
 
     from sac import backend
@@ -72,37 +75,45 @@ def ours(what: str, sampler: str, k: int) -> Callable[[], None]:
 
     backend.start(None)
     backend.seed_everything(0)
-    spec = Spec(sensors=(Sensor("vector", (OBS,)),), continuous=ACT)
-    nets = build_networks(spec, Builder(None, {name: {"hidden": HIDDEN} for name in ("ModelPolicy", "ModelQ")}), 2)
+    pictures = (Sensor("picture", (side, side, 3), "uint8"),) if side else ()
+    spec = Spec(sensors=(Sensor("vector", (OBS,)), *pictures), continuous=ACT)
+    sizes = {name: {"hidden": tuple(hidden)} for name in ("ModelPolicy", "ModelQ")}
+    nets = build_networks(spec, Builder(None, sizes), ensemble)
     defaults = OmegaConf.load(Path(__file__).resolve().parents[1] / "conf/sac/default.yaml")
     agent = Agent(nets, Hyperparameters.of(defaults), 0)
     priority = {
         "alpha": 0.9, "beta": 0.4, "beta_increment_per_sampling": 1e-3, "td_error_min": 0.01, "td_error_max": 1.0
     }  # fmt: skip
-    drawn = Prioritized(ROWS, **priority) if sampler == "prioritized" else Uniform(ROWS)
+    drawn = Prioritized(rows, **priority) if sampler == "prioritized" else Uniform(rows)
     replay = Replay(spec, 0, drawn, steps=1, seed=0)
-    fill(replay, spec)
+    fill(replay, spec, rows)
     if what == "update":
-        batches = replay.sample(BATCH, k)
+        batches = replay.sample(batch, k)
         return lambda: agent.update(batches)
-    learner = Learner(agent, replay, RateLimiter(1, 0, k), BATCH, Clock())
+    learner = Learner(agent, replay, RateLimiter(1, 0, k), batch, Clock())
 
     def call() -> None:
         learner.limiter.add_steps(k, True)
         learner.work()
 
+    call.bytes_per_row = replay.nbytes / rows
     return call
 
 
-def fill(replay, spec) -> None:
+def fill(replay, spec, rows: int) -> None:
     """Random rows of one agent, in episodes of 1,000 steps."""
     from sac.types import Step
 
     rng, k, f32 = np.random.default_rng(0), 1000, np.float32
-    for _ in range(ROWS // k):
+    for _ in range(-(-rows // k)):
         last = np.arange(k) == k - 1
+        obs = {
+            s.name: rng.integers(0, 256, (k, *s.shape), np.uint8) if s.dtype == "uint8"
+            else rng.standard_normal((k, *s.shape), f32)
+            for s in spec.sensors
+        }  # fmt: skip
         replay.add(Step(
-            np.zeros(k, np.int64), {"vector": rng.standard_normal((k, OBS), f32)}, np.ones((k, 0), bool),
+            np.zeros(k, np.int64), obs, np.ones((k, 0), bool),
             rng.standard_normal((k, ACT), f32), np.zeros((k, 0), np.int32), np.full((k, 2), -1, f32),
             np.zeros((k, 0), f32), np.zeros((k, 0), f32), rng.standard_normal(k, f32), np.ones(k, f32), last,
         ))  # fmt: skip
