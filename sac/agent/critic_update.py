@@ -39,18 +39,14 @@ class CriticUpdate:
 
     def __call__(self, windows: Batch) -> CriticStep:
         """Takes the step on windows [B, b + T, ...] whose observations are as networks see them."""
-        names = ["critic", *(f"extra_{part.name}" for part in self.extras.parts)]
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch([weight.value for name in names for weight in self.trained[name][1]])
-            encoded = self.encoder.encode(windows)
-            batch, valid, q = encoded.batch, encoded.valid, self.encoder.q(encoded)
-            extra_losses = self.extras.losses(encoded.window)
-            with tape.stop_recording():
-                bonuses, target, ratio = self.rewarded_targets(encoded)
-                clip_centre = self.encoder.target_q(encoded)  # XLA removes it unless clip_epsilon > 0
-            # A purely discrete critic is never clipped.
-            clip_epsilon = self.hyper.clip_epsilon if self.spec.continuous else -1.0
-            loss = losses.critic(q, target, clip_centre, batch.weight, valid, clip_epsilon)
+        encoded = self.encoder.encode(windows)
+        batch, valid, q = encoded.batch, encoded.valid, self.encoder.q(encoded)
+        extra_losses = self.extras.losses(encoded.window)
+        bonuses, target, ratio = self.rewarded_targets(encoded)
+        clip_centre = self.encoder.target_q(encoded)  # XLA removes it unless clip_epsilon > 0
+        # A purely discrete critic is never clipped.
+        clip_epsilon = self.hyper.clip_epsilon if self.spec.continuous else -1.0
+        loss = losses.critic(q, tf.stop_gradient(target), clip_centre, batch.weight, valid, clip_epsilon)
         td_error = losses.td_error(q, target)
         metrics = {
             "critic/loss": loss,
@@ -65,15 +61,15 @@ class CriticUpdate:
             metrics["normalizer/clipped"] = self.nets.normalizer.clipped(windows.obs)
         if self.nets.state_size:
             metrics["recurrent/delta_q"] = self.encoder.delta_q(encoded)  # by the weights before this step
-        self._apply_gradients(tape, loss, extra_losses)
+        self._apply_gradients(loss, extra_losses)
         return CriticStep(encoded, td_error, metrics)
 
-    def _apply_gradients(self, tape: tf.GradientTape, loss: Tensor, extra_losses: list[dict]) -> None:
+    def _apply_gradients(self, loss: Tensor, extra_losses: list[dict]) -> None:
         """An extra's loss changes the representation only where it does not work against the critics."""
         optimizer, weights = self.trained["critic"]
-        critic_grads = gradients(tape, loss, weights)
+        critic_grads = gradients(loss, weights)
         shared = len(self.nets.rep.trainable_weights)
-        extra_grads, rep_grads = self.extras.gradients(tape, extra_losses, weights[:shared], critic_grads[:shared])
+        extra_grads, rep_grads = self.extras.gradients(extra_losses, weights[:shared], critic_grads[:shared])
         optimizer.apply([*rep_grads, *critic_grads[shared:]], weights)
         for part, grads in zip(self.extras.parts, extra_grads):
             optimizer, weights = self.trained[f"extra_{part.name}"]

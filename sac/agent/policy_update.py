@@ -42,19 +42,17 @@ class PolicyUpdate:
         z, z_target, mask, valid = states
         alpha_c, alpha_d = self.temperatures.alphas()
         optimizer, weights = self.trained
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([w.value for w in weights])
-            pi = self.nets.policy(z).masked(mask)
-            raw, log_pi_c = self.rng.action(pi, valid.shape, Stream.POLICY_ACTION)
-            q = self.nets.q(z, tf.tanh(raw))
-            chosen = self.choice.decide(pi, q, self.hyper.ensemble_q_sample, self.rng.seed(Stream.POLICY_CHOICE))
-            entropy_d = chosen.discrete_entropy(raw)
-            q = self.scale.unsquash(self.rng.subset(q, Stream.POLICY_SUBSET))
-            value = soft_value.expected_q(q, chosen.column_probs(raw), len(self.spec.branches))
-            held = self._held_log_prob(pi, raw, log_pi_c, z_target)
-            bonus = soft_value.entropy_bonus(held, entropy_d, alpha_c, alpha_d)
-            loss = -losses.masked_mean(value + bonus, valid)
-        optimizer.apply(gradients(tape, loss, weights), weights)
+        pi = self.nets.policy(z).masked(mask)
+        raw, log_pi_c = self.rng.action(pi, valid.shape, Stream.POLICY_ACTION)
+        q = self.nets.q(z, tf.tanh(raw))
+        chosen = self.choice.decide(pi, q, self.hyper.ensemble_q_sample, self.rng.seed(Stream.POLICY_CHOICE))
+        entropy_d = chosen.discrete_entropy(raw)
+        q = self.scale.unsquash(self.rng.subset(q, Stream.POLICY_SUBSET))
+        value = soft_value.expected_q(q, chosen.column_probs(raw), len(self.spec.branches))
+        held = self._held_log_prob(pi, raw, log_pi_c, z_target)
+        bonus = soft_value.entropy_bonus(held, entropy_d, alpha_c, alpha_d)
+        loss = -losses.masked_mean(value + bonus, valid)
+        optimizer.apply(gradients(loss, weights), weights)
         metrics = {"policy/loss": loss}
         if self.spec.continuous:
             saturated = tf.cast(tf.abs(tf.tanh(raw)) > SATURATED_ABS_ACTION, tf.float32)

@@ -50,10 +50,9 @@ class Temperatures(keras.layers.Layer):
             return
         legal = soft_value.largest_entropy(mask, self.branches)
         targets = self.continuous_target, self.discrete_ratio(updates) * legal
-        with tf.GradientTape() as tape:
-            log_alpha = tf.unstack(tf.convert_to_tensor(self.log_alpha))
-            loss = sum(losses.temperature(log_alpha[i], entropies[i], targets[i], valid) for i in self.kinds)
-        optimizer.apply(gradients(tape, loss, [self.log_alpha]), [self.log_alpha])
+        log_alpha = tf.unstack(tf.convert_to_tensor(self.log_alpha))
+        loss = sum(losses.temperature(log_alpha[i], entropies[i], targets[i], valid) for i in self.kinds)
+        optimizer.apply(gradients(loss, [self.log_alpha]), [self.log_alpha])
         self.log_alpha.assign(tf.clip_by_value(self.log_alpha, LOG_ALPHA_MIN, LOG_ALPHA_MAX))
 
     @property

@@ -97,7 +97,7 @@ class Extras:
         return {f"{e.name}/{name}": x for e in self.parts for name, x in e.pictures(window).items()}
 
     def gradients(
-        self, tape: tf.GradientTape, losses: list[dict[str, Tensor]], shared: list[keras.Variable], guide: list[Tensor]
+        self, losses: list[dict[str, Tensor]], shared: list[keras.Variable], guide: list[Tensor]
     ) -> tuple[list[list[Tensor]], list[Tensor]]:
         """Gradients of each part's own weights [parts], and the gradient of the `shared` weights.
 
@@ -107,7 +107,7 @@ class Extras:
         for part, named in zip(self.parts, losses):
             grads = [tf.zeros_like(w) for w in part.trained]
             for loss in named.values():
-                found = gradients(tape, loss, [*part.trained, *shared])
+                found = gradients(loss, [*part.trained, *shared])
                 grads = [a + b for a, b in zip(grads, found)]
                 rep_grads = [a + b for a, b in zip(rep_grads, aligned(found[len(grads) :], guide))]
             extra_grads.append(grads)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from sac.backend import Tensor, keras, tf
 
 
-def gradients(tape: tf.GradientTape, loss: Tensor, weights: Sequence[keras.Variable]) -> list[Tensor]:
-    """The gradient of `loss` [] for each weight; zeros where the loss does not depend on it.
+def gradients(loss: Tensor, weights: Sequence[keras.Variable]) -> list[Tensor]:
+    """The gradient of `loss` [] for each weight, inside a tf.function; zeros where the loss does not depend on it.
 
-    All gradients are zeros if one number is not finite: one broken batch must not spoil the weights.
+    All gradients are zeros if one number is not finite: one broken batch must not spoil the weights. A tape would build
+    the gradients of every loop that it has seen, several times, whether they are needed or not.
     """
-    found = tape.gradient(loss, [w.value for w in weights], unconnected_gradients="zero")
+    found = tf.gradients(loss, [w.value for w in weights], unconnected_gradients="zero") if weights else []
     usable = tf.math.is_finite(tf.linalg.global_norm(found)) if found else True
     return [tf.where(usable, x, tf.zeros_like(x)) for x in found]
 
