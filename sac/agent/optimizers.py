@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sac.agent.hyperparameters import Hyperparameters
 from sac.backend import Tensor, keras, tf
 
@@ -18,23 +20,22 @@ def adam(hyper: Hyperparameters, regularised: bool = True, every: int = 1) -> ke
 
 
 class Adam(keras.optimizers.Adam):
-    """Keras's Adam with one operation for each weight in place of twenty, which are traced three times as fast."""
+    """Keras's Adam in a third of its operations, which all have to be traced: the same numbers, a sooner start."""
+
+    def apply(self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
+        """Takes one step; its size is computed once for all weights."""
+        step = tf.cast(self.iterations + 1, tf.float32)
+        scale = tf.sqrt(1 - tf.pow(self.beta_2, step))
+        self._size = tf.cast(self.learning_rate, tf.float32) * scale / (1 - tf.pow(self.beta_1, step))
+        super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: Tensor, variable: tf.Variable, learning_rate: Tensor) -> None:
-        """Moves `variable` and its two moments (Kingma and Ba, arXiv:1412.6980, end of section 2)."""
-        step, number = tf.cast(self.iterations + 1, tf.float32), self._get_variable_index(variable)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[number].value.handle,
-            v=self._velocities[number].value.handle,
-            beta1_power=tf.pow(self.beta_1, step),
-            beta2_power=tf.pow(self.beta_2, step),
-            lr=learning_rate,
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=gradient,
-        )
+        """Moves a weight and its two moments (Kingma and Ba, arXiv:1412.6980, end of section 2)."""
+        number = self._get_variable_index(variable)
+        momentum, velocity = self._momentums[number].value, self._velocities[number].value
+        momentum.assign_add((gradient - momentum) * (1 - self.beta_1))
+        velocity.assign_add((tf.square(gradient) - velocity) * (1 - self.beta_2))
+        variable.assign_sub(momentum * self._size / (tf.sqrt(velocity) + self.epsilon))
 
 
 def learning_rate(hyper: Hyperparameters, every: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
