@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, fields, is_dataclass
+from functools import cache
 from typing import Any, get_type_hints
 
 from sac.config.keys import at_least, between, endless_or_positive, folder, folder_name, key, one_of, positive
@@ -202,15 +203,19 @@ class Config:
     net: NetConfig = key()
 
 
+_types = cache(get_type_hints)  # which evaluates all annotations of a class, as text, at every call
+
+
 def all_keys(cls: type = Config, prefix: str = "") -> Iterator[str]:
     """Every key of the config, e.g. `sac` and `sac.gamma`."""
-    hints = get_type_hints(cls)
+    hints = _types(cls)
     for f in fields(cls):
         yield prefix + f.name
         if is_dataclass(hints[f.name]):
             yield from all_keys(hints[f.name], f"{prefix}{f.name}.")
 
 
+@cache
 def field_of(name: str) -> Field[Any] | None:
     """The dataclass field of a key such as `sac.gamma`; None for a key that does not exist."""
     cls: Any = Config
@@ -219,5 +224,5 @@ def field_of(name: str) -> Field[Any] | None:
         found = {f.name: f for f in fields(cls)}.get(part) if is_dataclass(cls) else None
         if found is None:
             return None
-        cls = get_type_hints(cls)[part]
+        cls = _types(cls)[part]
     return found
