@@ -41,6 +41,7 @@ def test_how_observations_look_does_not_evolve():
     assert evolved.schema == plain.schema, "a learner that normalises evolves in what all others do"
 
 
+@pytest.mark.slow
 def test_one_becomes_what_the_other_is():
     (one, batch), (other, _) = learnt(0), learnt(1)
     evolved = EvolvedNetworks(one, None)

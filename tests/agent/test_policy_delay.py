@@ -28,6 +28,7 @@ def test_policy_and_temperatures_wait(kind):
     assert trains == [[False, False, True] * 2, [False, False, True] * 2, [True] * 6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit", [False, True])
 def test_fused_updates_do_the_same(jit):
     spec = SPECS["continuous"]
@@ -40,6 +41,7 @@ def test_fused_updates_do_the_same(jit):
         np.testing.assert_allclose(array, weights(one_by_one)[name], atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_metrics_of_the_policy_are_those_of_its_newest_step():
     spec = SPECS["continuous"]
     agent, every = (make_agent(spec, policy_delay=delay, n_step=1) for delay in (2, 1))

@@ -61,6 +61,7 @@ def filled(agent, steps=200) -> Replay:
     return replay
 
 
+@pytest.mark.slow
 def test_with_unchanged_weights_ratios_are_one_and_states_are_what_was_stored():
     agent = recurrent_agent()
     batches = filled(agent).sample(B, 1)
@@ -71,6 +72,7 @@ def test_with_unchanged_weights_ratios_are_one_and_states_are_what_was_stored():
     np.testing.assert_allclose(learnt.state, batches.stored, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_delta_q_is_nothing_at_first_and_grows_with_the_weights():
     agent = recurrent_agent(learning_rate=0.03)
     replay = filled(agent)
@@ -79,6 +81,7 @@ def test_delta_q_is_nothing_at_first_and_grows_with_the_weights():
     assert found[0] < 1e-4 and found[-1] > 0.02
 
 
+@pytest.mark.slow
 def test_what_lies_in_padding_changes_nothing():
     agent = recurrent_agent()
     batches = filled(agent).sample(B, 1)
@@ -102,6 +105,7 @@ def moved(burn_in_gradient: bool, burn_in=BURN_IN) -> dict:
     return {n: x - before[n] for n, x in weights(agent).items() if n.startswith("rep/")}
 
 
+@pytest.mark.slow
 def test_burn_in_gradient_decides_whether_errors_reach_back():
     through, stopped = moved(True), moved(False)
     assert any(np.abs(through[n] - stopped[n]).max() > 1e-5 for n in through)
@@ -109,6 +113,7 @@ def test_burn_in_gradient_decides_whether_errors_reach_back():
         np.testing.assert_array_equal(value, moved(False, 0)[name])
 
 
+@pytest.mark.slow
 def test_refreshed_states_reach_the_rows_they_belong_to():
     agent = recurrent_agent(learning_rate=0.01)
     replay = filled(agent)
@@ -124,6 +129,7 @@ def test_refreshed_states_reach_the_rows_they_belong_to():
     assert changed.sum() > 20 and not changed[: len(replay)][begins].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("jit", [False, True])
 def test_fused_updates_equal_single_ones(cell, jit):

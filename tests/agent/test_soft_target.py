@@ -64,6 +64,7 @@ def fixed_point(agent: Agent, mu, rounds: int = 60) -> np.ndarray:
     return q
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hyper",
     [{}, {"n_step": 3}, {"n_step": 3, "v_lambda": 0.6}, {"n_step": 3, "trace": "retrace"}, UNCORRECTED],

@@ -41,6 +41,7 @@ def test_the_temperature_follows_the_share_of_today(updates, sign):
     assert np.sign(np.array(t.log_alpha) - before).tolist() == [0, sign]
 
 
+@pytest.mark.slow
 def test_an_agent_counts_its_updates_for_it():
     """With a schedule of one update the share is at its end; with one of 10^9 updates it is still at its beginning."""
     learnt = []

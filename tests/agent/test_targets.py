@@ -181,6 +181,7 @@ def test_targets_are_the_recursion_written_out(kind, hyper, monkeypatch):
     assert np.ptp(expected[valid]) > 1
 
 
+@pytest.mark.slow
 def test_each_use_draws_its_own_subset_of_the_nets(monkeypatch):
     agent = agent_with("hybrid", ensemble=5, ensemble_q_sample=2)
     drawn = []

@@ -44,6 +44,7 @@ def batch(agent, size=B, seed=0):
     return windows(agent.spec, size, steps=h.steps + h.burn_in_step, seed=seed, state=agent.state_size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_what_the_update_reports_and_nothing_is_learnt(case):
     agent = prepared(case)
@@ -58,6 +59,7 @@ def test_it_is_what_the_update_reports_and_nothing_is_learnt(case):
     np.testing.assert_allclose(found, learnt.td_error[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_statistics_of_novelty_stay_where_they_are():
     agent = make_agent(SPECS["hybrid"], extras=lambda build, spec: Extras([RND(build, spec, 2, 1.0, 0.5)]))
     agent.update(single(batch(agent)))

@@ -59,6 +59,7 @@ def moved(before, after, *names):
     return any((before[key] != after[key]).any() for key in part(before, *(f"{name}/" for name in names)))
 
 
+@pytest.mark.slow
 def test_loss_falls_on_a_fixed_batch(agent):
     """Episodes of one step, so that the targets do not change."""
     batch = single(windows(agent.spec, B, steps=T))
@@ -79,6 +80,7 @@ def test_targets_move_by_exactly_tau(agent):
             np.testing.assert_allclose(after[f"target_{key}"], old + 0.1 * (new - old), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_policy_loss_trains_the_policy_alone_and_critic_loss_everything_else(agent):
     batch, before = single(windows(agent.spec, B, steps=T)), weights(agent)
     agent.trained["critic"][0].learning_rate.assign(0.0)
@@ -136,6 +138,7 @@ def test_saved_and_restored_in_another_agent_goes_on_bit_for_bit(agent):
         np.testing.assert_array_equal(value, uninterrupted[key], err_msg=key)
 
 
+@pytest.mark.slow
 def test_update_is_traced_once_for_each_number_of_fused_updates(agent):
     for seed in range(3):
         agent.update(single(windows(agent.spec, B, steps=T, seed=seed)))
@@ -404,6 +407,7 @@ def test_images_and_vectors_learn_together_and_uint8_is_scaled():
     np.testing.assert_allclose(scaled(obs, spec)["eye"], floats["eye"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_compiled_by_xla_fused_equals_single_and_is_traced_once():
     """Bit for bit as well: the loop's body is the same program for every K."""
     agent = make_agent(SPECS["continuous"], n_step=2, jit=True)

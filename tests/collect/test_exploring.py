@@ -151,6 +151,7 @@ def test_greedy_hands_no_noise_to_the_policy():
     np.testing.assert_allclose(choice.raw, np.full((2, 2), np.tanh(1)))
 
 
+@pytest.mark.slow
 def test_the_mean_of_a_block_has_the_power_of_the_lowest_frequency():
     """Frequency 0 has the power of frequency 1: an agent keeps a leaning of its own for as long as a block lasts."""
     means = [series(ColoredNoise(SPEC, seed, 1.0), NOISE_BLOCK_STEPS).mean(0).ravel() for seed in range(150)]

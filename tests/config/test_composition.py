@@ -103,6 +103,7 @@ def test_env_files_name_only_what_differs(program, env):  # noqa: F811
             assert defaults[f"{section}.{key}"] != value, f"{section}.{key} is the default already"
 
 
+@pytest.mark.slow
 def test_every_option_of_every_group_composes(program):  # noqa: F811
     groups = {p.parent.relative_to(CONF).as_posix() for p in CONF.rglob("*.yaml")} - {".", "cli"}
     for group in sorted(g for g in groups if not g.startswith("env")):

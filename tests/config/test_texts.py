@@ -28,6 +28,7 @@ def test_a_text_is_what_was_typed(program, key, typed):  # noqa: F811
         assert getattr(getattr(config, section), leaf) == typed
 
 
+@pytest.mark.slow
 def test_lists_sweeps_and_mappings_of_texts(program):  # noqa: F811
     assert program.config(PENDULUM, "track.wandb_tags=[1_0,null,true,a]").track.wandb_tags == [
         "1_0",

@@ -180,6 +180,7 @@ def test_local_and_distributed_agree_exactly(tmp_path, monkeypatch, case, way):
     assert_agreement(world_of(case), Adding(), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", HYPER)
 def test_a_learner_s_weights_and_errors_agree_exactly(tmp_path, case):
     assert_agreement(world_of(case), Real(case), tmp_path)

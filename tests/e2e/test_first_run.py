@@ -46,6 +46,7 @@ def in_a_terminal(command: str, folder: Path, seconds: float) -> tuple[int, str]
         os.close(master)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
 def test_env_roller_learns_and_the_printed_command_plays_it(tmp_path):
     began = time.monotonic()
@@ -64,6 +65,7 @@ def test_env_roller_learns_and_the_printed_command_plays_it(tmp_path):
     assert float(re.search(r"^mean return (\S+) ± \S+ over 100 episodes$", played.stdout, re.M)[1]) >= 0.9
 
 
+@pytest.mark.slow
 def test_a_multirun_in_one_process_with_threads(tmp_path):
     """Threads cannot change once TensorFlow runs: equal ones are fine, others are refused in words."""
     command = (

@@ -132,6 +132,7 @@ def test_compiled_equals_eager(kind, inverse):
     assert_compiled_equals_eager(lambda: make(SPECS[kind], inverse), SPECS[kind])
 
 
+@pytest.mark.slow
 def test_curious_about_actions_and_not_about_noise():
     """z = (place, noise): the forward model on z cannot predict the noise, and phi learns to ignore it.
 

@@ -140,11 +140,13 @@ def test_the_transition_sees_the_extra_sensors_of_its_own_state():
     assert extra.losses(w)["transition"] == extra.losses(other)["transition"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ALL)
 def test_compiled_equals_eager(kind):
     assert_compiled_equals_eager(lambda: make(ALL[kind]), ALL[kind])
 
 
+@pytest.mark.slow
 def test_losses_fall_on_a_fixed_batch():
     extra, w = make(SEEING), window(SEEING)
     losses = train(extra, lambda k: w, 150)

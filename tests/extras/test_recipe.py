@@ -21,6 +21,7 @@ def recipe():
     return names["Motion"]
 
 
+@pytest.mark.slow
 def test_the_recipes_bonus_enters_the_targets():
     batch = single(windows(SPECS["continuous"], 8, steps=1))
     plain, moving = make_agent(SPECS["continuous"]), make_agent(SPECS["continuous"], extras=Extras([recipe()(2.0)]))

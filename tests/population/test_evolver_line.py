@@ -138,6 +138,7 @@ def test_the_worse_half_becomes_like_the_better_one(tmp_path, lines):
     assert text[0].startswith("generation,learner,assigned,what,parents,mean_return") and len(text) >= 5
 
 
+@pytest.mark.slow
 def test_an_evolver_that_dies_goes_on_and_nobody_is_changed_twice(tmp_path, lines):
     """It is taken away again and again, wherever it is; its learners go on telling what it has not noted."""
     for number in range(1, 7):

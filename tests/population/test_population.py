@@ -24,6 +24,7 @@ POPULATION = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_population_evolves_and_ends(tmp_path):
     folder = tmp_path.resolve()
     run = Multirun(folder, *POPULATION)

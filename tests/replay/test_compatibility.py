@@ -14,6 +14,7 @@ from sac.replay import columns, fitted
 COLUMNS = columns(SPEC, STATE)
 
 
+@pytest.mark.slow
 @given(scripts(), st.integers(6, 60), st.booleans())
 @settings(max_examples=200, deadline=None)
 def test_windows_are_the_models_and_nothing_new_is_linked_to_them(script, capacity, keep_capacity):

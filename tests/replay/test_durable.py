@@ -249,6 +249,7 @@ def assert_windows_equal(one, other):
     assert_same(*([*batch.obs.values(), *batch[1:]] for batch in windows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("capacity", "before", "turns"), [(64, 1, 6), (150, 6, 3)])
 def test_death_at_any_line_of_an_insert(tmp_path, capacity, before, turns):
     """The chunk is there as a whole or not at all, and sending it again makes it so; so goes the next one."""
@@ -333,6 +334,7 @@ def killed_child(folder, seed, seconds, done):
     return [tuple(map(int, line.split())) for line in said.decode().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_kill_minus_nine_loses_nothing_that_was_acknowledged(tmp_path):
     rng, done, unsaid = np.random.default_rng(0), [], 0

@@ -36,6 +36,7 @@ def way(request):
         yield
 
 
+@pytest.mark.slow
 @given(scripts(), st.booleans())
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_history_gives_the_models_windows(script, uniform):

@@ -21,6 +21,7 @@ def titles(folder) -> set[str]:
     return {finding.kind.title for finding in diagnose(read_run(folder))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_gets_the_warnings_that_it_deserves(go, name):
     changes, expected = RUNS[name]
@@ -34,6 +35,7 @@ def test_a_run_gets_the_warnings_that_it_deserves(go, name):
     assert read_run(folder).commit, "the commit that trained it"
 
 
+@pytest.mark.slow
 def test_another_ratio_after_a_resume_is_noticed(go):
     first, second = RESUMED
     go.ok(*COMMON, *first)
@@ -42,6 +44,7 @@ def test_another_ratio_after_a_resume_is_noticed(go):
     assert titles(go.run().path) == {"Updates per step are off target"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cause", ["sac.learning_rate=1e30", "base.env_kwargs={scale: 1e38}"])
 def test_a_run_that_diverged_is_noticed(go, cause):
     assert go(*COMMON, "base.max_step=400", "replay.td_error_max=1e30", cause).code == 1

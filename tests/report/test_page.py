@@ -62,6 +62,7 @@ def page(folder) -> Text:
 # what is in it
 
 
+@pytest.mark.slow
 def test_the_page_says_what_ran(made):
     words = page(made).words
     assert "6 runs in 3 configurations" in words and "Warnings None." in words
@@ -76,6 +77,7 @@ def test_the_summary_has_the_mean_of_the_seeds(made):
     assert f"3 {np.mean(finals):.4g}" in page(made).words
 
 
+@pytest.mark.slow
 def test_nothing_comes_from_elsewhere(made):
     text = (made / "report.html").read_text(encoding="utf8")
     assert "http://" not in text and "https://" not in text and "<script" not in text
@@ -84,6 +86,7 @@ def test_nothing_comes_from_elsewhere(made):
     assert "link" not in [tag for tag, _ in page(made).tags]
 
 
+@pytest.mark.slow
 def test_names_and_values_cannot_inject_anything(tmp_path):
     write_run(tmp_path / "m/a", sac__n_step=1, base__nn=EVIL, scene=EVIL)
     write_run(tmp_path / "m/<b onclick=x>&", sac__n_step=EVIL, base__nn="$x_$", scene=EVIL)
@@ -96,6 +99,7 @@ def test_names_and_values_cannot_inject_anything(tmp_path):
     assert EVIL in "".join(text.parts)
 
 
+@pytest.mark.slow
 def test_a_run_without_metrics_and_a_damaged_one_are_told(tmp_path):
     write_run(tmp_path / "m/new", result=False)
     (tmp_path / "m/new/metrics.csv").unlink()
@@ -123,6 +127,7 @@ def test_a_run_that_was_resumed_is_not_over(tmp_path):
     assert ending_of(read_run(again)).startswith("running or killed")
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_says_why(tmp_path):
     failed = write_run(tmp_path / "a", result=False)
     log = "2026-01-01 00:00:00,000 ERROR sac: training has diverged: after 7 updates critic/loss is not finite\n"
@@ -140,6 +145,7 @@ def test_a_wrong_path_is_one_message(tmp_path, argument, words):
     assert done.stderr.count("\n") == 1 and not done.stdout
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written(made, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert main([str(made), "--out", str(tmp_path / "file/x")]) == 1
@@ -190,6 +196,7 @@ def test_the_picture_shows_both_scenes_curves(made):
     assert Image.open(made / "report.png").size[1] > 1500
 
 
+@pytest.mark.slow
 def test_it_opens_in_chromium_with_its_pictures(made, tmp_path):
     sizes = browser.image_sizes(made / "report.html", tmp_path)
     assert len(sizes) == 4 and all(width > 1000 and height > 300 for width, height in sizes)

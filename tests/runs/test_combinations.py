@@ -42,6 +42,7 @@ def go(monkeypatch, capfd, tmp_path):
     return Runner(monkeypatch, capfd, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 def test_it_runs_saves_and_resumes(go, row):
     typed = [

@@ -134,6 +134,7 @@ def run(cache, functions_before=0):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_next_process_finds_what_was_compiled(cache):
     first = run(cache)
     compiled = {path.name: path.stat().st_mtime_ns for path in cache.rglob("*.pb")}
@@ -142,6 +143,7 @@ def test_the_next_process_finds_what_was_compiled(cache):
     assert {path.name: path.stat().st_mtime_ns for path in cache.rglob("*.pb")} == compiled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rest", [0.0, 0.5])
 def test_torn_entries_that_nobody_has_seen_whole_are_compiled_anew(cache, rest):
     first = run(cache)
@@ -152,6 +154,7 @@ def test_torn_entries_that_nobody_has_seen_whole_are_compiled_anew(cache, rest):
     assert all(path.stat().st_size > 1000 for path in cache.rglob("*.pb"))
 
 
+@pytest.mark.slow
 def test_two_processes_write_at_once(tmp_path):
     words = [sys.executable, "-c", PROGRAM, "0"]
     env = os.environ | {CACHE: str(tmp_path)}

@@ -85,6 +85,7 @@ def test_agents_of_a_scene_are_bounded_too(go):
     assert "after 3 steps (eval.max_episode_steps)" in go.run("roller/a").log
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX knows them")
 def test_a_signal_ends_an_evaluation_that_would_not_end(tmp_path):
     evaluates = tmp_path / "evaluates"

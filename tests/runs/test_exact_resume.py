@@ -34,6 +34,7 @@ def assert_same(one: RunFiles, other: RunFiles) -> None:
     assert first == second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -79,6 +80,7 @@ def test_evaluation_depends_on_the_step_alone(go):
     assert envs[0].n_agents == envs[1].n_agents == 3 and all(env.closed for env in scripted_runs.MADE)
 
 
+@pytest.mark.slow
 def test_in_another_process_compiled_with_one_thread(tmp_path):
     """One process runs the whole and the first half, another the second half."""
     typed = [*SCRIPTED, "sac.jit=true", "base.threads=1", "sac.n_step=3", "sac.updates_per_call=4", "sac.noise_color=1"]

@@ -58,6 +58,7 @@ def held(tmp_path):
         process.stdout.close()
 
 
+@pytest.mark.slow
 def test_a_run_that_trains_is_not_resumed_by_another_process(go):
     typed = ("base.build_path=failing:Failing-v0", "sac.updates_per_step=0", "eval.stop_return=null", "base.max_step=9")
     hangs = "base.env_kwargs={where: step, how: hang, at: 7}"

@@ -128,6 +128,7 @@ def test_what_was_loaded_counts_for_the_normalisation(go):
     np.testing.assert_allclose(arrays["moments/mean/obs"], seen.mean(0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_demonstrations_do_not_say_how_probable_they_were(go):
     pendulum_dataset()
     words = "set sac.n_step=1, or sac.use_n_step_is=false"
@@ -141,6 +142,7 @@ def test_demonstrations_do_not_say_how_probable_they_were(go):
     go.ok(*SECOND, *onwards)
 
 
+@pytest.mark.slow
 def test_recurrent_networks_take_the_memory_of_recurrent_networks_only(go):
     pendulum_dataset()
     error = go(*SECOND, "sac.use_rnn=true", "replay.load=minari:pendulum/random-v0").error

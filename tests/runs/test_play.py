@@ -48,6 +48,7 @@ def test_play_needs_no_env_when_the_scene_is_named(trained):
     assert played(trained.ok("role=play", "base.scene=pendulum", "base.models=m", "base.name=a").out)[0] == 5
 
 
+@pytest.mark.slow
 def test_play_takes_the_best_else_the_latest_or_what_is_asked(go):
     often = ("sac.save_model_per_minute=1e-9", "replay.save=false", "eval.per_step=2", "base.max_step_each_iter=2")
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=6", *often)
@@ -60,6 +61,7 @@ def test_play_takes_the_best_else_the_latest_or_what_is_asked(go):
     assert played(go.ok(*PLAY, "ckpt=4").out)[0] == 4
 
 
+@pytest.mark.slow
 def test_a_video(trained):
     import imageio.v2 as imageio
 

@@ -48,6 +48,7 @@ def command_after(word: str, said: str) -> str:
     return line.removeprefix(word).strip()
 
 
+@pytest.mark.slow
 def test_play_and_resume_of_a_run_with_strange_names_and_a_scene_of_its_own(shell, tmp_path):
     quick = [word for word in TINY if not word.startswith(("base.models=", "base.name="))]
     words = [*quick, "sac.updates_per_step=0", "base.max_step=5", "base.build_path=Pendulum-v1"]

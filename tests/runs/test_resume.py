@@ -59,6 +59,7 @@ def test_going_on_adds_to_everything(go):
     assert steps == sorted(steps) and steps[-1] == 50
 
 
+@pytest.mark.slow
 def test_no_part_of_a_run_plays_what_another_has_played(go):
     """First observations, and what the environment drew of Python's and NumPy's own generators."""
     log = go.folder / "starts"
@@ -122,6 +123,7 @@ def test_auto_starts_and_then_goes_on(go):
     assert go.run().steps == [9] and yaml.safe_load((go.run().path / "config.yaml").read_text())["sac"]["gamma"] == 0.7
 
 
+@pytest.mark.slow
 def test_a_chosen_step_and_the_best(go):
     often = ("sac.save_model_per_minute=1e-9", "replay.save=false", "eval.per_step=2")
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=6", *often, "base.max_step_each_iter=2")
@@ -196,6 +198,7 @@ def flip(path):
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_in_the_networks_does_not_cost_the_memory(go):
     """Networks of step 20 beside memory and counters of step 30; episodes that were open begin anew."""
     go.ok(*PENDULUM, "base.max_step=20")
@@ -213,6 +216,7 @@ def test_a_flipped_byte_in_the_networks_does_not_cost_the_memory(go):
     assert (saved[1].parent / ASIDE / saved[1].name / "rollout.npz").exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_a_newer_version_is_refused_everywhere_and_stays(go):
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=20")
     path = go.run().checkpoints[0] / "manifest.json"

@@ -80,6 +80,7 @@ def test_a_name_with_the_time(go):
     assert resolved_name("{time}") != resolved_name("{time}"), "seeds do not reach names"
 
 
+@pytest.mark.slow
 def test_a_multirun_shifts_the_seed_and_numbers_the_names(go):
     go.ok("-m", BASIC, *PENDULUM, NO_UPDATES, "base.max_step=5", "repeat=range(2)")
     assert [go.run(f"pendulum/a-{i}").result["seed"] for i in (0, 1)] == [1, 2]
@@ -89,6 +90,7 @@ def test_a_multirun_shifts_the_seed_and_numbers_the_names(go):
     assert first[:-2] == second[:-2] and (first[-2:], second[-2:]) == ("-0", "-1"), "one moment for all jobs"
 
 
+@pytest.mark.slow
 def test_a_multirun_can_be_repeated_resumed_and_played(go):
     typed = ("-m", BASIC, *PENDULUM, NO_UPDATES, "repeat=range(2)")
     go.ok(*typed, "base.max_step=5")

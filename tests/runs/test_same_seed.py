@@ -24,6 +24,7 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws", ["np.random", "observation_space", "'constructor: np_random'"])
 def test_the_same_seed_plays_the_same_and_evaluation_changes_nothing(go, draws):
     kwargs = f"base.env_kwargs={{draws: {draws}}}"
@@ -33,6 +34,7 @@ def test_the_same_seed_plays_the_same_and_evaluation_changes_nothing(go, draws):
     assert not same(once, rows(go, "other", kwargs, "seed=2"))
 
 
+@pytest.mark.slow
 def test_what_is_evaluated_depends_on_the_seed(go):
     def returns(name, *more):
         rows(go, name, "base.env_kwargs={draws: np.random}", "eval.per_step=10", "eval.episodes=2", *more)

@@ -19,6 +19,7 @@ RUN = [sys.executable, str(ROOT / "run.py")]
 FULL = Path("/dev/full")
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough(tmp_path):
     """`python run.py ... | head -1`, of standard output and error."""
     typed = [*PENDULUM, "sac.updates_per_step=0", "base.max_step=600", "base.max_step_each_iter=100"]
@@ -33,6 +34,7 @@ def test_a_reader_that_has_seen_enough(tmp_path):
     assert run.result["reason"] == "max_step" and run.steps == [600]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full on this system")
 def test_a_full_screen(tmp_path):
     with FULL.open("w") as full:
@@ -49,6 +51,7 @@ def test_a_full_screen(tmp_path):
     assert RunFiles(tmp_path / "m" / "pendulum" / "a").result["reason"] == "max_step"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
 def test_a_signal_where_output_and_error_are_closed(tmp_path):
     run = RunFiles(tmp_path / "m" / "pendulum" / "a")

@@ -69,6 +69,7 @@ def older(path, *keys):
     path.write_text(yaml.safe_dump(config))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flat", [False, True], ids=["pictures", "vectors"])
 def test_runs_of_older_versions_go_on_with_their_scale_and_statistics(go, flat):
     typed = ("base.build_path=RunBoard-v0", f"base.env_kwargs={{flat: {flat}}}", "sac.use_normalization=true")

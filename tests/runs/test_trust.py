@@ -36,6 +36,7 @@ def words_of(config: Path, **base) -> None:
     config.write_text(yaml.safe_dump(stored))
 
 
+@pytest.mark.slow
 def test_networks_from_elsewhere_run_when_they_are_trusted_and_are_asked_about_once(go, monkeypatch, tmp_path):
     (tmp_path / "mine.py").write_text(MINE)
     go.ok(*QUICK, "base.nn=mine.py")
@@ -70,6 +71,7 @@ def test_networks_that_were_changed_are_asked_about_before_a_line_of_them_runs(g
     assert (tmp_path / "evil.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_module_that_the_stored_config_names_is_asked_about_before_it_is_imported(go, monkeypatch, tmp_path):
     go.ok(*QUICK)
     elsewhere(monkeypatch, tmp_path)

@@ -49,6 +49,7 @@ def test_nothing_goes_up_before_the_first_checkpoint(tmp_path):
     assert model_files(folder_with(tmp_path, {})) == {}
 
 
+@pytest.mark.slow
 def test_what_goes_up_is_a_run_that_plays(go):
     (go.folder / "mine.py").write_text(
         "from sac.nets.defaults import ModelQ as Default\n\n\nclass ModelQ(Default):\n    pass\n"
