@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -131,6 +133,11 @@ def act(agent: Agent, obs, mask=None, *, seed=0, layer_seed=(0, 0), epsilon=0.0,
 def weights(agent: Agent) -> dict[str, np.ndarray]:
     """A copy of all variables of an agent, by name."""
     return {name: np.array(x) for name, x in agent.state()[0].items()}
+
+
+def in_graph(function: Callable[[], Any]) -> Any:
+    """What the function returns when it runs in a graph, where gradients can be taken."""
+    return tf.function(function, autograph=False)()
 
 
 def set_policy_head(agent: Agent, bias) -> None:

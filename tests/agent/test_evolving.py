@@ -55,6 +55,7 @@ def test_one_becomes_what_the_other_is():
     assert np.isfinite(one.update(batch)[1].td_error).all(), "it learns on"
 
 
+@pytest.mark.slow
 def test_a_new_beginning_keeps_the_count_of_updates_only():
     agent, _ = learnt(0)
     before = int(np.asarray(agent.updates))

@@ -77,6 +77,7 @@ def test_it_is_the_least_chance_of_a_random_choice(kind, choice, epsilon):
         assert np.abs(frequencies(done.discrete, 4) - shares).max() < 4 * np.sqrt(0.25 / K)
 
 
+@pytest.mark.slow
 def test_a_chance_above_one_is_one_and_without_choices_there_is_none():
     _, done = explored("discrete", 2.5)
     np.testing.assert_allclose(done.log_prob[:, 1], -np.log(3), rtol=1e-5)

@@ -16,6 +16,7 @@ def update(agent, steps=1):
     return agent.update(single(windows(agent.spec, 4, steps=steps, state=agent.state_size)))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "steps", "options"),
     [("continuous", 1, {}), ("discrete", 1, {"choice": ByCritic}), ("hybrid", 2, RECURRENT), ("branches", 1, {})],
@@ -28,6 +29,7 @@ def test_every_metric_is_reported_in_the_order_of_the_list(kind, steps, options)
     assert ("recurrent/delta_q" in agent.metric_names) == ("normalizer/clipped" in agent.metric_names) == (steps == 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 2])
 @pytest.mark.parametrize("name", ["policy/loss", "alpha/discrete"])
 def test_a_metric_that_the_list_lacks_is_refused(name, k):

@@ -43,6 +43,7 @@ def test_it_speaks_in_units_of_reward():
     np.testing.assert_allclose(rescaled.estimate_q(step), Rescaled.unsquash(plain.estimate_q(step)), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mean", "share"), [((0.0, 0.0), 0.0), ((9.0, 0.0), 0.5), ((-9.0, 9.0), 1.0)])
 def test_the_share_of_saturated_actions(mean, share):
     agent = make_agent(SPECS["continuous"], learning_rate=0.0)
@@ -61,6 +62,7 @@ def test_the_share_of_clipped_values_is_that_of_the_worst_number():
     assert Normalizer().clipped(obs) == 0.0
 
 
+@pytest.mark.slow
 def test_an_update_tells_the_share_of_clipped_values():
     agent = make_agent(SPECS["continuous"], networks={"normalized": SPECS["continuous"].sensors})
     batch = windows(SPECS["continuous"], 8, steps=1)

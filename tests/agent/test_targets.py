@@ -1,6 +1,6 @@
 """The targets of an update, recomputed step by step in NumPy from the networks' outputs.
 
-The update runs eagerly here; the arguments of the critic loss are recorded.
+The update runs in a plain graph here; the arguments of the critic loss are recorded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,18 @@ from sac.nets.action_distribution import one_hot
 from sac.ops import losses, soft_value
 from sac.ops.soft_value import random_subset
 from sac.ops.value_scale import Rescaled
-from tests.agent.agent_kit import SPECS, TrainedRep, act, make_agent, module, observations, single, weights, windows
+from tests.agent.agent_kit import (
+    SPECS,
+    TrainedRep,
+    act,
+    in_graph,
+    make_agent,
+    module,
+    observations,
+    single,
+    weights,
+    windows,
+)
 
 B, N, M = 6, 3, 2
 T = N + M - 1
@@ -38,19 +49,24 @@ def agent_with(kind, **hyper):
     return agent
 
 
-def watched_update(agent, batch, monkeypatch) -> SimpleNamespace:
-    """Runs one update eagerly; returns the arguments of the critic loss, the metrics and the TD errors."""
-    encoded = SimpleNamespace()
-    names = ("q", "target", "clip_centre", "weight", "valid", "clip_epsilon")
+def watched_update(agent, batch, monkeypatch, recorded=None) -> SimpleNamespace:
+    """Runs one update; returns the arguments of the critic loss, metrics, TD errors, and what `recorded` has then."""
+    names, clip_epsilons = ("q", "target", "clip_centre", "weight", "valid"), []
+    recorded = {} if recorded is None else recorded
 
     def critic(*args):
-        vars(encoded).update(zip(names, args))
+        *tensors, clip_epsilon = args
+        recorded.update(zip(names, tensors))
+        clip_epsilons.append(clip_epsilon)
         return losses.critic(*args)
+
+    def update():
+        metrics, td_error, _ = agent._update_one(as_tensors)
+        return {**recorded, "metrics": metrics, "td_error": td_error}
 
     monkeypatch.setattr(critic_update, "losses", SimpleNamespace(**{**vars(losses), "critic": critic}))
     as_tensors = tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=()))
-    encoded.metrics, encoded.td_error, _ = agent._update_one(as_tensors)
-    return encoded
+    return SimpleNamespace(**in_graph(update), clip_epsilon=clip_epsilons[-1])
 
 
 class Pieces:
@@ -184,16 +200,17 @@ def test_targets_are_the_recursion_written_out(kind, hyper, monkeypatch):
 @pytest.mark.slow
 def test_each_use_draws_its_own_subset_of_the_nets(monkeypatch):
     agent = agent_with("hybrid", ensemble=5, ensemble_q_sample=2)
-    drawn = []
-    subset = soft_value.random_subset
+    drawn, recorded, subset = [], {"subsets": []}, soft_value.random_subset
 
     def watch(total, size, seed):
-        drawn.append(tuple(subset(total, size, seed).numpy()))
-        return subset(total, size, seed)
+        recorded["subsets"].append(subset(total, size, seed))
+        return recorded["subsets"][-1]
 
     monkeypatch.setattr(soft_value, "random_subset", watch)
     for seed in range(6):
-        watched_update(agent, windows(agent.spec, B, steps=T, seed=seed), monkeypatch)
+        found = watched_update(agent, windows(agent.spec, B, steps=T, seed=seed), monkeypatch, recorded)
+        drawn += [tuple(x.numpy()) for x in found.subsets]
+        recorded["subsets"] = []
     assert len(drawn) == 12  # target and policy of six updates
     assert len(set(drawn[::2])) > 2 and len(set(drawn[1::2])) > 2 and drawn[::2] != drawn[1::2]
 
@@ -225,12 +242,12 @@ def test_no_gradient_flows_through_the_targets(trace, monkeypatch):
     nets = agent.nets
     others = [nets.policy, nets.target_rep, *nets.target_critics, agent.temperatures]
     others = [w for layer in others for w in layer.trainable_weights]
-    gradients = []
+    recorded = {}
 
-    def instead(tape, loss, extra_losses):
+    def instead(loss, extra_losses):
         wanted = [w.value for w in nets.critic_weights + others]
-        found = tape.gradient(loss, wanted)
-        gradients.append(found[: len(nets.critic_weights)])
+        found = tf.gradients(loss, wanted)
+        recorded["gradients"] = found[: len(nets.critic_weights)]
         assert all(g is None for g in found[len(nets.critic_weights) :])
 
     no_policy_metrics = {"policy/loss": tf.constant(0.0), "policy/saturated": tf.constant(0.0)}
@@ -238,14 +255,14 @@ def test_no_gradient_flows_through_the_targets(trace, monkeypatch):
     monkeypatch.setattr(agent, "_update_policy", lambda states: PolicyStep((states.valid,) * 2, no_policy_metrics))
     monkeypatch.setattr(agent.temperatures, "adjust", lambda *args: None)
     monkeypatch.setattr(agent, "_update_target_networks", lambda: None)
-    encoded = watched_update(agent, batch, monkeypatch)
+    encoded = watched_update(agent, batch, monkeypatch, recorded)
     agent.updates.assign(0)
     real = agent.targets
     monkeypatch.setattr(
         agent._update_critics, "targets", lambda *args: (tf.constant(encoded.target.numpy()), real(*args)[1])
     )
-    watched_update(agent, batch, monkeypatch)
-    for free, constant in zip(*gradients):
+    again = watched_update(agent, batch, monkeypatch, recorded)
+    for free, constant in zip(encoded.gradients, again.gradients, strict=True):
         assert np.abs(free).max() > 0
         np.testing.assert_allclose(free, constant, rtol=1e-5, atol=1e-7)
 
@@ -267,23 +284,22 @@ def test_before_the_first_update_every_ratio_is_one(kind, monkeypatch):
         log_prob=np.stack([c.log_prob for c in choices], 1),
         valid=np.ones((B, T), np.float32),
     )
-    log_ratios = []
-    returns = targets_module.returns
+    recorded, returns = {}, targets_module.returns
 
     def vtrace(**kwargs):
-        log_ratios.append(kwargs["log_ratio"].numpy())
+        recorded["log_ratio"] = kwargs["log_ratio"]
         return returns.vtrace(**kwargs)
 
     spied = SimpleNamespace(vtrace=vtrace, clipped_ratio=returns.clipped_ratio)
     monkeypatch.setattr(targets_module, "returns", spied)
     before = weights(agent)
-    encoded = watched_update(agent, batch, monkeypatch)
-    np.testing.assert_allclose(np.exp(log_ratios[0]), 1, atol=1e-4)
+    encoded = watched_update(agent, batch, monkeypatch, recorded)
+    np.testing.assert_allclose(np.exp(encoded.log_ratio), 1, atol=1e-4)
     assert float(encoded.metrics["policy/ratio"]) == pytest.approx(1, abs=1e-4)
     agent.restore(before, {})
-    watched_update(agent, batch._replace(log_prob=batch.log_prob + 0.1), monkeypatch)
+    other = watched_update(agent, batch._replace(log_prob=batch.log_prob + 0.1), monkeypatch, recorded)
     parts = (spec.continuous > 0) + (spec.choices > 0)
-    assert np.abs(log_ratios[1] + 0.2).max() < 1e-3 and parts
+    assert np.abs(other.log_ratio + 0.2).max() < 1e-3 and parts
 
 
 @pytest.mark.parametrize("soft_target", [None, True, False])
@@ -300,7 +316,7 @@ def test_policy_loss_takes_the_online_critics_on_fresh_actions(soft_target):
     alpha_c, alpha_d = np.exp(np.array(agent.temperatures.log_alpha))
     value = (q * p).sum(-1) - alpha_d * (p * np.log(p)).sum(-1) - alpha_c * pi.continuous_log_prob(raw)
     z, mask = tf.constant(z), tf.ones((B, M, 3), tf.bool)
-    (entropy_c, entropy_d), metrics = agent._update_policy(TrainedStates(z, z, mask, valid))
+    (entropy_c, entropy_d), metrics = in_graph(lambda: agent._update_policy(TrainedStates(z, z, mask, valid)))
     assert float(metrics["policy/saturated"]) == pytest.approx((np.abs(np.tanh(raw)) > 0.99).mean())
     assert float(metrics["policy/loss"]) == pytest.approx(-float(np.mean(value)), rel=1e-4)
     np.testing.assert_allclose(entropy_c, -pi.continuous_log_prob(raw), rtol=1e-5)
@@ -308,14 +324,15 @@ def test_policy_loss_takes_the_online_critics_on_fresh_actions(soft_target):
 
 
 def test_batches_of_one_learn_the_same_through_the_compiled_call():
-    """The eager updates above and the compiled one are the same program."""
+    """The updates above and the compiled one are the same program."""
     agent = agent_with("hybrid")
     batch, before = windows(agent.spec, B, steps=T), weights(agent)
-    _, eager, _ = agent._update_one(tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=())))
+    as_tensors = tf.nest.map_structure(tf.convert_to_tensor, batch._replace(index=()))
+    _, plain, _ = in_graph(lambda: agent._update_one(as_tensors))
     after = weights(agent)
     agent.restore(before, {})
     _, (compiled, _) = agent.update(single(batch))
-    np.testing.assert_allclose(compiled[0], eager, rtol=1e-5)
+    np.testing.assert_allclose(compiled[0], plain, rtol=1e-5)
     for key, value in weights(agent).items():
         np.testing.assert_allclose(value, after[key], rtol=1e-4, atol=1e-6, err_msg=key)
 

@@ -69,6 +69,7 @@ def test_statistics_of_novelty_stay_where_they_are():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["discrete", "noisy"])
 def test_any_number_of_windows_costs_a_handful_of_compilations(case):
     agent = prepared(case)

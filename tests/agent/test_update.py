@@ -69,6 +69,7 @@ def test_loss_falls_on_a_fixed_batch(agent):
     assert np.isfinite(losses).all()
 
 
+@pytest.mark.slow
 def test_targets_move_by_exactly_tau(agent):
     before = weights(agent)
     agent.update(single(windows(agent.spec, B, steps=T)))
@@ -97,6 +98,7 @@ def test_policy_loss_trains_the_policy_alone_and_critic_loss_everything_else(age
     assert all(moved(before, after, name) for name in ("rep", "critic_0", "critic_1"))
 
 
+@pytest.mark.slow
 def test_every_weight_is_trained(agent):
     before = weights(agent)
     for seed in range(3):
@@ -106,6 +108,7 @@ def test_every_weight_is_trained(agent):
         assert (before[key] != after[key]).any(), key
 
 
+@pytest.mark.slow
 def test_four_fused_updates_equal_four_single_ones_bit_for_bit(agent):
     batches, before = windows(agent.spec, 4, B, steps=T), weights(agent)
     metrics, (td_error, _) = agent.update(batches)
@@ -355,6 +358,7 @@ def test_greedy_is_the_mode_whatever_the_noise(agent):
 # --- variants that need another agent
 
 
+@pytest.mark.slow
 def test_targets_move_only_every_so_many_updates():
     agent = make_agent(SPECS["continuous"], tau=0.2, update_target_per_step=3)
     for update in range(1, 7):
@@ -368,6 +372,7 @@ def test_targets_move_only_every_so_many_updates():
             np.testing.assert_allclose(after[f"target_{key}"], old + 0.2 * (after[key] - old), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_same_seed_twice_gives_identical_weights_and_another_seed_does_not():
     def trained(seed):
         agent = make_agent(SPECS["hybrid"], seed=seed)
@@ -393,6 +398,7 @@ def test_fixed_temperatures_stay():
     assert float(metrics["alpha/continuous"]) == pytest.approx(np.exp(-1))
 
 
+@pytest.mark.slow
 def test_images_and_vectors_learn_together_and_uint8_is_scaled():
     spec = Spec((*SENSORS, Sensor("eye", (8, 8, 3), "uint8")), 1, (2,))
     agent = make_agent(spec, n_step=2)
@@ -433,6 +439,7 @@ class Uncompilable(keras.layers.Layer):
         return tf.ensure_shape(x, obs["v"].shape), state
 
 
+@pytest.mark.slow
 def test_a_network_that_xla_refuses_is_answered_with_the_switch():
     agent = make_agent(SPECS["continuous"], nn=module(ModelRep=Uncompilable), jit=True)
     for call in (

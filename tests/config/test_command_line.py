@@ -81,6 +81,7 @@ def test_unity_parameters_are_numbers(program):  # noqa: F811
     )
 
 
+@pytest.mark.slow
 def test_free_form_sections_take_new_names_with_and_without_a_plus(program):  # noqa: F811
     for plus in ("", "+", "++"):
         config = program.config("env=roller/hard", f"{plus}reset.foo=1", f"{plus}base.nn_kwargs.ModelQ.hidden=[3,4]")

@@ -53,6 +53,7 @@ def test_texts_in_an_env_file_and_a_file_with_a_number_for_a_name(program, tmp_p
         assert (config.base.name, config.base.scene, config.base.models) == ("5-0" if flags else "5", "true", "3.5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
@@ -114,6 +115,7 @@ def test_only_what_looks_like_a_number_gets_quotes(typed, read):
     assert quoted(typed) == read
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "words"),
     [

@@ -109,6 +109,7 @@ def test_a_lost_ack_is_told_again(tmp_path):
         assert numbers == [(0, 0), (5, -1), (25, 25)], "-1: stored, but nobody knows where"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_replay_that_comes_back_elsewhere_goes_on(tmp_path, way, how):
     """The new process has another port and the same files; two actors and a learner notice only a pause."""
@@ -408,6 +409,7 @@ def test_actors_wait_for_a_learner_that_lags_and_no_longer(tmp_path):
         assert tags(served.replay, 1) == list(range(400))
 
 
+@pytest.mark.slow
 def test_a_replay_that_does_not_read_costs_its_actor_no_memory(tmp_path, monkeypatch, capsys):
     """F7, 5 of its 30 seconds."""
     monkeypatch.setattr(inserting_module, "MAX_CHUNK_ROWS", MAX_CHUNK_ROWS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+import pytest
 import zmq
 
 from tests.figures import figure
@@ -49,6 +50,7 @@ def rows_for(inserter, first: int, seconds: float, per_second: int = 2000) -> in
     return count
 
 
+@pytest.mark.slow
 def test_a_flood_of_bad_messages_costs_a_good_peer_nothing(tmp_path, capsys):
     with Process(tmp_path) as process, inserting(process.directory) as inserter:
         seconds = COUNT / RATE

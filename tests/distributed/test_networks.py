@@ -112,6 +112,7 @@ def keys(tmp_path_factory) -> Path:
     return Keys.make(tmp_path_factory.mktemp("keys") / "ours").folder
 
 
+@pytest.mark.slow
 def test_a_partition_is_noticed_and_healed_and_costs_no_row(tmp_path, networks, keys, capsys):
     with contextlib.ExitStack() as stack:
         process = Process(tmp_path, host=ADDRESS, keys=keys, prefix=inside(networks.near))

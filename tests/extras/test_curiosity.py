@@ -126,6 +126,7 @@ def test_padding_means_nothing(kind, inverse):
     assert_padding_means_nothing(lambda: make(SPECS[kind], inverse), SPECS[kind])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inverse", [True, False])
 @pytest.mark.parametrize("kind", SPECS)
 def test_compiled_equals_eager(kind, inverse):

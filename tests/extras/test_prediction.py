@@ -160,6 +160,7 @@ def test_there_is_no_bonus_and_no_preference():
     assert Extras([extra]).candidates == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_gate_guards_the_representation_and_never_the_models(sign):
     """A linear representation, and a critic whose gradient equals that of this loss, or its opposite."""

@@ -34,6 +34,7 @@ def test_the_recipes_bonus_enters_the_targets():
     assert after["critic/target"] - before["critic/target"] == pytest.approx(bonus[valid].mean(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_an_extra_of_strength_nothing_changes_no_bit():
     batch = single(windows(SPECS["hybrid"], 8, steps=2))
     plain, idle = (make_agent(SPECS["hybrid"], extras=e, n_step=2) for e in (None, Extras([recipe()(0.0)])))

@@ -38,6 +38,7 @@ def test_a_seed_decides_all_that_is_drawn(env_id, kwargs):
     assert (once[:, 0] != once[:, 1]).any(axis=1).all(), "agents draw different numbers"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws", ["np.random", "random", "constructor: np.random", "observation_space"])
 def test_workers_draw_from_the_seed_too(draws):
     one, again, other = (

@@ -30,6 +30,7 @@ def test_outside_a_draw_it_is_a_dense_layer(factorised):
         assert np.abs(layer(x) - silent(layer, x)).min() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factorised", [True, False])
 def test_noise_has_mean_zero_and_the_spread_that_sigma_says(factorised):
     """That of sum_i x_i e_ij + e_j with x = 1; factorised, e_ij = f_i f_j with Var f = E|normal| = sqrt(2 / pi)."""

@@ -58,6 +58,7 @@ def test_largest_entropy_counts_only_legal_choices():
     np.testing.assert_array_equal(largest_entropy(np.zeros((3, 0), bool), ()), np.zeros(3))
 
 
+@pytest.mark.slow
 def test_random_subset_draws_without_repeating_and_evenly():
     draws = np.array([random_subset(5, 2, [0, i]) for i in range(2000)])
     assert (draws[:, 0] != draws[:, 1]).all()

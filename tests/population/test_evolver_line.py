@@ -154,6 +154,7 @@ def test_an_evolver_that_dies_goes_on_and_nobody_is_changed_twice(tmp_path, line
             assert [d.assigned for d in drawn] == list(range(1, len(drawn) + 1))
 
 
+@pytest.mark.slow
 def test_a_decision_that_never_came_to_be_is_made_anew(tmp_path, lines, monkeypatch):
     """It is killed between the networks and the file that names them."""
     write = store.write_atomically
@@ -190,6 +191,7 @@ def test_what_comes_twice_is_taken_once(lines):
     assert learner.taken == ["drawn"] and line.assigned == 1
 
 
+@pytest.mark.slow
 def test_a_learner_taken_back_to_its_checkpoint_is_told_again(tmp_path, lines):
     with Served(tmp_path) as served:
         generations(lines, served, 1)
@@ -240,6 +242,7 @@ class Diverging:
             self.taken_back += not self.whole.on_divergence(error)
 
 
+@pytest.mark.slow
 def test_a_learner_that_diverges_is_made_anew_by_the_evolver(tmp_path, lines):
     """Also after an evaluation of the same step; the second time everything of it is new."""
     one, line = Diverging(lines.learners[3], lines.lines[3], times=2), lines.lines[3]
@@ -263,6 +266,7 @@ def test_a_learner_that_diverges_is_made_anew_by_the_evolver(tmp_path, lines):
         assert lines.learners[3].taken[2:] == ["drawn", "fresh"]
 
 
+@pytest.mark.slow
 def test_a_learner_that_diverges_while_nobody_answers_helps_itself(tmp_path, lines, monkeypatch, caplog):
     """It waits quietly, goes back to its checkpoint, and is told what it shall be when the evolver is there again."""
     monkeypatch.setattr(member, "EVOLVER_TIMEOUT_SECONDS", 0.3)
@@ -297,6 +301,7 @@ def test_who_diverges_while_it_is_asked_for_its_networks_is_no_parent(tmp_path, 
         assert {line.parents for line in served.evolution.lineage if line.what == "drawn"} == {"learner-3"}
 
 
+@pytest.mark.slow
 def test_a_disk_that_refuses_is_waited_for(tmp_path, lines, monkeypatch):
     """Nobody is told what is not saved; when there is room again everything goes on."""
     monkeypatch.setattr(store, "RETRY_SECONDS", 0.05)
@@ -322,6 +327,7 @@ def test_a_disk_that_refuses_to_the_end_is_told_in_words(tmp_path):
         folder.save(Evolution(RULES, 3), {})
 
 
+@pytest.mark.slow
 def test_an_elite_that_is_gone_is_not_waited_for_for_ever(tmp_path, lines, monkeypatch):
     monkeypatch.setattr(server, "NETWORKS_TIMEOUT_SECONDS", 0.5)
     with Served(tmp_path) as served:

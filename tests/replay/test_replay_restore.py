@@ -122,6 +122,7 @@ def test_a_restored_replay_continues_bit_for_bit(uniform, turns):
     assert original.state()[1] == copy.state()[1]
 
 
+@pytest.mark.slow
 @given(scripts(), st.integers(0, 119), st.integers(3, 60), st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_restored_anywhere_windows_stay_the_models(script, cut, capacity, keep_capacity):

@@ -71,6 +71,7 @@ def test_the_page_says_what_ran(made):
     assert "running or killed; last heard of" in words
 
 
+@pytest.mark.slow
 def test_the_summary_has_the_mean_of_the_seeds(made):
     finals = [read_run(made / f"toy/three-{s}").last("eval/return_window") for s in (1, 2)]
     finals.append(read_run(made / "toy/late").last("eval/return_window"))
@@ -155,6 +156,7 @@ def test_a_folder_that_cannot_be_written(made, tmp_path, capsys):
 # groups
 
 
+@pytest.mark.slow
 def test_seed_name_and_place_do_not_set_runs_apart(made):
     groups = grouped([read_run(made / "toy" / n) for n in ("plain-1", "three-1", "plain-2", "three-2")])
     assert [(g.label, len(g.runs)) for g in groups] == [("sac.n_step=1", 2), ("sac.n_step=3", 2)]
@@ -208,6 +210,7 @@ def test_it_opens_in_chromium_with_its_pictures(made, tmp_path):
         assert colours_in(shot, [paper], box=(0, 0, 1280, 30)) == [1280 * 30]
 
 
+@pytest.mark.slow
 def test_chromium_runs_nothing_that_a_name_brings(tmp_path):
     run = write_run(tmp_path / "a", scene=EVIL)
     assert main([str(run)]) == 0

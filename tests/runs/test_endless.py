@@ -33,6 +33,7 @@ def evaluations(go) -> list[tuple[float, float]]:
     return [(float(row["eval/return"]), float(row["eval/length"])) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "steps", "why"),
     [

@@ -17,6 +17,7 @@ def go(monkeypatch, capfd, tmp_path):
     return Runner(monkeypatch, capfd, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_that_did_not_know_the_key_keeps_its_targets(go):
     go.ok("env=gym/cart_pole", *TINY, "eval.stop_return=null", "base.max_step=20")
     stored = go.run("cart_pole/a").path / "config.yaml"

@@ -54,6 +54,7 @@ def test_halves_make_a_whole(go, options):
     assert_same(whole, halves)
 
 
+@pytest.mark.slow
 def test_saving_and_evaluating_change_nothing(go):
     go.ok(*SCRIPTED, "base.name=quiet", "base.max_step=100")
     go.ok(
@@ -71,6 +72,7 @@ def test_saving_and_evaluating_change_nothing(go):
         assert first[name].tobytes() == second[name].tobytes(), name
 
 
+@pytest.mark.slow
 def test_evaluation_depends_on_the_step_alone(go):
     typed = (*SCRIPTED, "sac.updates_per_step=0", "eval.episodes=3", "eval.window=3")
     go.ok(*typed, "base.name=one", "eval.per_step=30", "base.max_step=90")
@@ -96,6 +98,7 @@ def test_in_another_process_compiled_with_one_thread(tmp_path):
     assert_same(*(RunFiles(tmp_path / "m" / "pendulum" / name) for name in ("whole", "halves")))
 
 
+@pytest.mark.slow
 def test_the_editors_scene_is_evaluated_between_iterations_in_itself(go):
     before = len(scripted_runs.MADE)
     typed = (*SCRIPTED, "base.name=editor", "base.editor=true", "base.max_step=180", "eval.episodes=3")

@@ -30,6 +30,7 @@ def pendulum_dataset(episodes=4):
     return played
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_run_begins_another(go):
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=40")
     told = go.ok(*SECOND, "base.max_step=20", "replay.load=m/pendulum/a", "replay.learning_starts=0")
@@ -46,6 +47,7 @@ def test_the_memory_of_a_run_begins_another(go):
     assert run.scalars()["limiter"]["steps"] == 20
 
 
+@pytest.mark.slow
 def test_learning_starts_counts_steps_of_the_environment(go):
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=40")
     go.ok(*SECOND, "base.max_step=20", "replay.load=m/pendulum/a")
@@ -61,6 +63,7 @@ def test_a_smaller_memory_takes_the_newest_rows(go):
     np.testing.assert_array_equal(rewards[:24], first["replay/reward"][15:39])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_own_memory(go):
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=20")
     go.ok(*SECOND, NO_UPDATES, "base.max_step=10", "replay.load=m/pendulum/a")
@@ -71,6 +74,7 @@ def test_a_resumed_run_keeps_its_own_memory(go):
     assert yaml.safe_load((run.path / "config.yaml").read_text())["replay"]["load"] == "m/pendulum/a"
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over(go):
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=20")
     (older,) = go.run().checkpoints
@@ -92,6 +96,7 @@ def test_a_damaged_checkpoint_is_passed_over(go):
     assert "m/pendulum/a/checkpoints holds no undamaged checkpoint with a replay" in error
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_and_the_name_is_free_again(go):
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=20")
     car = ("env=gym/mountain_car", *SECOND[1:])
@@ -105,6 +110,7 @@ def test_what_does_not_fit_is_refused_and_the_name_is_free_again(go):
     assert "replay.load=: allowed is a run folder, or minari:<dataset-id>" in go(*SECOND, "replay.load=''").error
 
 
+@pytest.mark.slow
 def test_demonstrations_begin_a_run(go):
     played = pendulum_dataset()
     go.ok(*SECOND, "base.max_step=20", "replay.load=minari:pendulum/random-v0")

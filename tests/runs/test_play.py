@@ -33,6 +33,7 @@ def played(text):
     return step, returns, float(re.search(r"^mean return (\S+) ±", text, re.M)[1])
 
 
+@pytest.mark.slow
 def test_play_is_deterministic_and_leaves_the_run_as_it_is(trained):
     before = {path: path.stat().st_mtime_ns for path in trained.run().path.rglob("*")}
     first, second = trained.ok(*PLAY).out, trained.ok(*PLAY).out
@@ -74,6 +75,7 @@ def test_a_video(trained):
     assert frames[50].std() > 1, "not a black picture"
 
 
+@pytest.mark.slow
 def test_a_film_is_as_fast_as_its_environment_says(go):
     import imageio.v2 as imageio
 
@@ -85,6 +87,7 @@ def test_a_film_is_as_fast_as_its_environment_says(go):
         assert reader.get_meta_data()["fps"] == 7
 
 
+@pytest.mark.slow
 def test_max_iter_bounds_the_episodes_of_every_agent(trained):
     played_with = {}
     for typed in (("base.max_iter=1",), ("base.max_iter=7",), ("base.max_iter=1", "eval.n_agents=1")):
@@ -92,6 +95,7 @@ def test_max_iter_bounds_the_episodes_of_every_agent(trained):
     assert list(played_with.values()) == [2, 4, 1], "an iteration is an episode of each agent"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["imageio.v2", "imageio_ffmpeg"])
 def test_a_missing_extra_is_named(trained, monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
@@ -111,6 +115,7 @@ def test_no_window_without_a_screen(trained, monkeypatch):
     assert "render=window: there is no screen here" in trained(*PLAY, "render=window").error
 
 
+@pytest.mark.slow
 def test_a_scene_without_pictures(go):
     roller = [word.replace("gym/pendulum", "roller") for word in PENDULUM]
     go.ok(*roller, NO_UPDATES, "base.max_step=100", "base.n_agents=2", "base.port=21555", "eval.stop_return=null")

@@ -61,6 +61,7 @@ def test_play_and_resume_of_a_run_with_strange_names_and_a_scene_of_its_own(shel
     assert run.steps == [5, 9]
 
 
+@pytest.mark.slow
 def test_a_file_that_a_search_found_runs_where_the_search_was(shell, tmp_path, monkeypatch):
     """Its study's name holds blanks; it was begun with a scene of its own."""
     monkeypatch.chdir(tmp_path)

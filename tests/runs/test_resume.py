@@ -41,6 +41,7 @@ def test_the_runs_own_config_is_used_whatever_conf_says_today(go):
     assert go.run().result["env_steps"] == 9
 
 
+@pytest.mark.slow
 def test_going_on_adds_to_everything(go):
     go.ok(*PENDULUM, "base.max_step=30")
     first, agent = go.run().arrays(), go.run().scalars()
@@ -113,6 +114,7 @@ def test_a_finished_run_needs_nothing(go):
     assert go.run().steps == [5] and go.run().checkpoints[0].stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_auto_starts_and_then_goes_on(go):
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=5", "ckpt=auto")
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=9", "ckpt=auto", "sac.gamma=0.7")
@@ -137,6 +139,7 @@ def test_a_chosen_step_and_the_best(go):
     assert go.ok(*AGAIN, "ckpt=best", "base.max_step=5").code == 0
 
 
+@pytest.mark.slow
 def test_a_memory_that_was_not_saved_fills_before_it_is_learnt_from(go):
     go.ok(*PENDULUM, "base.max_step=12", "replay.save=false")
     assert "replay.npz" not in {p.name for p in go.run().checkpoints[0].iterdir()}
@@ -145,6 +148,7 @@ def test_a_memory_that_was_not_saved_fills_before_it_is_learnt_from(go):
     assert go.run().result["updates"] == 4 + 30 - 12 - 8, "8 = learning_starts = batch_size"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
@@ -160,6 +164,7 @@ def test_another_shape_is_refused_in_words(go, typed, words):
     assert yaml.safe_load((go.run().path / "config.yaml").read_text())["base"]["max_step"] == 5, "refused: unchanged"
 
 
+@pytest.mark.slow
 def test_other_numbers_of_agents_and_rows_are_fine(go):
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=30")
     go.ok(

@@ -24,6 +24,7 @@ def go(monkeypatch, capfd, tmp_path):
     return Runner(monkeypatch, capfd, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_content_of_a_run_folder(go):
     nn = "from sac.nets.defaults import ModelQ as Default\n\n\nclass ModelQ(Default):\n    pass\n"
     (go.folder / "mine.py").write_text(nn)
@@ -51,6 +52,7 @@ def test_the_content_of_a_run_folder(go):
     assert told.err == ""
 
 
+@pytest.mark.slow
 def test_an_existing_name_is_refused_with_the_words_to_resume_it(go):
     typed = (*PENDULUM, NO_UPDATES, "base.max_step=5", "base.name=my run")
     go.ok(*typed)
@@ -112,6 +114,7 @@ def test_a_seed_is_drawn_and_recorded(go):
     assert seeds[0] != seeds[1] and yaml.safe_load((go.run().path / "config.yaml").read_text())["seed"] == seeds[0]
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_begin_gives_its_name_back(go):
     typed = (*PENDULUM, NO_UPDATES, "base.max_step=3")
     assert "Nothing-v7" in go(*typed, "base.build_path=Nothing-v7").error

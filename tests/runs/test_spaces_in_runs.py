@@ -43,6 +43,7 @@ def test_what_an_environment_is_taken_for_is_said_once_in_a_run(go):
     assert go.run("s/a").log.count("'mission' is text") == 1
 
 
+@pytest.mark.slow
 def test_several_rewards_are_weighed_by_a_key(go):
     assert "base.reward_weights=[]" in go(*START, "base.build_path=RunObjectives-v0", "base.max_step=8").error
     go.ok(*START, "base.build_path=RunObjectives-v0", "base.max_step=8", "base.reward_weights=[1, 10]")

@@ -56,6 +56,7 @@ def test_networks_from_elsewhere_run_when_they_are_trusted_and_are_asked_about_o
     assert yaml.safe_load((tmp_path / "m" / "pendulum" / "b" / "config.yaml").read_text())["base"]["trust"] is False
 
 
+@pytest.mark.slow
 def test_networks_that_were_changed_are_asked_about_before_a_line_of_them_runs(go, tmp_path):
     (tmp_path / "mine.py").write_text(MINE)
     go.ok(*QUICK, "base.nn=mine.py")
@@ -122,6 +123,7 @@ def test_the_networks_of_a_scene_in_envs_are_known(monkeypatch, tmp_path):
     assert len(trust.pieces(tmp_path, None)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["/proc/no/such/folder", ""])
 def test_a_home_that_cannot_be_written_costs_the_mark_and_not_the_run(go, monkeypatch, caplog, state):
     monkeypatch.setenv(trust.STATE, state)

@@ -68,6 +68,7 @@ def test_what_goes_up_is_a_run_that_plays(go):
     assert "playing m/pendulum/again, checkpoint of step 40" in told.out.replace(os.sep, "/")
 
 
+@pytest.mark.slow
 def test_it_is_off_unless_asked_for(go):
     go.ok(*PENDULUM, "base.max_step=10", "sac.updates_per_step=0", "track.wandb=offline")
     assert held(go.run().path).artifacts == []

@@ -79,6 +79,7 @@ def test_an_offline_run_holds_everything(tmp_path, caplog):
     assert len(hints) == 1 and Path(hints[0].split("wandb sync ")[1]).is_dir()
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_marked_so(tmp_path):
     with pytest.raises(ZeroDivisionError), Tracker([WandbSink(tmp_path, "offline", "p", {})]) as tracker:
         tracker.scalars({"a": 1.0}, 1)
@@ -98,6 +99,7 @@ def test_a_run_that_nobody_closed_is_marked_failed_too(tmp_path):
     assert held(tmp_path).code == 1
 
 
+@pytest.mark.slow
 def test_a_resume_keeps_the_id(tmp_path):
     """One id, of which `wandb sync` makes one run; each session leaves a record of its own to upload."""
     ids = []
@@ -144,6 +146,7 @@ def test_the_pattern_finds_a_groups_records_and_no_others(tmp_path):
     assert sorted(listing.splitlines()) == sorted(map(str, wanted))
 
 
+@pytest.mark.slow
 def test_an_absent_server_costs_seconds_and_leaves_an_offline_run(tmp_path, monkeypatch, caplog):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -240,6 +243,7 @@ def test_what_a_server_gets(tmp_path, server):
     assert unsynced(tmp_path / "run") == [], "there is nothing left to upload"
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_behind_what_the_server_has(tmp_path, server):
     for step in (10, 20):
         sink = wandb_sink(tmp_path, "auto", "p", {})
@@ -249,6 +253,7 @@ def test_a_resumed_run_goes_on_behind_what_the_server_has(tmp_path, server):
     assert {run: [row["env_step"] for row in rows] for run, rows in server.history.items()} == {sink.run_id: [10, 20]}
 
 
+@pytest.mark.slow
 def test_the_command_uploads_all_sessions_of_an_offline_run(tmp_path, server):
     (tmp_path / "nn.py").write_text("# networks")
     files = {"nn.py": tmp_path / "nn.py"}

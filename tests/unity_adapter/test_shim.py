@@ -64,6 +64,7 @@ def test_players_import_neither_tensorflow_nor_mlagents():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_player_runs_beside_tensorflow_in_one_process():
     code = """
 import tensorflow as tf

@@ -199,6 +199,7 @@ def test_a_player_that_dies_before_a_reset_is_replaced():
         assert turn.agents.tolist() == [0, 1] and not len(turn.lost)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault, words",
     [("die", r"(?s)exit code 7.*the zoo burns down"), ("leave", r"exit code 0"), ("hang", "did not answer")],
