@@ -112,6 +112,7 @@ def arrows(of: Callable[[str], str | None]) -> dict[str, set[str]]:
     return {name: others - {name, None} for name, others in found.items() if name is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", [room_of, lambda module: module], ids=["rooms", "modules"])
 def test_there_is_no_circle(of):
     TopologicalSorter(arrows(of)).prepare()  # CycleError names the circle

@@ -58,6 +58,7 @@ class LikesLarge(Extra):
         return 3.0 * action[..., 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["continuous", "discrete"])
 def test_candidates_are_weighed_and_log_mu_corrects_for_it(kind):
     """E[pi / mu] over what was chosen is 1 for the exact mu."""
@@ -96,6 +97,7 @@ def test_noisy_layers_draw_anew_at_each_step_and_are_silent_when_greedy():
     np.testing.assert_array_equal(*greedy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["continuous", "discrete"])
 def test_sampling_in_play_is_the_policy_and_nothing_else(kind):
     liking = make_agent(SPECS[kind], extras=Extras([LikesLarge()]))

@@ -39,6 +39,7 @@ def test_a_metric_that_the_list_lacks_is_refused(name, k):
         agent.update(windows(agent.spec, k, 4, steps=1))
 
 
+@pytest.mark.slow
 def test_a_listed_metric_that_does_not_exist_is_refused():
     agent = make_agent(SPECS["continuous"])
     agent.metric_names.append("policy/kl")
@@ -46,6 +47,7 @@ def test_a_listed_metric_that_does_not_exist_is_refused():
         update(agent)
 
 
+@pytest.mark.slow
 def test_a_loss_that_an_extra_does_not_name_is_refused():
     class Nameless(Extra):
         name = "nameless"

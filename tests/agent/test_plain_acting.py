@@ -77,6 +77,7 @@ def test_it_uses_running_statistics():
     assert np.abs(changed.raw - plain.raw).max() > 0.01
 
 
+@pytest.mark.slow
 def test_it_follows_the_weights(no_compiled_call):
     agent = make_agent(SPECS["hybrid"], n_step=1)
     before, _ = choices(agent)

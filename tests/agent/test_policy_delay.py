@@ -14,6 +14,7 @@ def changed(before, after, prefix):
     return any((before[name] != after[name]).any() for name in before if name.startswith(prefix))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["continuous", "hybrid"])
 def test_policy_and_temperatures_wait(kind):
     agent = make_agent(SPECS[kind], policy_delay=3, n_step=1)
@@ -52,6 +53,7 @@ def test_metrics_of_the_policy_are_those_of_its_newest_step():
     assert len({metrics["critic/loss"] for metrics in found}) == 4
 
 
+@pytest.mark.slow
 def test_a_step_that_is_not_finite_is_reported_once():
     spec = SPECS["continuous"]
     agent = make_agent(spec, policy_delay=2, n_step=1)
@@ -62,6 +64,7 @@ def test_a_step_that_is_not_finite_is_reported_once():
     assert np.isfinite(list(agent.update(good)[0].values())).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_a_schedule_counts_updates(schedule):
     """The policy's learning rate has fallen to its end after so many updates, not after so many of its own steps."""

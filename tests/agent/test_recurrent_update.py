@@ -143,6 +143,7 @@ def test_fused_updates_equal_single_ones(cell, jit):
     assert fused.traces == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trace", ["vtrace", "retrace"])
 def test_rescaled_targets_are_those_of_critics_in_units_of_reward(trace):
     """The rescaled target is h of the target of critics that return h^-1 of the rescaled critics' values."""

@@ -79,6 +79,7 @@ def test_targets_find_the_value_with_or_without_entropy(hyper):
         np.testing.assert_allclose(fixed_point(agent, mu), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["discrete", "hybrid"])
 def test_critics_that_choose_like_dqn_know_no_discrete_entropy(kind):
     """Q never contains it; it contains the entropy of a hybrid's continuous part if that is configured."""

@@ -123,6 +123,7 @@ def test_four_fused_updates_equal_four_single_ones_bit_for_bit(agent):
     assert int(agent.updates.numpy()) == 4
 
 
+@pytest.mark.slow
 def test_saved_and_restored_in_another_agent_goes_on_bit_for_bit(agent):
     batches = [single(windows(agent.spec, B, steps=T, seed=seed)) for seed in range(4)]
     for batch in batches[:2]:
@@ -204,6 +205,7 @@ def values_of_policy(agent, batch):
     return expected - alpha_c * log_c + alpha_d * entropy, (-log_c, entropy)
 
 
+@pytest.mark.slow
 def test_the_policy_is_judged_where_it_acts_alone(agent):
     """The policy's loss and both entropies are means over the rows that hold an action; final rows do not count."""
     frozen(agent)
@@ -245,6 +247,7 @@ def policy_head(spec, wide: bool, uniform: bool):
     return [0.0] * spec.continuous + [0.0 if wide else -4.0] * spec.continuous + list(certain * (not uniform))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wide", "uniform"), [(True, True), (False, False), (True, False)])
 def test_temperatures_move_the_right_way(agent, wide, uniform):
     set_policy_head(agent, policy_head(agent.spec, wide, uniform))
@@ -391,6 +394,7 @@ def test_same_seed_twice_gives_identical_weights_and_another_seed_does_not():
     assert moved(weights(agent), one, "policy")
 
 
+@pytest.mark.slow
 def test_fixed_temperatures_stay():
     agent = make_agent(SPECS["hybrid"], use_auto_alpha=False, init_log_alpha=-1.0)
     metrics, _ = agent.update(single(windows(agent.spec, B, steps=1)))

@@ -113,6 +113,7 @@ def test_v_c_above_v_rho_is_only_warned_of(program, caplog):  # noqa: F811
     assert "sac.v_c=2.0 exceeds sac.v_rho=1.0" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", ["sac.use_auto_alpha=false", "sac.discrete_dqn_like=true"])
 def test_a_schedule_of_the_target_entropy_that_nothing_follows_is_warned_of(program, caplog, off):  # noqa: F811
     program.config("env=gym/cart_pole", off)

@@ -71,6 +71,7 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(inserting_module, "MAX_CHUNK_ROWS", 20)
 
 
+@pytest.mark.slow
 def test_a_line_that_breaks_loses_and_doubles_nothing(tmp_path):
     """Twelve times the proxy drops the answers and then cuts the connection: stored chunks are not acknowledged."""
     with Served(WORLD, tmp_path) as served, Line(lambda: over_tcp(served.directory)) as line:

@@ -75,6 +75,7 @@ def test_a_single_candidate_is_taken_for_sure(temperature):
     np.testing.assert_array_equal(Extras([extra]).preference(*candidates(SPECS["hybrid"], 1)), np.zeros((K, 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SPECS)
 def test_a_pair_that_was_trained_is_less_novel_than_an_untouched_one(kind):
     spec = SPECS[kind]
@@ -88,6 +89,7 @@ def test_a_pair_that_was_trained_is_less_novel_than_an_untouched_one(kind):
     assert after < 0.3 * tf.reduce_mean(extra.novelty(z, action)) and novel > 0
 
 
+@pytest.mark.slow
 def test_the_untried_action_is_preferred():
     """Four choices in one state; three of them are trained."""
     spec = SPECS["discrete"]
@@ -159,6 +161,7 @@ def test_padding_means_nothing(kind):
     assert_padding_means_nothing(lambda: make(SPECS[kind]), SPECS[kind])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SPECS)
 def test_compiled_equals_eager(kind):
     assert_compiled_equals_eager(lambda: make(SPECS[kind]), SPECS[kind])

@@ -426,6 +426,7 @@ def test_a_missing_package_names_the_extra(id_, module, extra, monkeypatch):
         build_gym_env(id_, 1, "sync", None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 def test_old_gym_environments_of_both_styles(vectorization):
     from tests.envs.old_toys import register

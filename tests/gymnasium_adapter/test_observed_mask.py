@@ -147,6 +147,7 @@ def test_masks_have_many_names(name):
     assert ObservationSpace(space).likely_mask(4) == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("where", "key"), [("obs", "action_mask"), ("method", "action_masks")])
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 def test_what_looks_like_a_mask_is_hinted_at(where, key, vectorization, caplog):

@@ -83,6 +83,7 @@ def test_no_burn_in_leaves_the_state_alone():
     assert warmed_up(net, none, previous[:, :0], state, tf.zeros((4, 0))) is state
 
 
+@pytest.mark.slow
 def test_gradients_pass_through_the_warm_up():
     net, (obs, previous) = rep("gru"), inputs(steps=5)
     obs, previous = {name: tf.constant(x) for name, x in obs.items()}, tf.constant(previous)

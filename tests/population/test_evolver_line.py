@@ -126,6 +126,7 @@ def generations(lines: Lines, served: Served, number: int) -> None:
     wait_for(settled, meanwhile=lines.turn)
 
 
+@pytest.mark.slow
 def test_the_worse_half_becomes_like_the_better_one(tmp_path, lines):
     with Served(tmp_path) as served:
         generations(lines, served, 1)
@@ -203,6 +204,7 @@ def test_a_learner_taken_back_to_its_checkpoint_is_told_again(tmp_path, lines):
         np.testing.assert_array_equal(learner.now["w"], shall["w"])
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite_stay_with_their_learner(tmp_path, lines):
     with Served(tmp_path) as served:
         wait_for(lambda: len(served.evolution.members) == 4, meanwhile=lines.turn)
@@ -286,6 +288,7 @@ def test_a_learner_that_diverges_while_nobody_answers_helps_itself(tmp_path, lin
     assert lines.learners[shall].now["w"][0, 0] != 77
 
 
+@pytest.mark.slow
 def test_who_diverges_while_it_is_asked_for_its_networks_is_no_parent(tmp_path, lines):
     with Served(tmp_path) as served:
         best = lines.lines[3]
@@ -353,6 +356,7 @@ def turn_three(lines: Lines, served: Served) -> None:
         lines.lines[3]._unconfirmed.clear()
 
 
+@pytest.mark.slow
 def test_learners_of_a_population_that_was_removed_begin_another(tmp_path, lines):
     for line in lines.lines:
         line.restore({}, {"assigned": 5})
@@ -385,6 +389,7 @@ def test_a_damaged_population_is_told_in_words(tmp_path):
             folder.description()
 
 
+@pytest.mark.slow
 def test_networks_of_what_a_learner_is_no_more_make_no_generation(tmp_path, lines):
     with Served(tmp_path) as served:
         best = lines.lines[3].client

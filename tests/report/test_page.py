@@ -172,6 +172,7 @@ def test_where_most_agree_only_what_differs_is_named(tmp_path):
     assert labels == ["baseline", "sac.tau=0.1", "sac.gamma=0.9, base.kw.x=1"]
 
 
+@pytest.mark.slow
 def test_a_key_that_one_version_did_not_have(made, tmp_path):
     write_run(tmp_path / "old", sac__n_step=1)
     write_run(tmp_path / "new", sac__n_step=1, sac__fresh=None)
@@ -193,6 +194,7 @@ def colours_in(picture: Path, colors=COLORS[:2], box=None) -> list[int]:
     return [int((np.abs(pixels - color).max(-1) < 24).sum()) for color in wanted]
 
 
+@pytest.mark.slow
 def test_the_picture_shows_both_scenes_curves(made):
     assert all(count > 500 for count in colours_in(made / "report.png"))
     assert Image.open(made / "report.png").size[1] > 1500

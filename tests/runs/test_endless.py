@@ -75,6 +75,7 @@ def test_the_environments_own_limit_is_known(vectorization):
         env.close()
 
 
+@pytest.mark.slow
 def test_agents_of_a_scene_are_bounded_too(go):
     """Nobody can reset one of them alone."""
     roller = [word.replace("gym/pendulum", "roller") for word in PENDULUM]

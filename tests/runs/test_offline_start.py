@@ -54,6 +54,7 @@ def test_learning_starts_counts_steps_of_the_environment(go):
     assert go.run("pendulum/b").result["updates"] == 20 - 8, "null = batch_size"
 
 
+@pytest.mark.slow
 def test_a_smaller_memory_takes_the_newest_rows(go):
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=40")
     told = go.ok(*SECOND, NO_UPDATES, "base.max_step=5", "replay.capacity=30", "replay.load=m/pendulum/a")

@@ -45,6 +45,7 @@ def test_play_is_deterministic_and_leaves_the_run_as_it_is(trained):
     assert played(trained.ok(*PLAY, "sac.sample_in_play=true").out)[1] != returns
 
 
+@pytest.mark.slow
 def test_play_needs_no_env_when_the_scene_is_named(trained):
     assert played(trained.ok("role=play", "base.scene=pendulum", "base.models=m", "base.name=a").out)[0] == 5
 
@@ -103,11 +104,13 @@ def test_a_missing_extra_is_named(trained, monkeypatch, missing):
     assert 'pip install -e ".[video]"' in error and missing.partition(".")[0] in error
 
 
+@pytest.mark.slow
 def test_pygame_is_named_too(trained, monkeypatch):
     monkeypatch.setitem(sys.modules, "pygame", None)
     assert 'pip install -e ".[video]"' in trained(*PLAY, "render=video").error
 
 
+@pytest.mark.slow
 def test_no_window_without_a_screen(trained, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)

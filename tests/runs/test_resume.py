@@ -24,6 +24,7 @@ def go(monkeypatch, capfd, tmp_path):
     return Runner(monkeypatch, capfd, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_runs_own_config_is_used_whatever_conf_says_today(go):
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=5", "sac.gamma=0.5", "reset={wind: 1}")
     stored = go.run().path / "config.yaml"
@@ -87,6 +88,7 @@ def test_no_part_of_a_run_plays_what_another_has_played(go):
     assert played() == parts[0]
 
 
+@pytest.mark.slow
 def test_each_part_of_a_run_has_an_environment_of_another_seed(go, monkeypatch):
     """A Unity scene takes its seed when it starts; that of evaluation stays, as evaluations have their own."""
     from scripted import ScriptedEnv
@@ -107,6 +109,7 @@ def test_each_part_of_a_run_has_an_environment_of_another_seed(go, monkeypatch):
     assert training == 1 and evaluation == evaluation_again and len({training, evaluation, again}) == 3
 
 
+@pytest.mark.slow
 def test_a_finished_run_needs_nothing(go):
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=5")
     before = go.run().checkpoints[0].stat().st_mtime_ns
@@ -189,6 +192,7 @@ def test_runs_that_are_not_there(go):
     assert error == "there is no run m/pendulum/b; give one by base.name=..., newest first: a\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["{", "sac: {gama: 1}", "colour: red"])
 def test_a_config_file_that_was_spoilt(go, text):
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=5")

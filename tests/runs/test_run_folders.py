@@ -65,6 +65,7 @@ def test_an_existing_name_is_refused_with_the_words_to_resume_it(go):
     assert go.run("pendulum/my run").steps == [5, 9]
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_before_its_first_checkpoint_is_begun_again_by_what_is_printed(go):
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=5")
     shutil.rmtree(go.run().path / "checkpoints")  # as after a kill
@@ -106,6 +107,7 @@ def test_a_multirun_can_be_repeated_resumed_and_played(go):
     assert "playing m/pendulum/a-0" in played and "playing m/pendulum/a-1" in played
 
 
+@pytest.mark.slow
 def test_a_seed_is_drawn_and_recorded(go):
     typed = [word for word in PENDULUM if word not in ("seed=1", "base.name=a")]
     for name in ("a", "b"):

@@ -37,6 +37,7 @@ def test_a_wrong_name_of_the_mask_ends_in_one_message(go):
     assert "base.action_mask=mask" in words and "view, action_mask" in words
 
 
+@pytest.mark.slow
 def test_what_an_environment_is_taken_for_is_said_once_in_a_run(go):
     told = go.ok(*START, "base.build_path=RunTold-v0", "base.max_step=20", "eval.per_step=10")
     assert told.err.count("'mission' is text") == 1

@@ -85,6 +85,7 @@ def test_logs_of_earlier_versions_are_put_right_by_the_next_resume(tmp_path, loa
         assert shown.scalars() == {"a": [(0, 1), (10, 1), (20, 1), (30, 2), (50, 3)], "b": [(0, 1), (10, 1), (20, 1)]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loader", LOADERS)
 def test_a_tensorboard_that_watches_forgets_them_too(tmp_path, loader):
     """The fast one forgets a metric's later points when the first newer one of that metric comes."""

@@ -74,6 +74,7 @@ def test_the_way_out_gives_the_exit_code(error, code, reason):
     assert sink.heard == [(code, reason, {})]
 
 
+@pytest.mark.slow
 def test_tracking_does_not_import_tensorflow(tmp_path):
     code = (
         "import sys, numpy as np\n"

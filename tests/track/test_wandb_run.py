@@ -59,6 +59,7 @@ def service() -> int:
     return found
 
 
+@pytest.mark.slow
 def test_an_offline_run_holds_everything(tmp_path, caplog):
     config = {"sac": {"gamma": 0.99, "seed": 3}, "base": {"name": "x"}}
     sink = WandbSink(tmp_path, "offline", "proj", config, name="x", group="sweep", job_type="train", tags=["a", "b"])
@@ -163,6 +164,7 @@ def test_an_absent_server_costs_seconds_and_leaves_an_offline_run(tmp_path, monk
     assert (folder / f"run-{sink.run_id}.wandb").stat().st_size > 500
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="ps and SIGKILL")
 def test_a_killed_service_drops_the_sink_and_training_goes_on(tmp_path, caplog):
     tracker = Tracker([WandbSink(tmp_path, "offline", "p", {})])
@@ -272,6 +274,7 @@ def test_the_command_uploads_all_sessions_of_an_offline_run(tmp_path, server):
     assert unsynced(tmp_path / "run") == []
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_delays_the_end_by_no_more_than_its_time(tmp_path, server, monkeypatch, caplog):
     monkeypatch.setitem(wandb_run.SETTINGS, "finish_timeout", 2.0)
     sink = wandb_sink(tmp_path, "online", "p", {})

@@ -150,6 +150,7 @@ def test_parameters_time_scale_and_seed_reach_the_scene():
         assert env.take_stats()["parameter/nonsense"] == 3.5
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_scenes():
     first = []
     for seed in (4, 4, 5):
