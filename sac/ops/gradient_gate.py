@@ -8,10 +8,10 @@ from sac.backend import Tensor, keras, tf
 
 
 def gradients(loss: Tensor, weights: Sequence[keras.Variable]) -> list[Tensor]:
-    """The gradient of `loss` [] for each weight, inside a tf.function; zeros where the loss does not depend on it.
+    """The gradient of `loss` [] for each weight; zeros where the loss does not depend on it.
 
-    All gradients are zeros if one number is not finite: one broken batch must not spoil the weights. A tape would build
-    the gradients of every loop that it has seen, several times, whether they are needed or not.
+    All gradients are zeros if one number is not finite: one broken batch must not spoil the weights. Raises
+    RuntimeError outside of a tf.function. A persistent tape would do the same and build each loop's gradient thrice.
     """
     found = tf.gradients(loss, [w.value for w in weights], unconnected_gradients="zero") if weights else []
     usable = tf.math.is_finite(tf.linalg.global_norm(found)) if found else True
