@@ -36,8 +36,8 @@ def positive() -> Any:
     return key("above 0", lambda x: x > 0)
 
 
-def endless_or_positive() -> Any:
-    return key("-1 (endless) or at least 1", lambda x: x == -1 or x >= 1)
+def minus_one_or_positive() -> Any:
+    return key("-1 or at least 1", lambda x: x == -1 or x >= 1)
 
 
 def one_of(*values: str) -> Any:

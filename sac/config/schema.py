@@ -12,7 +12,7 @@ from dataclasses import Field, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, get_type_hints
 
-from sac.config.keys import at_least, between, endless_or_positive, folder, folder_name, key, one_of, positive
+from sac.config.keys import at_least, between, folder, folder_name, key, minus_one_or_positive, one_of, positive
 
 CELL = ("replay", "learner", "actor")  # roles that share a run
 EVOLVER = "evolver"  # the role that compares the learners of several runs
@@ -30,9 +30,9 @@ class BaseConfig:
     nn: str = key("the name of a module, a dotted module or a .py file", lambda x: bool(x.strip()))
     nn_kwargs: dict[str, Any] = key()
     n_agents: int = at_least(1)
-    max_iter: int = endless_or_positive()
-    max_step: int = endless_or_positive()
-    max_step_each_iter: int = endless_or_positive()
+    max_iter: int = minus_one_or_positive()
+    max_step: int = minus_one_or_positive()
+    max_step_each_iter: int = minus_one_or_positive()
     reset_on_iteration: bool = key()
     models: str = folder()
     trust: bool = key()
@@ -50,7 +50,7 @@ class BaseConfig:
     time_scale: float = positive()
     timeout: int = at_least(10)
     update_policy_mode: bool = key()
-    update_policy_variables_per_step: int = endless_or_positive()
+    update_policy_variables_per_step: int = minus_one_or_positive()
     update_sac_bak_per_step: int = at_least(1)
     noise_increasing_rate: float = at_least(0)
     noise_max: float = at_least(0)
@@ -164,9 +164,9 @@ class NetConfig:
 
 @dataclass
 class EvalConfig:
-    per_step: int = endless_or_positive()
+    per_step: int = minus_one_or_positive()
     episodes: int = at_least(1)
-    max_episode_steps: int | None = endless_or_positive()
+    max_episode_steps: int | None = minus_one_or_positive()
     n_agents: int | None = at_least(1)
     window: int = at_least(1)
     stop_return: float | None = key()
