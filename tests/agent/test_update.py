@@ -464,3 +464,26 @@ def test_a_checkpoint_of_other_networks_is_refused_with_both_shapes(shared):
         agent.restore(wrong, {})
     for key, value in weights(agent).items():
         np.testing.assert_array_equal(value, first[key])
+
+
+class RowOfATable(keras.layers.Layer):
+    """Features are a row of an embedding: its gradient names the rows that were looked up, and no others."""
+
+    def __init__(self, spec, **kwargs):
+        super().__init__()
+        self.table = keras.layers.Embedding(4, 6)
+
+    def call(self, obs, previous_action, state):
+        return self.table(tf.cast(obs["v"][..., 0], tf.int32)), state
+
+
+@pytest.mark.slow
+def test_an_embedding_learns_the_rows_that_were_looked_up():
+    agent = make_agent(SPECS["continuous"], nn=module(ModelRep=RowOfATable), n_step=1)
+    batch = windows(SPECS["continuous"], 8, steps=1)
+    batch.obs["v"][..., 0], batch.valid[:] = np.arange(8)[:, None] % 3, 1
+    before = weights(agent)
+    agent.update(single(batch))
+    (name,) = part(before, "rep/")
+    changed = (weights(agent)[name] != before[name]).any(-1)
+    assert changed.tolist() == [True, True, True, False]
