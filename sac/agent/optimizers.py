@@ -20,7 +20,7 @@ def adam(hyper: Hyperparameters, regularised: bool = True, every: int = 1) -> ke
 
 
 class Adam(keras.optimizers.Adam):
-    """Keras's Adam in a third of its operations, which all have to be traced: the same numbers, a sooner start."""
+    """Keras's Adam in fewer operations, each of which has to be traced: the same numbers, and a sooner start."""
 
     def apply(self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
         """Takes one step; its size is computed once for all weights."""
