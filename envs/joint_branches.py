@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ class JointBranches:
 
     def __init__(self, env: Env) -> None:
         self._env = env
-        self._branches = env.spec.branches
+        self.scene_branches = self._branches = env.spec.branches
         self.spec = replace(env.spec, branches=(math.prod(self._branches),))
         self.n_agents = env.n_agents
 
@@ -24,8 +25,8 @@ class JointBranches:
         return self._joined(self._env.reset(seed))
 
     def step(self, action: Action) -> Turn:
-        parts = np.unravel_index(action.discrete[:, 0], self._branches)
-        return self._joined(self._env.step(Action(action.continuous, np.stack(parts, axis=1).astype(np.int32))))
+        parts = joint_parts(self._branches)[action.discrete[:, 0]]
+        return self._joined(self._env.step(Action(action.continuous, parts)))
 
     def _joined(self, turn: Turn) -> Turn:
         ended = replace(turn.ended, mask=joint_mask(turn.ended.mask, self._branches))
@@ -54,6 +55,12 @@ def joint_choice(discrete: np.ndarray, branches: tuple[int, ...]) -> np.ndarray:
     return np.ravel_multi_index(tuple(discrete.T), branches).astype(np.int32)[:, None]
 
 
+@functools.cache
+def joint_parts(branches: tuple[int, ...]) -> np.ndarray:
+    """The choice of each branch in every combination [product of branches, number of branches] int32."""
+    return np.stack(np.unravel_index(np.arange(math.prod(branches)), branches), axis=1).astype(np.int32)
+
+
 def joint_mask(mask: np.ndarray, branches: tuple[int, ...]) -> np.ndarray:
     """The mask of combinations [k, product of branches] for masks [k, sum of branches]: legal where all parts are."""
     k = len(mask)
@@ -61,3 +68,10 @@ def joint_mask(mask: np.ndarray, branches: tuple[int, ...]) -> np.ndarray:
     for part in np.split(mask, np.cumsum(branches)[:-1], axis=1):
         joint = (joint[:, :, None] & part[:, None, :]).reshape(k, joint.shape[1] * part.shape[1])
     return joint
+
+
+def separate_mask(mask: np.ndarray, branches: tuple[int, ...]) -> np.ndarray:
+    """The inverse of `joint_mask` [..., sum of branches]: a choice is legal where a legal combination contains it."""
+    parts = joint_parts(branches)
+    columns = [mask[..., parts[:, b] == c].any(axis=-1) for b, size in enumerate(branches) for c in range(size)]
+    return np.stack(columns, axis=-1)

@@ -23,22 +23,27 @@ from sac.replay import Prioritized, RateLimiter, Replay, Sampler, Uniform, check
 from sac.replay.durable import DurableReplay
 from sac.replay.durable_stats import DurableStats
 from sac.replay.running_stats import RunningStats
+from sac.replay.with_loaded import WithLoaded
 from sac.runs.checkpoint import ONLY_NEWEST, Checkpoints
 from sac.runs.folder import RunFolder
+from sac.runs.scene_file import SceneLayout
 from sac.track.observer import Observer
 from sac.track.tracker import Tracker
-from sac.training.prefill import Episodes, fill
+from sac.training.prefill import DEMO, MINARI, Episodes, fill
 from sac.training.schedule import Schedule
 from sac.types import Env, Sensor, Spec, rows_after_burn_in
 
 if TYPE_CHECKING:
+    from envs.gymnasium_adapter.minari_recorder import MinariRecorder
     from envs.gymnasium_adapter.reading import Reading
+    from envs.unity_adapter.demo_recorder import DemoRecorder
     from sac.agent import Agent
     from sac.extras.extra import Extras
     from sac.nets.contract import Builder
 
 log = logging.getLogger(__name__)
 MAX_EPISODE_STEPS = 3_000  # steps after which evaluation and play end an episode that nothing else limits
+LOADED_SEED_OFFSET = 2_000_003  # so that loaded rows are drawn by other random numbers than the run's own
 EVALUATION_SEED_OFFSET = 1_000_003  # so that evaluation plays other episodes than training
 
 
@@ -140,7 +145,8 @@ def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int) -> 
         slow_policy=s.clip_epsilon_policy > 0,
     )  # fmt: skip
     choice, scale = ByCritic if s.discrete_dqn_like else ByPolicy, Rescaled if s.value_rescale else Plain
-    return Agent(nets, Hyperparameters.of(s), seed, choice, scale, make_extras(config, build, nets.spec))
+    extras = make_extras(config, build, nets.spec)
+    return Agent(nets, Hyperparameters.of(s), seed, choice, scale, extras, config.replay.keep_loaded)
 
 
 def _with_extra(spec: Spec, names: list[str]) -> Spec:
@@ -216,14 +222,19 @@ def model_files(folder: RunFolder) -> dict[str, Path]:
     if saved is None:
         return {}
     files = [path for path in sorted(saved.path.iterdir()) if path.stem not in ONLY_NEWEST]
-    files += [path for path in (folder.config, folder.networks) if path.exists()]
+    files += [path for path in (folder.config, folder.networks, folder.scene) if path.exists()]
     return {path.relative_to(folder.path).as_posix(): path for path in files}
 
 
-def make_replay(config: Config, spec: Spec, state_size: int, n_agents: int, seed: int) -> Replay:
+def make_replay(config: Config, spec: Spec, state_size: int, n_agents: int, seed: int) -> Replay | WithLoaded:
     """The replay of a single process. Raises UserError when capacity or memory does not suffice."""
-    sampler, (steps, burn_in) = make_sampler(config, n_agents), window(config)
-    return Replay(spec, state_size, sampler, steps=steps, burn_in=burn_in, seed=seed)
+    steps, burn_in = window(config)
+
+    def make(seed: int) -> Replay:
+        return Replay(spec, state_size, make_sampler(config, n_agents), steps=steps, burn_in=burn_in, seed=seed)
+
+    share = config.replay.keep_loaded
+    return WithLoaded(make(seed), make(seed + LOADED_SEED_OFFSET), share) if share else make(seed)
 
 
 def make_durable_replay(config: Config, spec: Spec, state_size: int, folder: Path) -> DurableReplay:
@@ -267,22 +278,58 @@ def make_sampler(config: Config, n_agents: int) -> Sampler:
     return Uniform(r.capacity)
 
 
-def fill_replay(config: Config, env: Env, replay: Replay, state_size: int, stats: RunningStats) -> None:
+def fill_replay(config: Config, env: Env, replay: Replay | WithLoaded, state_size: int, stats: RunningStats) -> None:
     """Fills the replay of a new run from replay.load. Raises UserError when that does not fit."""
     if config.replay.load is not None:
-        fill(replay, config.replay.load, env.spec, state_size, stats, partial(open_dataset, env))
+        filled = replay.loaded if isinstance(replay, WithLoaded) else replay
+        fill(filled, config.replay.load, env.spec, state_size, stats, partial(open_dataset, env))
         check_log_prob(config, replay)
 
 
-def open_dataset(env: Env, dataset_id: str) -> Episodes:
-    """The episodes of a Minari dataset, read as `env` reads its own. Raises UserError when they do not fit it."""
+def load_again(config: Config, env: Env, replay: Replay | WithLoaded, state_size: int) -> None:
+    """Loads the rows that stay in a resumed run whose checkpoint holds none. Raises UserError when they do not fit."""
+    if isinstance(replay, WithLoaded) and not replay.loaded.ready:
+        fill_replay(config, env, replay, state_size, RunningStats())  # the run's statistics contain them already
+
+
+def open_dataset(env: Env, source: str) -> Episodes:
+    """The episodes of minari:<dataset-id> or demo:<path>, read as `env` reads its own.
+
+    Raises UserError when they do not fit it.
+    """
+    if source.startswith(DEMO):
+        from envs.unity_adapter.demo_dataset import DemoEpisodes
+
+        return DemoEpisodes(source.removeprefix(DEMO), env.spec)
     from envs.gymnasium_adapter.minari_dataset import MinariEpisodes
 
     bounds, reading = (getattr(env, name, None) for name in ("action_bounds", "reading"))
-    return MinariEpisodes(dataset_id, env.spec, bounds, reading)
+    return MinariEpisodes(source.removeprefix(MINARI), env.spec, bounds, reading)
 
 
-def check_log_prob(config: Config, replay: Replay) -> None:
+def make_recorder(config: Config, env: Env, folder: RunFolder) -> DemoRecorder | MinariRecorder | None:
+    """What writes the episodes that `env` plays, as the key `record` asks. Raises UserError where it cannot."""
+    layout = SceneLayout.of(env)
+    if config.record == "minari":
+        from envs.gymnasium_adapter.minari_recorder import MinariRecorder
+
+        words = f"Episodes of the policy of {folder.path} in {config.base.scene}."
+        dataset = f"{config.base.scene}/{config.base.name}-v0"
+        return MinariRecorder(dataset, env.spec, layout.branches, layout.action_bounds, words)
+    if config.record == "demo":
+        from envs.unity_adapter.demo_recorder import DemoRecorder
+
+        if config.base.env_type != "UNITY":
+            raise UserError("record=demo writes what Unity's recorder writes, for Unity scenes: use record=minari")
+        decoder = env.decoder  # type: ignore[attr-defined]  # of UnityEnv
+        try:
+            return DemoRecorder(folder.new_demonstration(), decoder.name, decoder.columns, env.spec, layout.branches)
+        except OSError as error:
+            raise UserError(f"cannot write into {folder.demonstrations}: {error.strerror or error}") from error
+    return None
+
+
+def check_log_prob(config: Config, replay: Replay | WithLoaded) -> None:
     """Raises UserError when returns are to be corrected by probabilities that some rows lack."""
     s = config.sac
     if s.n_step > 1 and s.use_n_step_is and not replay.log_prob_known:

@@ -231,6 +231,17 @@ def rows_after_burn_in(sequence_length: int, n_step: int) -> int:
     return sequence_length + n_step - 1
 
 
+def stacked(rows: Sequence[tuple[Step, int]]) -> Step:
+    """Single rows (at least one), each a Step and the position of a row in it, as one Step."""
+    columns = [step.columns() for step, _ in rows]
+    return Step.of({name: np.stack([x[name][i] for x, (_, i) in zip(columns, rows)]) for name in columns[0]})
+
+
+def loaded_windows(share: float, batch_size: int) -> int:
+    """How many windows of a batch, its first ones, come from loaded rows."""
+    return round(share * batch_size)
+
+
 class Batch(NamedTuple):
     """B windows of L = b + T steps from the replay; columns of states have L + 1 rows.
 

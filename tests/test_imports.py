@@ -39,16 +39,17 @@ MAY_IMPORT = {
     "sac.track": "",
     "sac.report": "",  # reads run folders, and knows nothing of what wrote them
     "sac.training": f"sac.collect sac.evaluation sac.replay {CONFIG_FREE_RUNS}",
-    "envs.joint_branches": "",
+    **dict.fromkeys(["envs.joint_branches", "envs.png"], ""),
     "envs": "envs.gymnasium_adapter sac.nets sac.backend",  # hidden_velocity, and nn.py of scenes
     "envs.gymnasium_adapter": "envs.joint_branches",  # datasets join branches as the environment does
-    "envs.unity_adapter": "",
-    "envs.players": "",
+    "envs.unity_adapter": "envs.joint_branches envs.png",  # demonstrations join branches as the environment does
+    "envs.players": "envs.png",
     "sac.config": "sac.track",  # the limits of names in Weights & Biases
     **dict.fromkeys(CONFIG_FREE_RUNS.split(), CONFIG_FREE_RUNS),
     "sac.runs": "sac.config sac.track",  # the summary names the command that uploads an offline W&B run
     "sac.assemble": "sac envs",
     "sac.roles": "sac envs",
+    "sac.export": "sac.agent sac.nets sac.backend sac.assemble sac.config sac.runs sac.collect envs.joint_branches",
     "run": "sac.config sac.roles sac.runs",
     "launchers.jobs": "sac.config sac.roles sac.runs sac.track sac.report",
     "launchers.cells": "launchers.jobs sac.config sac.runs",

@@ -135,6 +135,16 @@ class UnityEnv:
         return self._agents.faults
 
     @property
+    def decoder(self) -> Decoder:
+        """What decodes the behaviour's messages: it knows its name and the layout of its sensors."""
+        return self._decoder
+
+    @property
+    def sensor_shapes(self) -> list[tuple[int, ...]]:
+        """The shape of each sensor as the scene sends it."""
+        return [column.wire_shape for column in self._decoder.columns]
+
+    @property
     def port(self) -> int:
         """The port in use."""
         return self._player.server.port

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sac.agent.action_selection import ActionSelector
+from sac.agent.cloning import Cloning
 from sac.agent.critic_update import CriticUpdate
 from sac.agent.encoding import Encoder, TrainedStates
 from sac.agent.hyperparameters import Hyperparameters
@@ -50,12 +51,13 @@ class Agent:
     """Networks, optimizers and temperatures with the compiled functions that use them.
 
     `choice` says how discrete actions are chosen, `scale` in which unit critics keep values, `extras` are optional
-    parts. `act` chooses actions, `update` learns, `estimate_q` gives Q of rows.
+    parts, `loaded_share` is the share of loaded windows, the first ones, in every batch.
+    `act` chooses actions, `update` learns, `estimate_q` gives Q of rows.
     """
 
     def __init__(
         self, networks: Networks, hyper: Hyperparameters, seed: int, choice: DiscreteChoice = ByPolicy,
-        scale: type[Plain] = Plain, extras: Extras | None = None,
+        scale: type[Plain] = Plain, extras: Extras | None = None, loaded_share: float = 0.0,
     ):  # fmt: skip
         self.nets, self.hyper, self.spec, self.seed = networks, hyper, networks.spec, seed
         self.choice, self.scale, self.extras = choice, scale, extras or Extras()
@@ -78,14 +80,15 @@ class Agent:
         for optimizer, weights in self.trained.values():
             optimizer.build(weights)
         self._update_critics = CriticUpdate(networks, hyper, self.encoder, self.targets, self.extras, self.trained)
+        cloning = Cloning(hyper, choice, loaded_share, self.updates)
         self._update_policy = PolicyUpdate(
-            networks, hyper, choice, scale, self.temperatures, self.rng, self.trained["policy"]
+            networks, hyper, choice, scale, self.temperatures, self.rng, cloning, self.trained["policy"]
         )
         optimizers = {name: optimizer for name, (optimizer, _) in self.trained.items()}
         self.variables = AgentVariables(
             networks, self.extras, self.temperatures, optimizers, self.updates, critics_choose=not choice.trained
         )
-        self._policy_metric_names = ["policy/loss", *self.temperatures.metric_names]
+        self._policy_metric_names = ["policy/loss", *cloning.metric_names, *self.temperatures.metric_names]
         self._policy_metric_names += ["policy/saturated"] * (self.spec.continuous > 0)
         self._newest_policy_metrics = tf.Variable(tf.zeros(len(self._policy_metric_names)), trainable=False)
         self.metric_names = self._metric_names()

@@ -22,6 +22,8 @@ class TrainedStates(NamedTuple):
     z_target: Tensor  # [B, m, F] of the target representation
     mask: Tensor  # [B, m, choices] bool: true = legal
     valid: Tensor  # [B, m]: 1 where an action was taken
+    raw_action: Tensor  # [B, m, A]: the stored continuous actions before the squash
+    taken: Tensor  # [B, m, C]: the stored choices as critic columns
 
 
 class Encoded(NamedTuple):
@@ -39,7 +41,10 @@ class Encoded(NamedTuple):
     def trained_states(self) -> TrainedStates:
         """The states of the trained rows."""
         m = self.valid.shape[1]
-        return TrainedStates(self.z[:, :m], self.z_target[:, :m], self.batch.mask[:, :m], self.valid)
+        return TrainedStates(
+            self.z[:, :m], self.z_target[:, :m], self.batch.mask[:, :m], self.valid, self.batch.raw_action[:, :m],
+            self.taken[:, :m],
+        )  # fmt: skip
 
 
 class Encoder:

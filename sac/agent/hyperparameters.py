@@ -30,6 +30,8 @@ class Hyperparameters:
     clip_epsilon_policy: float
     tau: float
     policy_delay: int
+    behavioral_cloning: float
+    behavioral_cloning_updates: int | None
     update_target_per_step: int
     init_log_alpha: float
     use_auto_alpha: bool

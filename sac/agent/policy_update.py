@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sac.agent.cloning import Cloning
 from sac.agent.encoding import TrainedStates
 from sac.agent.hyperparameters import Hyperparameters
 from sac.agent.optimizers import Trained
@@ -32,14 +33,14 @@ class PolicyUpdate:
 
     def __init__(
         self, networks: Networks, hyper: Hyperparameters, choice: DiscreteChoice, scale: type[Plain],
-        temperatures: Temperatures, rng: RngStreams, trained: Trained,
+        temperatures: Temperatures, rng: RngStreams, cloning: Cloning, trained: Trained,
     ):  # fmt: skip
         self.nets, self.spec, self.hyper, self.choice, self.scale = networks, networks.spec, hyper, choice, scale
-        self.temperatures, self.rng, self.trained = temperatures, rng, trained
+        self.temperatures, self.rng, self.cloning, self.trained = temperatures, rng, cloning, trained
 
     def __call__(self, states: TrainedStates) -> PolicyStep:
         """Takes the step on fresh actions in these states."""
-        z, z_target, mask, valid = states
+        z, z_target, mask, valid = states.z, states.z_target, states.mask, states.valid
         alpha_c, alpha_d = self.temperatures.alphas()
         optimizer, weights = self.trained
         pi = self.nets.policy(z).masked(mask)
@@ -52,8 +53,10 @@ class PolicyUpdate:
         held = self._held_log_prob(pi, raw, log_pi_c, z_target)
         bonus = soft_value.entropy_bonus(held, entropy_d, alpha_c, alpha_d)
         loss = -losses.masked_mean(value + bonus, valid)
+        cloning, cloning_metrics = self.cloning(pi, states)
+        loss += cloning
         optimizer.apply(gradients(loss, weights), weights)
-        metrics = {"policy/loss": loss}
+        metrics = {"policy/loss": loss, **cloning_metrics}
         if self.spec.continuous:
             saturated = tf.cast(tf.abs(tf.tanh(raw)) > SATURATED_ABS_ACTION, tf.float32)
             metrics["policy/saturated"] = losses.masked_mean(tf.reduce_mean(saturated, axis=-1), valid)

@@ -32,6 +32,18 @@ def _check_replay(config: Config) -> None:
         raise UserError(f"replay.capacity={r.capacity} must exceed replay.batch_size={r.batch_size}")
     if r.td_error_min > r.td_error_max:
         raise UserError(f"replay.td_error_min={r.td_error_min} exceeds replay.td_error_max={r.td_error_max}")
+    if r.keep_loaded and r.load is None:
+        raise UserError(f"replay.keep_loaded={r.keep_loaded} keeps rows of replay.load, which is not set")
+    if r.keep_loaded and not 0 < round(r.keep_loaded * r.batch_size) < r.batch_size:
+        raise UserError(
+            f"replay.keep_loaded={r.keep_loaded} of replay.batch_size={r.batch_size} leaves no window of one kind: "
+            "choose another share or a larger batch"
+        )
+    if config.sac.behavioral_cloning and not r.keep_loaded:
+        raise UserError(
+            f"sac.behavioral_cloning={config.sac.behavioral_cloning} learns from the loaded rows of each batch: "
+            "set replay.load=demo:<path> and replay.keep_loaded to their share, such as 0.25"
+        )
     if r.learning_starts is not None and r.learning_starts > r.capacity:
         raise UserError(
             f"replay.learning_starts={r.learning_starts} exceeds replay.capacity={r.capacity}: "
@@ -45,7 +57,7 @@ def _check_algorithm(config: Config) -> None:
         raise UserError(f"sac.ensemble_q_sample={s.ensemble_q_sample} exceeds sac.ensemble_q_num={s.ensemble_q_num}")
     if s.burn_in_step != 0 and not s.use_rnn:
         raise UserError(f"sac.burn_in_step={s.burn_in_step} warms up a recurrent state: it needs sac.use_rnn=true")
-    if (r.load or "").startswith("minari:") and s.n_step != 1 and s.use_n_step_is:
+    if (r.load or "").startswith(("minari:", "demo:")) and s.n_step != 1 and s.use_n_step_is:
         raise UserError(
             f"replay.load={r.load} with sac.n_step={s.n_step}: a dataset does not say how probable its actions were, "
             "so returns cannot be corrected for them: set sac.n_step=1, or sac.use_n_step_is=false"

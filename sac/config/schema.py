@@ -81,7 +81,11 @@ class ReplayConfig:
     learning_starts: int | None = at_least(0)
     random_steps: int = at_least(0)
     save: bool = key()
-    load: str | None = key("a run folder, or minari:<dataset-id>", lambda x: bool(x.removeprefix("minari:").strip()))
+    load: str | None = key(
+        "a run folder, minari:<dataset-id> or demo:<path>",
+        lambda x: bool(x.removeprefix("minari:").removeprefix("demo:").strip()),
+    )
+    keep_loaded: float = key("0 (none) or a share below 1", lambda x: 0 <= x < 1)
 
 
 @dataclass
@@ -140,6 +144,8 @@ class SacConfig:
     updates_per_step: float | None = at_least(0)
     updates_per_call: int = at_least(1)
     policy_delay: int = at_least(1)
+    behavioral_cloning: float = at_least(0)
+    behavioral_cloning_updates: int | None = at_least(1)
     grad_clip_norm: float | None = positive()
     weight_decay: float = at_least(0)
     sample_in_play: bool = key()
@@ -189,6 +195,7 @@ class TrackConfig:
 class Config:
     role: str = one_of("train", "play", *CELL, EVOLVER)
     ckpt: Any = key("null | auto | latest | best | a step", lambda x: x in ("auto", "latest", "best") or type(x) is int)
+    record: str | None = one_of("demo", "minari")
     render: Any = key("false | true | window | video", lambda x: x in (False, True, "window", "video"))
     seed: int | None = between(0, 2**31 - 1)
     repeat: int = at_least(0)

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from sac.collect.agent_slots import Episode
 from sac.collect.episode_limit import NO_LIMIT, EpisodeLimit
 from sac.collect.rollout import Behaviour, Rollout
-from sac.evaluation.q_bias import QBias
+from sac.evaluation.recorder import EpisodeWatcher
 from sac.types import Env
 
 
-def fair_episodes(rollout: Rollout, episodes: int, q_bias: QBias | None = None) -> Iterator[list[Episode]]:
+def fair_episodes(rollout: Rollout, episodes: int, watcher: EpisodeWatcher | None = None) -> Iterator[list[Episode]]:
     """Plays until `episodes` episodes have counted, the same number for each agent; yields those of every turn.
 
-    `q_bias` gets every row and the episodes that count.
+    `watcher` gets every row and the episodes that count.
 
     The shares are fixed because the first episodes to *finish* would be the short ones. When an agent is lost, the
     other agents play the rest of its share after their own. All agents start anew when each agent with episodes left
@@ -34,9 +34,9 @@ def fair_episodes(rollout: Rollout, episodes: int, q_bias: QBias | None = None) 
                 counts[episode.slot] += 1
                 total += 1
                 counted.append(episode)
-        if q_bias is not None:
-            q_bias.add_rows(rollout_step.step)
-            q_bias.add_episodes(counted)
+        if watcher is not None:
+            watcher.add_rows(rollout_step.step)
+            watcher.add_episodes(counted)
         yield counted
         if total >= episodes:
             return
@@ -44,8 +44,8 @@ def fair_episodes(rollout: Rollout, episodes: int, q_bias: QBias | None = None) 
         extra += bool(rollout.present) and not unfinished
         if unfinished and rollout.idle.issuperset(unfinished):
             rows = rollout.restart()
-            if q_bias is not None:
-                q_bias.add_rows(rows)
+            if watcher is not None:
+                watcher.add_rows(rows)
 
 
 def evaluate(
@@ -53,12 +53,12 @@ def evaluate(
     behaviour: Behaviour,
     episodes: int,
     stop: Callable[[], bool] = lambda: False,
-    q_bias: QBias | None = None,
+    watcher: EpisodeWatcher | None = None,
     limit: EpisodeLimit = NO_LIMIT,
 ) -> list[Episode]:
     """The episodes of one evaluation; it ends early, with fewer episodes, once `stop()` is true."""
     played: list[Episode] = []
-    for counted in fair_episodes(Rollout(env, behaviour, limit=limit), episodes, q_bias):
+    for counted in fair_episodes(Rollout(env, behaviour, limit=limit), episodes, watcher):
         played += counted
         if stop():
             break

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from sac.collect.agent_slots import Episode
-from sac.types import Step
+from sac.types import Step, stacked
 
 Row = tuple[Step, int]  # a Step and the position of one of its rows
 
@@ -48,8 +48,8 @@ class QBias:
         """Means over the counted episodes; empty without one."""
         if not self._counted:
             return {}
-        q_first = self._estimate_q(_stacked([e.first for e in self._counted]))
-        q_latest = self._estimate_q(_stacked([e.latest for e in self._counted]))
+        q_first = self._estimate_q(stacked([e.first for e in self._counted]))
+        q_latest = self._estimate_q(stacked([e.latest for e in self._counted]))
         earned, rest = zip(*(e.discounted_return(float(q)) for e, q in zip(self._counted, q_latest)))
         return {
             "eval/q_start": float(np.mean(q_first)),
@@ -77,10 +77,3 @@ class _PartialReturn:
         if step.discount[i] == 0:
             return self.before + self.weight * float(step.reward[i]), 0.0
         return self.before, self.weight * q_latest
-
-
-def _stacked(rows: Sequence[Row]) -> Step:
-    """Single rows (at least one) as one Step."""
-    names = rows[0][0].columns()
-    columns = [step.columns() for step, _ in rows]
-    return Step.of({name: np.stack([x[name][i] for x, (_, i) in zip(columns, rows)]) for name in names})

@@ -43,8 +43,8 @@ class ModelRep(keras.layers.Layer):
                 x = tf.reshape(x, tf.concat([lead, [size]], 0))
             parts.append(x)
         x = flat_concat(parts)
-        remembered, state = self.memory(tf.concat([x, previous_action], axis=-1), state)
-        return tf.concat([x, remembered], axis=-1), state
+        remembered, state = self.memory(flat_concat([x, previous_action]), state)
+        return flat_concat([x, remembered]), state
 
 
 class ModelPolicy(keras.layers.Layer):
@@ -75,4 +75,4 @@ class ModelQ(keras.layers.Layer):
 
     def call(self, z: Tensor, continuous_action: Tensor) -> Tensor:
         """z [..., F], continuous_action [..., A] in [-1, 1] -> [..., C]."""
-        return self.body(tf.concat([z, continuous_action], axis=-1))
+        return self.body(flat_concat([z, continuous_action]))

@@ -30,5 +30,6 @@ class MLP(keras.layers.Layer):
 
 
 def flat_concat(parts: Sequence[Tensor]) -> Tensor:
-    """Concatenates tensors [..., F_i] on their last axis; a single one is returned as it is."""
+    """Concatenates tensors [..., F_i] on their last axis; empty ones are left out, a single one stays as it is."""
+    parts = [part for part in parts if part.shape[-1] != 0] or list(parts[:1])
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis=-1)

@@ -16,6 +16,7 @@ from sac.collect.restarting_env import EnvironmentFailed, RestartingEnv
 from sac.collect.rollout import Rollout
 from sac.config.schema import Config
 from sac.evaluation.episodes import fair_episodes
+from sac.evaluation.recorder import EpisodeRecorder, EpisodeWatcher
 from sac.runs.checkpoint import Checkpoints
 from sac.runs.folder import RunFolder
 from sac.runs.log_file import run_log
@@ -50,18 +51,23 @@ def play(
             lambda seed: open_env(seed=seed), seeds_from(seed), config.base.env_restarts, interruption.outside
         )
         stack.callback(env.close)
+        if not folder.scene.exists():  # an older run, or one of a cell
+            folder.write_scene(env)
         agent = assemble.make_agent(config, env.spec, folder.own_networks(), assemble.seed_of_run(config))
         loaded = checkpoints.load({"agent": agent}, which)
         print(f"playing {folder.path}, checkpoint of step {loaded.step:,}", flush=True)
+        recorder = assemble.make_recorder(config, env, folder)
+        watcher = None if recorder is None else EpisodeRecorder(recorder.write)
         limit = assemble.episode_limit(config, env)
         rollout = Rollout(env, assemble.make_greedy(config, agent, seed), seed=seed, limit=limit)
         played, failure = Played(), None
         interruption.rescue = played.sum_up
         try:
-            _play(rollout, _episodes(config, env), shown, interruption, played)
+            _play(rollout, _episodes(config, env), shown, interruption, played, watcher)
         except EnvironmentFailed as error:
             failure = error
-    played.sum_up(shown.words)
+        recorded = "" if recorder is None else f"\nrecorded {recorder.close()}"
+    played.sum_up(shown.words + recorded)
     if interruption.requested:  # before the failure: Ctrl-C ends the environment's own processes as well
         sys.exit(interruption.exit_code)
     if failure:
@@ -98,9 +104,12 @@ class Played:
             print(f"mean return {self.mean:.4g} ± {std:.2g} over {number} episodes{more}", flush=True)
 
 
-def _play(rollout: Rollout, episodes: int, shown: NoViewer, interruption: Interruption, played: Played) -> None:
+def _play(
+    rollout: Rollout, episodes: int, shown: NoViewer, interruption: Interruption, played: Played,
+    watcher: EpisodeWatcher | None,
+) -> None:  # fmt: skip
     """Plays and shows so many episodes, fewer after a signal."""
-    for ended in fair_episodes(rollout, episodes):
+    for ended in fair_episodes(rollout, episodes, watcher):
         shown.show(rollout.env)
         for episode in ended:
             played.add(episode)

@@ -75,6 +75,7 @@ def _build(
         interruption.outside,
     )  # fmt: skip
     stack.callback(env.close)
+    folder.write_scene(env)
     agent = assemble.make_agent(config, env.spec, networks, seed)
     replay = assemble.make_replay(config, env.spec, agent.state_size, env.n_agents, seed)
     stats = assemble.make_running_stats(config, env.spec)
@@ -105,5 +106,6 @@ def _build(
         assemble.fill_replay(config, env, replay, agent.state_size, stats)
     else:
         resume_training(training, config, folder, resume)
+        assemble.load_again(config, env, replay, agent.state_size)
         assemble.check_log_prob(config, replay)
     return training

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,9 +18,11 @@ from sac.errors import UserError
 from sac.files import make_folder, replacing, write_atomically
 from sac.runs import trust
 from sac.runs.config_file import Unreadable, is_damaged, read_config_file
+from sac.runs.scene_file import SceneLayout
 
 if TYPE_CHECKING:
     from sac.runs.checkpoint import Saved
+    from sac.types import Env
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +33,11 @@ class RunFolder:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self.config, self.networks = self.path / "config.yaml", self.path / "nn.py"
+        self.scene = self.path / "scene.json"
         self.checkpoints, self.log = self.path / "checkpoints", self.path / "log"
         self.text_log, self.metrics = self.path / "log.log", self.path / "metrics.csv"
         self.result, self.video = self.path / "result.json", self.path / "video.mp4"
+        self.demonstrations = self.path / "demonstrations"
 
     @classmethod
     def of(cls, config: Config | DictConfig) -> RunFolder:
@@ -163,6 +168,21 @@ class RunFolder:
     def release(self) -> None:
         """Frees the name of a run that could not begin. Its logs stay, since they say why."""
         self.config.unlink(missing_ok=True)
+
+    def write_scene(self, env: Env) -> SceneLayout:
+        """Writes what the scene of a run that has started observes and does. A disk error is logged as a warning."""
+        layout = SceneLayout.of(env)
+        try:
+            layout.write(self.scene)
+        except OSError as error:
+            log.warning("%s could not be written: %s", self.scene, error.strerror or error)
+        return layout
+
+    def new_demonstration(self) -> Path:
+        """The path of a .demo file that does not exist, in a folder that is made here. Raises OSError."""
+        make_folder(self.demonstrations)
+        taken = {path.name for path in self.demonstrations.glob("*.demo")}
+        return self.demonstrations / next(name for i in count(1) if (name := f"played-{i}.demo") not in taken)
 
     def write_result(self, result: dict) -> None:
         """Writes result.json. A disk error is logged as a warning."""

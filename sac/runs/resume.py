@@ -6,9 +6,11 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sac.config.command_line import CONF, host_number
 from sac.config.run_names import name_in_multirun
 from sac.config.schema import CELL, all_keys, field_of
 from sac.config.text_keys import with_texts
@@ -19,7 +21,7 @@ from sac.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
 # Keys that belong to the command: they never come from the stored config.
-KEYS_OF_THE_COMMAND = ("role", "ckpt", "render", "base.name", "base.models", "base.trust")
+KEYS_OF_THE_COMMAND = ("role", "ckpt", "render", "record", "base.name", "base.models", "base.trust")
 # Keys that belong to the command when it plays: base.max_iter limits what is played now, not what was trained.
 KEYS_OF_PLAYING = ("base.max_iter",)
 # Keys that belong to the command when it runs a role of a cell: they differ between the processes of a cell.
@@ -127,3 +129,20 @@ def _newest_runs(scene: Path) -> str:
     if not runs:
         return f"{scene} holds no runs yet: train one first"
     return "give one by base.name=..., newest first: " + ", ".join(p.parent.name for p in runs[::-1][:5])
+
+
+def config_of_run(folder: RunFolder) -> DictConfig:
+    """The config of a run as `role=play` uses it, with today's defaults for keys that the run did not write.
+
+    Raises UserError when there is no such run or its config is damaged.
+    """
+    if not _exists(folder.config):
+        raise UserError(f"there is no run {folder.path}; {_newest_runs(folder.path.parent)}")
+    OmegaConf.register_new_resolver("host_number", host_number, replace=True)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        defaults = compose("config", ["role=play"])
+    stored = folder.read_config()
+    with_texts(defaults)
+    defaults.base.env = stored.base.get("env")  # Hydra knows it while it runs a job only
+    defaults.base.scene, defaults.base.name = stored.base.scene, folder.path.name
+    return _merged(stored, _resolved(defaults), {})

@@ -62,8 +62,8 @@ def check(found: Sequence[Piece], trusted: bool, run: Path, command: str) -> Non
     if new and not trusted:
         raise UserError(
             f"the run {run} brings code that is not known on this machine: {'; '.join(p.words for p in new)}. "
-            "It could do whatever you can. If you trust whoever made it, add base.trust=true (asked once for this "
-            f"code): {command}"
+            "It could do whatever you can. If you trust whoever made it, say so (once for this code): "
+            f"{command}"
         )
     remember(new)
 

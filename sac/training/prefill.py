@@ -14,7 +14,7 @@ from sac.runs.checkpoint import Checkpoints
 from sac.types import Spec, Step
 
 log = logging.getLogger(__name__)
-MINARI = "minari:"
+MINARI, DEMO = "minari:", "demo:"
 
 
 class Episodes(Protocol):
@@ -28,15 +28,14 @@ def fill(
     replay: Replay, source: str, spec: Spec, state_size: int, stats: RunningStats,
     open_dataset: Callable[[str], Episodes],
 ) -> None:  # fmt: skip
-    """Fills an empty replay from `source`: a run folder, or minari:<dataset-id>, which `open_dataset(id)` reads.
+    """Fills an empty replay from `source`: a run folder, or minari:<id> or demo:<path>, which `open_dataset` reads.
 
     All loaded episodes count as closed, and their windows get the priority of new rows; when the replay cannot hold all
     rows, the newest stay. The rows do not count as environment steps, but `stats` includes them. Raises UserError
     when the source is missing or damaged or does not fit.
     """
-    if source.startswith(MINARI):
-        dataset_id = source.removeprefix(MINARI)
-        there = _from_dataset(replay, dataset_id, open_dataset(dataset_id), state_size)
+    if source.startswith((MINARI, DEMO)):
+        there = _from_dataset(replay, source, open_dataset(source), state_size)
     else:
         there = _from_run(replay, Path(source).expanduser(), spec, state_size)
     if there > replay.capacity:
@@ -64,13 +63,13 @@ def _runs_near(folder: Path) -> str:
     runs = [p.parent for place in (folder, folder.parent) for p in place.glob("*/checkpoints")]
     runs.sort(key=lambda run: run.stat().st_mtime, reverse=True)
     near = f", for example {', '.join(map(str, runs[:5]))}" if runs else ""
-    return f"give the folder of a run, models/<scene>/<name>{near}, or minari:<dataset-id>"
+    return f"give the folder of a run, models/<scene>/<name>{near}, minari:<dataset-id> or demo:<path>"
 
 
-def _from_dataset(replay: Replay, dataset_id: str, episodes: Episodes, state_size: int) -> int:
+def _from_dataset(replay: Replay, source: str, episodes: Episodes, state_size: int) -> int:
     if state_size:
         raise UserError(
-            f"replay.load={MINARI}{dataset_id}: these networks have a recurrent state, and a dataset keeps none of the "
+            f"replay.load={source}: these networks have a recurrent state, and a dataset keeps none of the "
             "states that its actions were chosen in: train without sac.use_rnn, or load the memory of a recurrent run"
         )
     for step in episodes.steps(replay.capacity):

@@ -9,6 +9,7 @@ from sac.collect.exploration import Exploring
 from sac.collect.rollout import Rollout
 from sac.replay import RateLimiter, Replay
 from sac.replay.running_stats import RunningStats
+from sac.replay.with_loaded import WithLoaded
 from sac.runs.checkpoint_files import Part
 from sac.seeds import resumed_seed
 from sac.training.learner import Diverged, Learner
@@ -54,8 +55,8 @@ class LocalSource:
     """
 
     def __init__(
-        self, make_rollout: Callable[..., Rollout], exploring: Exploring, replay: Replay, stats: RunningStats,
-        limiter: RateLimiter, learner: Learner, progress: Progress, seed: int, saves_replay: bool,
+        self, make_rollout: Callable[..., Rollout], exploring: Exploring, replay: Replay | WithLoaded,
+        stats: RunningStats, limiter: RateLimiter, learner: Learner, progress: Progress, seed: int, saves_replay: bool,
     ):  # fmt: skip
         self.make_rollout, self.exploring, self.replay, self.stats = make_rollout, exploring, replay, stats
         self.limiter, self.learner, self.progress = limiter, learner, progress

@@ -60,7 +60,7 @@ def test_a_limit_ends_what_would_not_end_and_shares_stay_fair(lengths, episodes,
 def test_the_value_of_what_a_limit_cuts_off_is_told():
     env = Lengths(NEVER, 2)
     q_bias = QBias(0.5, lambda step: np.where(step.stream == 0, 8.0, 0.0))
-    evaluate(env, Greedy(Linear(env.spec)), 4, q_bias=q_bias, limit=EpisodeLimit(3, "a test"))
+    evaluate(env, Greedy(Linear(env.spec)), 4, watcher=q_bias, limit=EpisodeLimit(3, "a test"))
     found = q_bias.metrics()
     # agent 0, twice: 1 + 1/2, then Q = 8 for its third step and all after it, at 1/4; agent 1: 1, then Q = 0
     assert found["eval/q_rest"] == (2 + 2 + 0 + 0) / 4

@@ -21,7 +21,7 @@ def says(value):
 def metrics(*turns, episodes, q=10.0, n_agents=1):
     stage = Stage(*turns, n_agents=n_agents)
     q_bias = QBias(GAMMA, says(q))
-    evaluate(stage, Counting(stage.spec), episodes, q_bias=q_bias)
+    evaluate(stage, Counting(stage.spec), episodes, watcher=q_bias)
     return q_bias.metrics()
 
 
@@ -59,7 +59,7 @@ def test_agents_are_kept_apart_and_lost_episodes_do_not_count():
 def test_only_the_fair_share_counts():
     env = Lengths(20, 3)  # agent 1 ends more than once while agent 0 plays
     q_bias = QBias(1.0, lambda rows: np.zeros(len(rows.stream)))
-    played = evaluate(env, Greedy(Linear(env.spec)), 2, q_bias=q_bias)
+    played = evaluate(env, Greedy(Linear(env.spec)), 2, watcher=q_bias)
     cut = np.mean([e.total_reward - 1 for e in played])  # the last step's reward belongs to the critics, who say 0
     assert q_bias.metrics()["eval/discounted_return"] == cut
 
