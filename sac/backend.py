@@ -32,6 +32,8 @@ NUMBERS_OF_A_FUNCTION = 10_000  # TensorFlow's numbers for what one function con
 ANY_LINE = b""
 # What TensorFlow says when it reads an entry of its compile cache: it tries text first, and all entries are binary.
 SAID_BY_THE_CACHE = b"Error parsing text-format tensorflow.XlaSerializedCacheEntry"
+# On some processors it warns of its own compiler's wishes, such as +prefer-no-gather, which no host "supports".
+SAID_OF_WISHES = b"Target machine feature +prefer-"
 SAID_BEFORE_IT = b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR"
 
 
@@ -177,7 +179,7 @@ class Compiled:
         function = tf.function(self._function, jit_compile=self.jit, autograph=False).get_concrete_function(*inputs)
         # Frees the graph with this object. At exit that is not needed, as the process ends.
         weakref.finalize(self, function.graph.Dismantle).atexit = False
-        with _stderr_without(SAID_BY_THE_CACHE, SAID_BEFORE_IT):
+        with _stderr_without(SAID_BY_THE_CACHE, SAID_OF_WISHES, SAID_BEFORE_IT):
             found = function(*inputs)
         self.of_shape[key] = function
         return found

@@ -51,8 +51,9 @@ class DemoRecorder:
                 _write_observation(info.observations.add(), column, episode.obs[column.sensor.name][i])
             if not last:
                 info.action_mask.extend((~mask[i]).tolist())
-                pair.action_info.continuous_actions.extend(actions[i].tolist())
-                pair.action_info.discrete_actions.extend(discrete[i].tolist())
+            newest = i - 1 if last and i else i  # Unity repeats it in the final record
+            pair.action_info.continuous_actions.extend(actions[newest].tolist())
+            pair.action_info.discrete_actions.extend(discrete[newest].tolist())
             self._writer.add(pair)
 
     def close(self) -> str:
