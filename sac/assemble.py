@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -24,11 +24,13 @@ from sac.replay.durable import DurableReplay
 from sac.replay.durable_stats import DurableStats
 from sac.replay.running_stats import RunningStats
 from sac.replay.with_loaded import WithLoaded
+from sac.reset_values import last_values
 from sac.runs.checkpoint import ONLY_NEWEST, Checkpoints
 from sac.runs.folder import RunFolder
 from sac.runs.scene_file import SceneLayout
 from sac.track.observer import Observer
 from sac.track.tracker import Tracker
+from sac.training.curriculum import Curriculum
 from sac.training.prefill import DEMO, MINARI, Episodes, fill
 from sac.training.schedule import Schedule
 from sac.types import Env, Sensor, Spec, rows_after_burn_in
@@ -79,15 +81,16 @@ def start_tensorflow(threads: int | None) -> None:
 
 def make_env(
     config: Config, *, seed: int, n_agents: int | None = None, render_mode: str | None = None,
-    port: int | None = None, log_folder: Path,
+    port: int | None = None, log_folder: Path, reset: Mapping[str, Any] | None = None,
 ) -> Env:  # fmt: skip
     """An environment of the configured kind, whose randomness depends on `seed` alone.
 
-    Raises UserError when it cannot start.
+    `reset` are the values of its reset parameters; None takes those of the last lessons. Raises UserError when it
+    cannot start.
     """
     from envs.joint_branches import join_branches
 
-    base, reset = config.base, config.reset
+    base, reset = config.base, last_values(config.reset) if reset is None else reset
     n = n_agents or base.n_agents
     if base.env_type == "GYM":
         from envs.gymnasium_adapter.build import build_gym_env
@@ -365,6 +368,11 @@ def make_greedy(config: Config, agent: Any, seed: int) -> Behaviour:
     if config.sac.sample_in_play:
         return Sampling(agent, WhiteNoise(agent.spec, seed, agent.candidates))
     return Greedy(agent)
+
+
+def make_curriculum(config: Config) -> Curriculum:
+    """The lessons of the reset parameters; none where all of them have one value."""
+    return Curriculum(config.reset, config.base.max_step)
 
 
 def make_schedule(config: Config) -> Schedule:

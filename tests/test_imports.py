@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TF_DOOR = "sac.backend"
 # Modules that everybody may import: they import nothing of this project.
-FLOOR = "sac.types sac.errors sac.seeds sac.timers sac.files sac.screen"
+FLOOR = "sac.types sac.errors sac.reset_values sac.seeds sac.timers sac.files sac.screen"
 # Modules of sac.runs that read no config, so that lower rooms may import them.
 CONFIG_FREE_RUNS = "sac.runs.checkpoint sac.runs.checkpoint_files sac.runs.signals sac.runs.log_file"
 # The rim reads configs; what lies below gets plain objects and never sees a config.

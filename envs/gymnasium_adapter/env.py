@@ -23,6 +23,7 @@ from envs.gymnasium_adapter.reading import DEFAULT_READING, Reading
 from envs.gymnasium_adapter.sensor_rows import Arrays, any_sensor, or_at, take
 from envs.gymnasium_adapter.workers import close_vector, dead_workers
 from sac.errors import UserError
+from sac.reset_values import drawn
 from sac.screen import ONCE
 from sac.types import Action, Ended, Spec, Turn, no_endings
 
@@ -39,7 +40,7 @@ class GymEnv:
     Args:
       vector: the vector environment; it is closed where this constructor raises.
       name: what messages call the environment; by default the id of its specification.
-      reset_options: passed to every reset.
+      reset_options: passed to every reset; a distribution is drawn anew for each episode.
       reading: how observations are read.
       seed: of the first reset, where that is given none.
       single: one sub-environment, which tells the time limit and whether a method returns action masks.
@@ -64,6 +65,7 @@ class GymEnv:
         self._gymnasium_made = isinstance(vector.unwrapped, SyncVectorEnv | AsyncVectorEnv)
         self._vector, self._name, self.reading = vector, name, reading
         self._options = dict(reset_options or {})
+        self._random = np.random.default_rng(seed)  # for options that are distributions
         self._seed = seed
         self.max_episode_steps = (
             getattr(vector.spec, "max_episode_steps", None) if single is None else step_limit(single)
@@ -122,7 +124,7 @@ class GymEnv:
             seed_spaces(self._vector, seed)
             if self._gymnasium_made:
                 seeds = independent_seeds(seed, self.n_agents)
-        raw, info = self._call(self._vector.reset, seed=seeds, options=dict(self._options))
+        raw, info = self._call(self._vector.reset, seed=seeds, options=self._reset_options())
         obs, mask = self._read(raw, info)
         bad = self._observations.nonfinite(obs)
         if bad:
@@ -131,6 +133,17 @@ class GymEnv:
             obs, mask = self._start_anew(agents, obs, mask)
         self._asking, self._resetting = self._all_agents, np.zeros(self.n_agents, bool)
         return Turn(self._all_agents, obs, mask, np.zeros(self.n_agents, np.float32), self._no_endings)
+
+    def set_reset(self, options: Mapping[str, Any]) -> None:
+        """Takes other reset options, from each sub-environment's next episode on."""
+        self._options = dict(options)
+        if self._gymnasium_made:
+            vector: Any = self._vector  # of Gymnasium: it has `call`
+            self._call(vector.call, "set_reset_options", self._options)
+
+    def _reset_options(self) -> dict[str, Any]:
+        """What a reset gets: distributions are drawn here, unless each sub-environment draws from them itself."""
+        return dict(self._options) if self._gymnasium_made else drawn(self._options, self._random)
 
     def step(self, action: Action) -> Turn:
         """Acts for the agents of the last turn; `Turn` says how endings and losses are reported."""
@@ -207,7 +220,7 @@ class GymEnv:
             raise UserError(f"'{self._name}': NaN or infinity, and this environment cannot reset one agent alone")
         obs, mask = dict(obs), mask.copy()
         while agents.any():
-            options = {**self._options, "reset_mask": agents}
+            options = {**self._reset_options(), "reset_mask": agents}
             raw, info = self._call(self._vector.reset, options=options)
             fresh, legal = self._read(raw, info)
             for name, value in fresh.items():

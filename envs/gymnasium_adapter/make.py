@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from envs.gymnasium_adapter.action_mask import MASK_KEY
 from envs.gymnasium_adapter.contract import Contract, with_contract
 from envs.gymnasium_adapter.env_seeds import copy_class_spaces, new_generators_seeded, seed_spaces, seeded_construction
 from envs.gymnasium_adapter.mask_method import with_mask_method
 from sac.errors import UserError
+from sac.reset_values import drawn
 from sac.screen import make_unbreakable
 from sac.seeds import seed_generators
 
@@ -40,18 +42,25 @@ EXTRA_OF_WORD = {  # word in an import error or id -> extra of this project that
 class SubEnvWrapper(Contract):
     """The outermost wrapper of a sub-environment, which does what a vector environment leaves out.
 
-    It passes the reset options at every reset and seeds every space that the environment may draw from. It copies last
-    observations: with same-step autoreset `reset` is called before they are read, and an environment may write its
-    first observation into the same array. Of `info` it keeps the action mask only, since vector environments cannot
-    combine values of different kinds.
+    It passes the reset options at every reset, drawing those that are distributions, and seeds every space that the
+    environment may draw from. It copies last observations: with same-step autoreset `reset` is called before they are
+    read, and an environment may write its first observation into the same array. Of `info` it keeps the action mask
+    only, since vector environments cannot combine values of different kinds.
     """
 
     def __init__(self, env: gymnasium.Env, name: str, options: Mapping[str, Any]) -> None:
         super().__init__(env, name)
         self._options = dict(options)
+        self._random = np.random.default_rng()  # for options that are distributions
+
+    def set_reset_options(self, options: Mapping[str, Any]) -> None:
+        """Takes other options from the next reset on."""
+        self._options = dict(options)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
-        options = {**self._options, **(options or {})} or None
+        if seed is not None:
+            self._random = np.random.default_rng(seed)
+        options = drawn({**self._options, **(options or {})}, self._random) or None
         if seed is None:
             obs, info = super().reset(options=options)
         else:

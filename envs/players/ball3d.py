@@ -51,11 +51,11 @@ class Ball3D:
 
     def begin(self, world: SceneContext) -> None:
         """Begins a RESET: makes new agents."""
-        self.random = world.random
+        self.world, self.random = world, world.random
         self.n = n = max(1, int(world.value("env_copys", 12)))
         self.ids = np.arange(n)
         self.max_step = int(world.value("max_step", 5000))
-        self.gravity = world.value("gravity", 9.81)
+        self.gravity = np.zeros(n)  # of each agent, as its episode began
         self.hidden = world.value("hide_velocity", 0) > 0
         width = 5 if self.hidden else 8
         self.behaviour = PlayerBehaviour(
@@ -82,6 +82,7 @@ class Ball3D:
         self.action[agents] = 0.0
         self.steps[agents] = 0
         self.acted[agents] = False
+        self.gravity[agents] = [self.world.value("gravity", 9.81) for _ in range(count)]
 
     def rotate(self, angles: np.ndarray) -> None:
         """Turns the head about its own z, then its own x axis by `angles` [n, (z, x)] in radians."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import struct
 import uuid
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,6 +27,8 @@ ENGINE_CHANNEL = uuid.UUID("e951342c-4f7e-11ea-b238-784f4387d1f7").bytes_le
 PARAMETERS_CHANNEL = uuid.UUID("534c891e-810f-11ea-a9d0-822485860400").bytes_le
 STATS_CHANNEL = uuid.UUID("a1d8f7b7-cec8-50f9-b78b-d3e165a78520").bytes_le
 TIME_SCALE_SETTING = 2  # a kind of engine message
+SAMPLER = 1  # a kind of environment parameter; a number is 0
+UNIFORM, _, MULTI_RANGE = range(3)  # kinds of sampler; the other one is Gaussian
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class SceneContext:
     """What the trainer has sent (seed, parameters, engine settings), a generator, and statistics to send back."""
 
     seed: int = 0
-    parameters: dict[str, float] = field(default_factory=dict)
+    parameters: dict[str, float | Callable[[], float]] = field(default_factory=dict)
     engine: dict[int, float] = field(default_factory=dict)
     stats: list[tuple[str, float, int]] = field(default_factory=list)
     random: np.random.Generator = field(init=False)  # of the scene; a RESET does not start it anew
@@ -100,8 +102,9 @@ class SceneContext:
         self.random = np.random.default_rng(self.seed)
 
     def value(self, name: str, default: float) -> float:
-        """An environment parameter, or `default` where the trainer has sent none."""
-        return self.parameters.get(name, default)
+        """An environment parameter, or `default` where the trainer has sent none; a sampler draws at every call."""
+        found = self.parameters.get(name, default)
+        return found() if callable(found) else found
 
 
 SceneGenerator = Generator[list[AgentReport], dict[str, BehaviourActions], None]
@@ -245,12 +248,31 @@ def read_side_channels(data: bytes, world: SceneContext) -> None:
         position += 20 + length
         if channel == PARAMETERS_CHANNEL:
             (size,) = struct.unpack_from("<i", payload)
-            kind, value = struct.unpack_from("<if", payload, 4 + size)
-            if kind == 0:  # a number; a sampler (1) is ignored
-                world.parameters[payload[4 : 4 + size].decode("ascii")] = value
+            name, (kind,) = payload[4 : 4 + size].decode("ascii"), struct.unpack_from("<i", payload, 4 + size)
+            world.parameters[name] = (
+                _sampler(payload[8 + size :]) if kind == SAMPLER else struct.unpack_from("<f", payload, 8 + size)[0]
+            )
         elif channel == ENGINE_CHANNEL:
             (kind,) = struct.unpack_from("<i", payload)
             world.engine[kind] = struct.unpack_from("<f" if kind == TIME_SCALE_SETTING else "<i", payload, 4)[0]
+
+
+def _sampler(data: bytes) -> Callable[[], float]:
+    """A function that draws a number, as Unity makes one of the payload: seed, kind, numbers."""
+    seed, kind = struct.unpack_from("<ii", data)
+    random = np.random.default_rng(seed % 2**32)
+    if kind != MULTI_RANGE:
+        first, second = struct.unpack_from("<ff", data, 8)
+        return lambda: float(random.uniform(first, second) if kind == UNIFORM else random.normal(first, second))
+    (count,) = struct.unpack_from("<i", data, 8)
+    ranges = np.array(struct.unpack_from(f"<{count}f", data, 12)).reshape(-1, 2)
+    widths = np.diff(ranges, axis=1)[:, 0]
+
+    def draw() -> float:
+        low, high = ranges[random.choice(len(ranges), p=widths / widths.sum())]
+        return float(random.uniform(low, high))
+
+    return draw
 
 
 def _stat(name: str, value: float, aggregation: int) -> bytes:

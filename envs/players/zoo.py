@@ -90,7 +90,7 @@ class Zoo:
         self.behaviour = PlayerBehaviour("Zoo", tuple(self.sensors()), continuous=2, branches=BRANCHES)
         self.bystander = PlayerBehaviour("Bystander", (PlayerSensor("State", (1,)),), continuous=1)
         world.stats += [("time_scale", world.engine.get(TIME_SCALE_SETTING, 0.0), 1), ("seed", world.seed, 1)]
-        world.stats += [(f"parameter/{name}", value, 1) for name, value in world.parameters.items()]
+        world.stats += [(f"parameter/{name}", world.value(name, 0.0), 1) for name in world.parameters]
 
     def value(self, name: str, default: int = 0) -> int:
         """An environment parameter."""

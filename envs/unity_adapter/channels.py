@@ -11,6 +11,7 @@ from envs.unity_adapter.mlagents import (
     IncomingMessage,
     SideChannel,
 )
+from sac.reset_values import Gaussian, Ranges, Uniform, Value
 
 AVERAGE, MOST_RECENT, SUM, HISTOGRAM = range(4)  # how Unity wants values of the same name combined
 
@@ -53,7 +54,16 @@ class SideChannels:
         """Every channel, for mlagents_envs."""
         return [self.engine, self.parameters, self.statistics]
 
-    def send_parameters(self, parameters: Mapping[str, float]) -> None:
-        """Queues environment parameters, which are sent with the next reset."""
+    def send_parameters(self, parameters: Mapping[str, Value], seed: int) -> None:
+        """Queues environment parameters, which are sent with the next message; `seed` is that of the distributions."""
+        send = self.parameters
         for name, value in parameters.items():
-            self.parameters.set_float_parameter(name, float(value))
+            if isinstance(value, Uniform):
+                send.set_uniform_sampler_parameters(name, value.low, value.high, seed)
+            elif isinstance(value, Gaussian):
+                send.set_gaussian_sampler_parameters(name, value.mean, value.std, seed)
+            elif isinstance(value, Ranges):
+                pairs = [(part.low, part.high) for part in value.ranges]
+                send.set_multirangeuniform_sampler_parameters(name, pairs, seed)
+            else:
+                send.set_float_parameter(name, float(value))

@@ -16,6 +16,7 @@ from envs.unity_adapter.decode import Decoder
 from envs.unity_adapter.restart_budget import RestartBudget
 from envs.unity_adapter.server import PlayerGone
 from sac.errors import UserError
+from sac.reset_values import Value
 from sac.types import Action, Ended, Spec, Turn
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class UnityEnv:
       n_agents: the number of agents to ask for by the environment parameter `env_copys`; the attribute of this name
         is the number that the scene then has.
       editor: attach to a running Unity Editor instead of starting `build_path`.
-      reset_parameters: environment parameters sent before every reset.
+      reset_parameters: environment parameters sent before every reset; the scene draws from a distribution itself.
       timeout: seconds to wait for the player's connection and for each of its answers.
       log_folder: for the logs of players; a temporary folder if None.
 
@@ -50,7 +51,7 @@ class UnityEnv:
         seed: int = 0,
         no_graphics: bool = True,
         editor: bool = False,
-        reset_parameters: Mapping[str, float] | None = None,
+        reset_parameters: Mapping[str, Value] | None = None,
         time_scale: float = 20.0,
         timeout: float = 60.0,
         extra_args: Sequence[str] = (),
@@ -62,6 +63,7 @@ class UnityEnv:
         self._time_scale, self._timeout = time_scale, timeout
         self._agents, self._statistics, self._restarts = AgentStreams(), SceneStatistics(), RestartBudget()
         self._warned: set[str] = set()
+        self._sent = 0  # how often parameters were sent
         self._connection: Connection | None = None
         self._folder = process.temporary_folder()
         try:
@@ -119,6 +121,11 @@ class UnityEnv:
             self._connection.close()
             self._connection = None
         self._folder.cleanup()
+
+    def set_reset(self, parameters: Mapping[str, Value]) -> None:
+        """Sends other environment parameters; agents read them when they begin an episode."""
+        self.reset_parameters = dict(parameters)
+        self._send_parameters()
 
     @property
     def stats(self) -> dict[str, float]:
@@ -182,8 +189,13 @@ class UnityEnv:
             raise UserError(self._player.diagnosis(cause)) from None
 
     def _send_reset(self) -> None:
-        self._channels.send_parameters({**self.reset_parameters, "env_copys": self._wanted_agents})
+        self._send_parameters()
         self._player.reset()
+
+    def _send_parameters(self) -> None:
+        self._sent += 1
+        seed = self._seed + self._sent  # else a sampler would begin with the same numbers after every reset
+        self._channels.send_parameters({**self.reset_parameters, "env_copys": self._wanted_agents}, seed)
 
     def _first_behaviour(self) -> Decoder:
         """The behaviour to train: the first that Unity names, as soon as it asks for actions."""

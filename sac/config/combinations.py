@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sac.config.schema import CELL, Config
 from sac.errors import UserError
+from sac.reset_values import ALLOWED, Distribution, Lessons, is_number, parsed
 from sac.track.wandb_run import MAX_NAME_CHARACTERS, resolve_mode
 
 log = logging.getLogger(__name__)
@@ -126,9 +127,20 @@ def _check_environment(config: Config) -> None:
     if base.env_type == "UNITY" and not isinstance(base.build_path, str | dict | None):
         shape = "{win32: path, linux: path, darwin: path}"
         raise UserError(f"base.build_path={base.build_path}: with base.env_type=UNITY it is a path or {shape}")
-    for name, value in config.reset.items() if base.env_type == "UNITY" else ():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UserError(f"reset.{name}={value}: Unity's environment parameters are numbers")
+    for name, value in config.reset.items():
+        found = parsed(name, value)
+        if base.env_type == "UNITY" and not (is_number(found) or isinstance(found, Distribution | Lessons)):
+            raise UserError(f"reset.{name}={value}: Unity's environment parameters are numbers: allowed is {ALLOWED}")
+        if isinstance(found, Lessons) and config.role in CELL:
+            raise UserError(
+                f"reset.{name}: lessons follow one process's episodes: train without roles, or give a value"
+            )
+        if (
+            isinstance(found, Lessons)
+            and base.max_step < 0
+            and any(lesson.until and lesson.until.measure == "progress" for lesson in found.lessons)
+        ):
+            raise UserError(f"reset.{name}: a lesson that ends by progress needs base.max_step, of which it is a share")
 
 
 def _check_wandb(config: Config) -> None:

@@ -67,12 +67,17 @@ def _build(
 ) -> Training:  # fmt: skip
     """The objects of one run, with their state from a checkpoint, or new with a filled replay."""
     assemble.start_tensorflow(config.base.threads)
-    seed, clock, progress = assemble.seed_of_run(config), Clock(), Progress()
+    seed, clock, progress, curriculum = (
+        assemble.seed_of_run(config),
+        Clock(),
+        Progress(),
+        assemble.make_curriculum(config),
+    )
     open_env = partial(make_env, config, log_folder=folder.path)
     begins_at = 0 if resume is None else Checkpoints(folder.checkpoints).select(resume)[0].step
     env = RestartingEnv(
-        lambda seed: open_env(seed=seed), seeds_from(resumed_seed(seed, begins_at)), config.base.env_restarts,
-        interruption.outside,
+        lambda seed: open_env(seed=seed, reset=curriculum.values()), seeds_from(resumed_seed(seed, begins_at)),
+        config.base.env_restarts, interruption.outside,
     )  # fmt: skip
     stack.callback(env.close)
     folder.write_scene(env)
@@ -89,7 +94,9 @@ def _build(
         Rollout, env, exploring, max_step_each_iter=config.base.max_step_each_iter,
         reset_on_iteration=config.base.reset_on_iteration, clock=clock,
     )  # fmt: skip
-    source = LocalSource(rollout, exploring, replay, stats, limiter, learner, progress, seed, config.replay.save)
+    source = LocalSource(
+        rollout, exploring, replay, stats, limiter, learner, progress, curriculum, seed, config.replay.save
+    )
 
     def open_evaluation_env() -> Env:
         if config.base.editor:  # the Unity editor runs one scene only

@@ -12,6 +12,7 @@ from sac.replay.running_stats import RunningStats
 from sac.replay.with_loaded import WithLoaded
 from sac.runs.checkpoint_files import Part
 from sac.seeds import resumed_seed
+from sac.training.curriculum import Curriculum
 from sac.training.learner import Diverged, Learner
 from sac.training.progress import Progress
 
@@ -51,15 +52,17 @@ class TransitionSource(Protocol):
 class LocalSource:
     """A rollout in this process whose rows go into a replay in this process.
 
-    What a turn has earned is learnt before the next turn. `make_rollout(seed=None)` begins new episodes.
+    What a turn has earned is learnt before the next turn. `make_rollout(seed=None)` begins new episodes. When a lesson
+    of the curriculum begins, the environment gets its values by `set_reset`.
     """
 
     def __init__(
         self, make_rollout: Callable[..., Rollout], exploring: Exploring, replay: Replay | WithLoaded,
-        stats: RunningStats, limiter: RateLimiter, learner: Learner, progress: Progress, seed: int, saves_replay: bool,
+        stats: RunningStats, limiter: RateLimiter, learner: Learner, progress: Progress, curriculum: Curriculum,
+        seed: int, saves_replay: bool,
     ):  # fmt: skip
         self.make_rollout, self.exploring, self.replay, self.stats = make_rollout, exploring, replay, stats
-        self.limiter, self.learner, self.progress = limiter, learner, progress
+        self.limiter, self.learner, self.progress, self.curriculum = limiter, learner, progress, curriculum
         self._seed, self._saves_replay = seed, saves_replay
         self.rollout = make_rollout(seed=seed)
         self._refill_until_step = 0  # a resumed run without its replay does not learn before this step
@@ -73,6 +76,9 @@ class LocalSource:
         transitions = self.replay.add(rollout_step.step)
         self.stats.add(rollout_step.step)
         self.progress.add(rollout_step, transitions)
+        returns = [episode.total_reward for episode in rollout_step.episodes if episode.complete]
+        if self.curriculum.add(returns, self.progress.steps):
+            self._begin_lesson()
         self.limiter.add_steps(transitions, self.replay.ready and self.progress.steps > self._refill_until_step)
         self.learner.work()
         return rollout_step.iteration_ended
@@ -85,9 +91,16 @@ class LocalSource:
 
     def parts(self) -> dict[str, Part]:
         parts: dict[str, Part] = {"exploring": self.exploring, "rollout": self.rollout, "moments": self.stats}
+        if self.curriculum.metrics():
+            parts["curriculum"] = self.curriculum
         return parts | {"replay": self.replay} if self._saves_replay else parts
 
+    def _begin_lesson(self) -> None:
+        self.rollout.env.set_reset(self.curriculum.values())  # type: ignore[attr-defined]  # of both adapters
+
     def resumed(self) -> str:
+        if self.curriculum.metrics():
+            self._begin_lesson()
         if not len(self.replay):
             self._refill_until_step = self.progress.steps + self.limiter.learning_starts
         rows = self.rollout.close_restored(resumed_seed(self._seed, self.progress.steps))
@@ -107,4 +120,4 @@ class LocalSource:
         self.replay.close_open_streams()  # streams whose last rows the failure has lost
 
     def metrics(self) -> Mapping[str, float]:
-        return {}
+        return self.curriculum.metrics()

@@ -206,5 +206,7 @@ def test_side_channels_are_read_in_order_and_unknown_ones_skipped():
     data += message(protocol.ENGINE_CHANNEL, struct.pack("<ii", 4, 60))
     world = SceneContext()
     protocol.read_side_channels(data, world)
-    assert world.parameters == {"abc": 2.5}
+    assert set(world.parameters) == {"abc", "s"} and world.value("abc", 0.0) == 2.5
+    drawn = [world.value("s", 9.0) for _ in range(50)]
+    assert 0 <= min(drawn) < max(drawn) <= 1 and len(set(drawn)) == 50  # a sampler draws at every call
     assert world.engine == {protocol.TIME_SCALE_SETTING: 20.0, 4: 60}
