@@ -59,7 +59,7 @@ def draw(lines: Mapping[str, tuple[list[float], list[float]]], units: Mapping[st
         axes.plot(x, y, "o-", markersize=4)
         if what in LOGARITHMIC:
             axes.set_xscale("log", base=2)
-        axes.set_xlabel(what)
+        axes.set_xlabel(what.removesuffix(" (bytes)"))
         axes.set_ylabel(units[what])
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
