@@ -107,6 +107,7 @@ def make_env(
             build_path=base.build_path, scene=base.scene, port=port or base.port, n_agents=n, seed=seed,
             no_graphics=base.no_graphics and render_mode is None, editor=base.editor, reset_parameters=reset,
             time_scale=base.time_scale if render_mode is None else 1.0, timeout=base.timeout, log_folder=log_folder,
+            behavior=base.behavior, adds_group_rewards=base.group_rewards == "add",
         )  # fmt: skip
     return join_branches(env, config.sac.branch_product_max)
 

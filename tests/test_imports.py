@@ -49,6 +49,8 @@ MAY_IMPORT = {
     "sac.runs": "sac.config sac.track",  # the summary names the command that uploads an offline W&B run
     "sac.assemble": "sac envs",
     "sac.roles": "sac envs",
+    "sac.doctor": "sac.collect",
+    "sac.from_mlagents": "sac.config",
     "sac.export": "sac.agent sac.nets sac.backend sac.assemble sac.config sac.runs sac.collect envs.joint_branches",
     "run": "sac.config sac.roles sac.runs",
     "launchers.jobs": "sac.config sac.roles sac.runs sac.track sac.report",

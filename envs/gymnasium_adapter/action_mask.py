@@ -31,6 +31,7 @@ class ActionMask:
             self._check(seen_width)
         self._first = np.cumsum((0, *branches[:-1])) if branches else None
         self.all_legal = np.ones((n, self._width), bool)
+        self.empty = 0  # masks so far that allowed no choice of a branch
         self.all_legal.flags.writeable = False  # many turns hand out this array
         self._warned = False
 
@@ -79,6 +80,7 @@ class ActionMask:
         possible = np.logical_or.reduceat(mask, self._first, axis=1)
         if possible.all():
             return mask
+        self.empty += int((~possible.all(axis=1)).sum())
         if not self._warned:
             self._warned = True
             log.warning("%s forbids every choice of a branch; all of them count as legal then", self._source)

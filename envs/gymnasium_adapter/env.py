@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from envs.gymnasium_adapter.action_mask import ActionMask, value_at
@@ -17,7 +18,7 @@ from envs.gymnasium_adapter.fault_counter import FaultCounter
 from envs.gymnasium_adapter.layers import step_limit
 from envs.gymnasium_adapter.make import explained
 from envs.gymnasium_adapter.mask_method import MASK_METHOD, unknown_mask
-from envs.gymnasium_adapter.observation_space import ObservationSpace, part_names
+from envs.gymnasium_adapter.observation_space import ObservationSpace, named_spaces, part_names
 from envs.gymnasium_adapter.own_vector import VectorContract, autoreset_mode
 from envs.gymnasium_adapter.reading import DEFAULT_READING, Reading
 from envs.gymnasium_adapter.sensor_rows import Arrays, any_sensor, or_at, take
@@ -235,6 +236,22 @@ class GymEnv:
     def action_bounds(self) -> np.ndarray:
         """Lowest and highest value of each continuous action in the environment's own units [2, A]."""
         return self._actions.bounds
+
+    @property
+    def faults(self) -> int:
+        """The number of steps refused so far because of NaN or infinity."""
+        return self._faults.total
+
+    @property
+    def empty_masks(self) -> int:
+        """The number of masks so far that allowed no choice of a branch; all choices counted as legal then."""
+        return self._masks.empty
+
+    @property
+    def observation_bounds(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Lowest and highest value of each number of the vectors that are Boxes, {sensor: (low, high)}."""
+        boxes = named_spaces(self._vector.single_observation_space)
+        return {n: (x.low, x.high) for n, x in boxes if isinstance(x, spaces.Box) and len(x.shape) == 1}
 
     def _encode(self, action: Action) -> Any:
         if self._asking is self._all_agents:

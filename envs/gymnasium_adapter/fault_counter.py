@@ -20,6 +20,7 @@ class FaultCounter:
         self._name = name
         self._count = np.zeros(n_agents, int)
         self._any = False
+        self.total = 0  # faults of all agents so far
 
     def reset(self, agents: np.ndarray) -> None:
         """Sets the counters of these agents (ids or a mask [n]) to zero, after a good step."""
@@ -35,6 +36,7 @@ class FaultCounter:
         for agent in np.flatnonzero(agents):
             where = " and ".join(f"'{name}'" for name, rows in reasons.items() if rows[agent])
             self._any = True
+            self.total += 1
             self._count[agent] += 1
             log.warning("%s, agent %d: NaN or infinity in %s; the step is refused", self._name, agent, where)
             if self._count[agent] >= MAX_FAULTS_IN_A_ROW:

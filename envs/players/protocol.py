@@ -68,7 +68,7 @@ class AgentReport:
 
 
 def join_reports(first: AgentReport, second: AgentReport) -> AgentReport:
-    """The rows of two reports of one behaviour without groups; both have masks, or neither has."""
+    """The rows of two reports of one behaviour; both have masks and groups, or neither has."""
     return AgentReport(
         first.behaviour,
         np.concatenate([first.ids, second.ids]),
@@ -76,7 +76,14 @@ def join_reports(first: AgentReport, second: AgentReport) -> AgentReport:
         np.concatenate([first.reward, second.reward]),
         np.concatenate([first.done, second.done]),
         np.concatenate([first.interrupted, second.interrupted]),
-        None if first.mask is None else np.concatenate([first.mask, second.mask]),
+        *(
+            None if one is None else np.concatenate([one, other])
+            for one, other in (
+                (first.mask, second.mask),
+                (first.group_id, second.group_id),
+                (first.group_reward, second.group_reward),
+            )
+        ),
     )
 
 

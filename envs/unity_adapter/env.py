@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ MAX_SILENT_EXCHANGES = 2000  # at the start, in which no behaviour asks for an a
 
 
 class UnityEnv:
-    """All agents of the first behaviour of a Unity scene, as a `sac.types.Env`.
+    """All agents of one behaviour of a Unity scene, as a `sac.types.Env`.
 
     Args:
       build_path: the executable, or {platform: executable} with sys.platform's names, or `player:NAME` for a stand-in.
@@ -37,9 +38,12 @@ class UnityEnv:
       reset_parameters: environment parameters sent before every reset; the scene draws from a distribution itself.
       timeout: seconds to wait for the player's connection and for each of its answers.
       log_folder: for the logs of players; a temporary folder if None.
+      behavior: the behaviour to train, with or without Unity's `?team=0`; the first one if None.
+      adds_group_rewards: an agent of a group gets its group's reward beside its own; otherwise groups are refused.
 
     Raises:
-      UserError: nothing to start, no free port, no connection, no agents, or a camera without graphics.
+      UserError: nothing to start, no free port, no connection, no agents, no such behaviour, groups that are refused,
+        or a camera without graphics.
     """
 
     def __init__(
@@ -56,11 +60,14 @@ class UnityEnv:
         timeout: float = 60.0,
         extra_args: Sequence[str] = (),
         log_folder: str | Path | None = None,
+        behavior: str | None = None,
+        adds_group_rewards: bool = True,
     ) -> None:
         self.n_agents = n_agents
         self.reset_parameters = dict(reset_parameters or {})
         self._wanted_agents, self._port, self._seed = n_agents, port, seed
         self._time_scale, self._timeout = time_scale, timeout
+        self._behavior, self._adds_group_rewards = behavior, adds_group_rewards
         self._agents, self._statistics, self._restarts = AgentStreams(), SceneStatistics(), RestartBudget()
         self._warned: set[str] = set()
         self._sent = 0  # how often parameters were sent
@@ -198,14 +205,30 @@ class UnityEnv:
         self._channels.send_parameters({**self.reset_parameters, "env_copys": self._wanted_agents}, seed)
 
     def _first_behaviour(self) -> Decoder:
-        """The behaviour to train: the first that Unity names, as soon as it asks for actions."""
+        """The behaviour to train, as soon as it asks for actions: the wanted one, or the first that Unity names."""
         for _ in range(MAX_SILENT_EXCHANGES):
-            for decoder in self._player.decoders.values():
-                if any(not info.done for info in self._player.infos.get(decoder.name, ())):
+            there = [
+                d for d in self._player.decoders.values() if self._behavior in (None, d.name, _without_team(d.name))
+            ]
+            for decoder in there[:1]:
+                infos = self._player.infos.get(decoder.name, ())
+                self._check_groups(infos)
+                if any(not info.done for info in infos):
                     return decoder
-                break
             self._player.act({})
+        names = ", ".join(map(_without_team, self._player.decoders)) or "none"
+        if self._behavior is not None:
+            raise UserError(f"base.behavior={self._behavior}: the scene has the behaviours {names}")
         raise UserError(f"Unity: in {MAX_SILENT_EXCHANGES} exchanges no agent asked for an action.")
+
+    def _check_groups(self, infos: Sequence[Any]) -> None:
+        """Raises UserError for agents of groups, unless their groups' rewards are added to their own."""
+        if not self._adds_group_rewards and any(info.group_id for info in infos):
+            raise UserError(
+                "the agents of this scene belong to groups (SimpleMultiAgentGroup), which are paid together. Learning "
+                "how much each agent has contributed (MA-POCA) is not built here: base.group_rewards=add gives every "
+                "agent its group's reward beside its own, and trains them independently"
+            )
 
     def _restart(self, cause: PlayerGone) -> list[int]:
         """Replaces a dead player. Returns the streams whose episodes are lost. Raises UserError where it may not."""
@@ -227,6 +250,7 @@ class UnityEnv:
         """The last exchange as a turn. An ending counts for an open episode only; an unusable row loses its episode."""
         self._warn_of_other_behaviours()
         infos = self._player.infos.get(self._decoder.name, ())
+        self._check_groups(infos)
         lost_streams: list[int | None] = list(lost)
         ended = self._ended([info for info in infos if info.done], lost_streams)
         asking = [info for info in infos if not info.done]
@@ -306,3 +330,8 @@ class UnityEnv:
                     "nothing but black. Set base.no_graphics=false."
                 )
             logger.warning("base.no_graphics=true: if the sensor %s is a camera, it sees only black", sensor.name)
+
+
+def _without_team(name: str) -> str:
+    """A behaviour's name as it stands in Unity's editor: `Striker` for `Striker?team=0`."""
+    return name.split("?")[0]

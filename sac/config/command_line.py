@@ -94,6 +94,7 @@ def begin(arguments: Sequence[str]) -> list[str]:
     from hydra._internal.utils import get_args_parser
 
     OmegaConf.register_new_resolver("host_number", host_number, replace=True)
+    arguments = ["json=true" if argument == "--json" else argument for argument in arguments]
     typed = get_args_parser().parse_args(arguments)
     if typed.shell_completion:  # install=bash is no key then
         return list(arguments)

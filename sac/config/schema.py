@@ -46,6 +46,8 @@ class BaseConfig:
     reward_weights: list[float] = key()
     extra_obs: list[str] = key()
     env_restarts: int = at_least(0)
+    behavior: str | None = key("the name of a behaviour", lambda x: bool(x.strip()))
+    group_rewards: str = one_of("refuse", "add")
     editor: bool = key()
     time_scale: float = positive()
     timeout: int = at_least(10)
@@ -193,8 +195,9 @@ class TrackConfig:
 
 @dataclass
 class Config:
-    role: str = one_of("train", "play", *CELL, EVOLVER)
+    role: str = one_of("train", "play", "doctor", *CELL, EVOLVER)
     ckpt: Any = key("null | auto | latest | best | a step", lambda x: x in ("auto", "latest", "best") or type(x) is int)
+    json: bool = key()
     record: str | None = one_of("demo", "minari")
     render: Any = key("false | true | window | video", lambda x: x in (False, True, "window", "video"))
     seed: int | None = between(0, 2**31 - 1)

@@ -24,7 +24,7 @@ from sac.export.contract import (
     Contract,
     TensorLayout,
 )
-from sac.export.unity_operators import UNITY_OPERATORS
+from sac.export.unity_operators import RANDOM_OPERATORS, UNITY_OPERATORS
 
 TOLERANCE = 1e-5  # of continuous actions, in units of half the range of an action
 ALLOWED_TIES = 1e-3  # share of discrete choices that may differ, where two choices are equally good within rounding
@@ -119,6 +119,8 @@ def _file(model: Any) -> Iterator[str]:
     nodes = list(_nodes(model.graph))
     foreign = sorted({f"{n.domain}.{n.op_type}" for n in nodes if n.domain not in ONNX_DOMAINS})
     unknown = sorted({n.op_type for n in nodes if n.domain in ONNX_DOMAINS} - UNITY_OPERATORS)
+    if any(n.op_type in RANDOM_OPERATORS and any(a.name == "seed" for a in n.attribute) for n in nodes):
+        yield "a random operator has a seed: Unity would draw the same numbers at every step; remove the attribute"
     for name in [*foreign, *unknown]:
         yield f"operator {name}: Unity's engine does not have it; change the network that uses it"
 

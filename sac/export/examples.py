@@ -44,6 +44,8 @@ def _recorded(checkpoints: Checkpoints, scene: SceneLayout) -> tuple[dict[str, n
     try:
         saved, arrays, _ = checkpoints.newest_with("replay")
     except UserError:
+        arrays = {"last": np.zeros(0)}
+    if not len(arrays["last"]):
         return _random(scene), f"{OBSERVATIONS:,} random observations (the run keeps no memory)"
     chosen = np.linspace(0, len(arrays["last"]) - 1, OBSERVATIONS).astype(np.int64)
     columns = {name: x[chosen] for name, x in arrays.items() if name.startswith("obs/") or name == "mask"}

@@ -11,6 +11,7 @@ from typing import Any
 from sac.errors import UserError
 from sac.export.contract import IR_VERSION, MAX_OPSET, Contract
 from sac.export.policy_module import PolicyModule
+from sac.export.unity_operators import RANDOM_OPERATORS
 from sac.files import replacing
 
 INSTALL = 'install the extra: pip install -e ".[export]"'
@@ -55,6 +56,8 @@ def to_onnx(module: PolicyModule) -> Any:
 def _complete(model: Any, contract: Contract, onnx: Any) -> None:
     """Gives the model its constants, the names and the order of its outputs, and the version of its file format."""
     graph, found = model.graph, {}
+    for node in graph.node:
+        _forget_seed(node)
     for output in graph.output:
         found[output.name.removesuffix(":0")] = output
     for tensor in contract.outputs:
@@ -73,6 +76,14 @@ def _complete(model: Any, contract: Contract, onnx: Any) -> None:
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
     model.ir_version = IR_VERSION
     onnx.checker.check_model(model)
+
+
+def _forget_seed(node: Any) -> None:
+    """Removes the seed that the conversion has written down: with it, Unity would draw the same noise at each step."""
+    if node.op_type in RANDOM_OPERATORS:
+        kept = [attribute for attribute in node.attribute if attribute.name != "seed"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
 
 
 def _spec(tensor: Any) -> Any:

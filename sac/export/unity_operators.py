@@ -137,3 +137,6 @@ UNITY_OPERATORS = frozenset(
         "Xor",
     ]
 )
+RANDOM_OPERATORS = frozenset(
+    ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"]
+)

@@ -21,7 +21,7 @@ from sac.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
 # Keys that belong to the command: they never come from the stored config.
-KEYS_OF_THE_COMMAND = ("role", "ckpt", "render", "record", "base.name", "base.models", "base.trust")
+KEYS_OF_THE_COMMAND = ("role", "ckpt", "render", "record", "json", "base.name", "base.models", "base.trust")
 # Keys that belong to the command when it plays: base.max_iter limits what is played now, not what was trained.
 KEYS_OF_PLAYING = ("base.max_iter",)
 # Keys that belong to the command when it runs a role of a cell: they differ between the processes of a cell.
@@ -34,6 +34,7 @@ VALUES_OF_OLDER_RUNS: dict[str, object] = {
     "base.channels": "before",
     "sac.soft_target": True,
     "eval.max_episode_steps": -1,
+    "base.group_rewards": "add",
 }
 
 

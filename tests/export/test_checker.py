@@ -120,6 +120,11 @@ def fixed_batch(model):
     given(model, "obs_0").type.tensor_type.shape.dim[0].dim_value = 1
 
 
+def seeded(model):
+    node = next(node for node in model.graph.node if node.op_type.startswith("Random"))
+    node.attribute.append(helper.make_attribute("seed", 3.0))
+
+
 def not_finite(model):
     zero = numpy_helper.from_array(np.zeros(1, np.float32), "zero")
     model.graph.initializer.append(zero)
@@ -158,6 +163,7 @@ PLANTED = {
         HYBRID, lambda model: setattr(model.opset_import[0], "version", 18), "opset 18: .* support 7 to 15",
     ),
     "a newer file format": (HYBRID, lambda model: setattr(model, "ir_version", 10), "IR version. 10: allowed"),
+    "noise with a seed": (HYBRID, seeded, "a random operator has a seed"),
     "samples that are not finite": (HYBRID, not_finite, "continuous_actions is not finite"),
 }  # fmt: skip
 

@@ -73,6 +73,21 @@ def test_samples_of_choices_have_the_policys_probabilities(tmp_path):
     np.testing.assert_allclose(np.bincount(drawn, minlength=5) / 20_000, probabilities, atol=0.015)
 
 
+@pytest.mark.parametrize("kind", ["continuous", "discrete"])
+def test_noise_has_no_seed_and_every_run_draws_anew(kind, tmp_path):
+    import tensorflow as tf
+
+    exported = Exported(kind, tmp_path)
+    tf.random.set_seed(1)  # which the conversion would write into the file
+    path = exported.write()
+    (name,) = (t.name for t in exported.contract.outputs if not t.name.startswith("deterministic_"))
+    assert [a.name for n in onnx.load(path).graph.node if "Random" in n.op_type for a in n.attribute] == ["dtype"]
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    inputs = {value.name: np.ones((50, *value.shape[1:]), np.float32) for value in session.get_inputs()}
+    first, second = (session.run([name], inputs)[0] for _ in range(2))
+    assert not np.array_equal(first, second)
+
+
 def test_a_forbidden_choice_is_never_taken(tmp_path):
     exported = Exported("joined branches", tmp_path)
     session = onnxruntime.InferenceSession(str(exported.write()), providers=["CPUExecutionProvider"])

@@ -50,7 +50,7 @@ def test_a_build_without_the_x_bit(tmp_path):
 
 
 def test_unknown_stand_ins_are_refused_with_the_known_names():
-    with pytest.raises(UserError, match=r"ball3d, .*roller, zoo"):
+    with pytest.raises(UserError, match=r"ball3d, .*roller, workshop, zoo"):
         UnityEnv("player:nonsense")
     with pytest.raises(UserError, match="no such stand-in"):
         UnityEnv("player:protocol/../roller")

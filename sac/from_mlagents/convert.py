@@ -1,0 +1,320 @@
+"""Translates a trainer configuration of ML-Agents (mlagents-learn) into keys of this program.
+
+Sources are the settings of ML-Agents 1.1.0 with their older spellings. Every key is translated, or named in a note that
+says what to do; docs/from-mlagents.md has the same mapping as a table.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sac.errors import UserError
+from sac.from_mlagents.environment import environment_parameters
+from sac.from_mlagents.spellings import modernised
+
+TRAINERS = "sac", "ppo", "poca"
+LOADED_SHARE = 0.25  # of each batch, for demonstrations
+LOG_ALPHA_RANGE = -10.0, 2.0
+DEFAULT_STEPS_PER_UPDATE = 1.0
+NO_EFFECT = object()
+
+
+@dataclass
+class Converted:
+    """Keys of this program with the key of ML-Agents that each comes from, and notes about all others."""
+
+    behavior: str
+    trainer: str
+    keys: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def set(self, key: str, value: Any, origin: str) -> None:
+        """Sets a key that `origin` of ML-Agents becomes."""
+        self.keys[key], self.origins[key] = value, origin
+
+    def note(self, origin: str, words: str) -> None:
+        """Says of a key of ML-Agents that it becomes nothing, and what to do."""
+        self.notes.append(f"{origin}: {words}")
+
+
+class Section:
+    """One section of the YAML; every key that nobody takes is reported as unknown."""
+
+    def __init__(self, name: str, found: Any, out: Converted):
+        if found is not None and not isinstance(found, Mapping):
+            raise UserError(f"{name}={found}: a section with keys is expected")
+        self.name, self.out = name, out
+        self._left = {str(key): value for key, value in (found or {}).items()}
+        self._known: list[str] = []
+
+    def take(self, key: str) -> Any:
+        """The value of a key; None where it is absent or null."""
+        self._known.append(key)
+        return self._left.pop(key, None)
+
+    def number(self, key: str) -> float | None:
+        """The same for a number; YAML reads 5e5 as text. Raises UserError for anything else."""
+        value = self.take(key)
+        if value is None:
+            return None
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if isinstance(value, bool) or not math.isfinite(number):
+            raise UserError(f"{self.where(key)}={value}: allowed is a number")
+        return number
+
+    def move(self, key: str, to: str, kind: type = float) -> Any:
+        """Sets our key `to` to a number of the section, if it is there; returns the number."""
+        value = self.number(key)
+        if value is not None:
+            self.out.set(to, kind(value), self.where(key))
+        return value
+
+    def say(self, key: str, words: str, unless: Any = NO_EFFECT) -> None:
+        """Notes a key that has no counterpart, if it is there and is not `unless`, its default."""
+        value = self.take(key)
+        if value is not None and value != unless:
+            self.out.note(f"{self.where(key)}={_short(value)}", words)
+
+    def where(self, key: str) -> str:
+        return f"{self.name}.{key}" if self.name else key
+
+    def end(self) -> None:
+        """Reports the keys that nobody took."""
+        for key in self._left:
+            near = difflib.get_close_matches(key, self._known, 1, 0.6)
+            hint = f": did you mean {near[0]}?" if near else ""
+            self.out.note(self.where(key), f"ML-Agents knows no such key, and it was left out{hint}")
+
+
+def convert(found: Any, behavior: str | None) -> Converted:
+    """The keys for one behaviour. Raises UserError for a file that is none, and for a behaviour that is not in it."""
+    config = modernised(found)
+    name, settings = _behavior(config, behavior)
+    trainer = str(settings.get("trainer_type") or "ppo")
+    if trainer not in TRAINERS:
+        raise UserError(f"trainer_type={trainer}: allowed is {' | '.join(TRAINERS)}")
+    out = Converted(name, trainer)
+    _behaviour_section(settings, out)
+    environment_parameters(config.get("environment_parameters"), name, out)
+    _environment(config, out)
+    others = [other for other in config.get("behaviors") or {} if other != name]
+    if others:
+        out.note(f"behaviors.{', '.join(others)}", "one behaviour is trained at a time; the others act with zeros")
+    if out.trainer != "sac":
+        out.note(
+            f"trainer_type={out.trainer}",
+            "this program trains by SAC: the settings of an on-policy trainer (batch_size, buffer_size, beta, epsilon, "
+            "lambd, num_epoch) have no meaning for it, and its defaults are used",
+        )
+    return out
+
+
+def _behavior(config: Mapping[str, Any], wanted: str | None) -> tuple[str, dict[str, Any]]:
+    """The name and the settings of the behaviour, with those of default_settings beneath."""
+    there = config.get("behaviors") or {}
+    if not isinstance(there, Mapping) or not there:
+        raise UserError("this file has no section `behaviors`: is it a trainer configuration of ML-Agents?")
+    if wanted is None and len(there) > 1:
+        raise UserError(f"this file has several behaviours: choose one by --behavior ({', '.join(there)})")
+    name = next(iter(there)) if wanted is None else wanted
+    if name not in there:
+        raise UserError(f"--behavior {name}: this file has {', '.join(map(str, there))}")
+    return name, _merged(config.get("default_settings") or {}, there[name] or {})
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(old, Mapping)
+        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]  # both are mappings
+    return merged
+
+
+def _behaviour_section(settings: Mapping[str, Any], out: Converted) -> None:
+    section = Section("", settings, out)
+    section.take("trainer_type")
+    section.move("max_steps", "base.max_step", int)
+    hyper = Section("hyperparameters", section.take("hyperparameters"), out)
+    per_update = _hyperparameters(hyper, out, settings)
+    for key, ours in (
+        ("summary_freq", "sac.write_summary_per_step"),
+        ("checkpoint_interval", "sac.save_model_per_step"),
+    ):
+        steps = section.number(key)
+        if steps is not None:
+            updates = max(1, round(steps / per_update))
+            out.set(ours, updates, f"{key}={steps:g} steps, at {per_update:g} steps an update")
+    section.say("time_horizon", "whole episodes are stored; sac.n_step is the length of a return")
+    section.say("keep_checkpoints", "the last 10 checkpoints and the best one are kept", 5)
+    section.say("even_checkpoints", "sac.save_model_per_step and sac.save_model_per_minute say when", False)
+    section.say("threaded", "updates and steps take turns; roles run them in processes of their own", False)
+    section.say("init_path", "a run resumes by ckpt=latest, and does not begin from another run's networks")
+    section.say("self_play", "agents do not play against copies of themselves here")
+    _network(Section("network_settings", section.take("network_settings"), out), out)
+    _rewards(Section("reward_signals", section.take("reward_signals"), out), out)
+    _cloning(section.take("behavioral_cloning"), out, per_update)
+    section.end()
+
+
+def _hyperparameters(section: Section, out: Converted, settings: Mapping[str, Any]) -> float:
+    """Returns the steps of all agents for each update."""
+    rate = section.move("learning_rate", "sac.learning_rate")
+    schedule = str(section.take("learning_rate_schedule") or "constant")
+    per_update = DEFAULT_STEPS_PER_UPDATE
+    if out.trainer == "sac":
+        section.move("batch_size", "replay.batch_size", int)
+        section.move("buffer_size", "replay.capacity", int)
+        section.move("buffer_init_steps", "replay.learning_starts", int)
+        section.move("tau", "sac.tau")
+        per_update = section.number("steps_per_update") or DEFAULT_STEPS_PER_UPDATE
+        out.set("sac.updates_per_step", 1 / per_update, f"hyperparameters.steps_per_update={per_update:g}, its inverse")
+        if (saves := section.take("save_replay_buffer")) is not None:
+            out.set("replay.save", bool(saves), "hyperparameters.save_replay_buffer")
+        temperature = section.number("init_entcoef")
+        if temperature is not None and temperature > 0:
+            low, high = LOG_ALPHA_RANGE
+            origin = f"hyperparameters.init_entcoef={temperature:g}, its logarithm"
+            out.set("sac.init_log_alpha", round(min(high, max(low, math.log(temperature))), 4), origin)
+        section.say("reward_signal_steps_per_update", "curiosity and RND learn in every update")
+        if schedule == "linear" and rate is not None:
+            updates = max(1, round(float(settings.get("max_steps") or 500_000) / per_update))
+            out.set("sac.learning_rate_schedule", "linear", "hyperparameters.learning_rate_schedule")
+            out.set("sac.learning_rate_updates", updates, "max_steps, in updates")
+    else:
+        for key in ("batch_size", "buffer_size", "beta", "beta_schedule", "epsilon", "epsilon_schedule", "lambd",
+                    "num_epoch", "shared_critic"):  # fmt: skip
+            section.take(key)
+        if schedule == "linear":
+            section.out.note("hyperparameters.learning_rate_schedule=linear", "SAC's learning rate stays constant")
+    section.end()
+    return per_update
+
+
+def _network(section: Section, out: Converted) -> None:
+    if (normalize := section.take("normalize")) is not None:
+        out.set("sac.use_normalization", bool(normalize), "network_settings.normalize")
+    units, layers = section.number("hidden_units"), section.number("num_layers")
+    if units is not None or layers is not None:
+        hidden = [int(units or 128)] * int(layers or 2)
+        for name in ("ModelPolicy", "ModelQ"):
+            out.set(f"base.nn_kwargs.{name}", {"hidden": hidden}, "network_settings.hidden_units, num_layers")
+    section.say("vis_encode_type", "the layers follow the picture's size; others are a ModelRep in nn.py", "simple")
+    section.say("goal_conditioning_type", "goals are observations like others", "hyper")
+    section.say("deterministic", "play and evaluation are deterministic; sac.sample_in_play=true samples", False)
+    memory = section.take("memory")
+    if memory:
+        inner = Section("network_settings.memory", memory, out)
+        length, size = inner.number("sequence_length") or 64, inner.number("memory_size") or 128
+        out.set("sac.use_rnn", True, "network_settings.memory")
+        out.set("sac.sequence_length", int(length), "network_settings.memory.sequence_length")
+        words = f"network_settings.memory.memory_size={size:g}, which counts both halves of an LSTM's state"
+        out.set("base.nn_kwargs.ModelRep", {"cell": "lstm", "units": max(1, int(size) // 2)}, words)
+        inner.end()
+    section.end()
+
+
+def _rewards(section: Section, out: Converted) -> None:
+    names = {"extrinsic": None, "curiosity": ("sac.use_curiosity", "sac.curiosity_strength"),
+             "rnd": ("sac.use_rnd", "sac.rnd_bonus")}  # fmt: skip
+    for name, keys in names.items():
+        found = section.take(name)
+        if found is None:
+            continue
+        inner = Section(f"reward_signals.{name}", found, out)
+        gamma, strength = inner.number("gamma"), inner.number("strength")
+        if keys is None:
+            if gamma is not None:
+                out.set("sac.gamma", gamma, "reward_signals.extrinsic.gamma")
+            if strength not in (None, 1.0):
+                out.note(f"reward_signals.extrinsic.strength={strength:g}", "scale the rewards in the scene instead")
+        else:
+            out.set(keys[0], True, f"reward_signals.{name}")
+            out.set(keys[1], 1.0 if strength is None else strength, f"reward_signals.{name}.strength")
+            if gamma is not None:
+                out.note(f"reward_signals.{name}.gamma={gamma:g}", "one discount, sac.gamma, holds for all rewards")
+        for key in ("encoding_size", "learning_rate", "network_settings"):
+            inner.say(key, "the networks of this part are classes of nn.py, with keywords in base.nn_kwargs")
+        inner.end()
+    section.say("gail", "there is no GAIL here: demonstrations are learnt from by replay.load=demo:<path> and "
+                "sac.behavioral_cloning")  # fmt: skip
+    section.end()
+
+
+def _cloning(found: Any, out: Converted, per_update: float) -> None:
+    if not found:
+        return
+    section = Section("behavioral_cloning", found, out)
+    path = section.take("demo_path")
+    if not path:
+        raise UserError("behavioral_cloning has no demo_path, which ML-Agents requires")
+    out.set("replay.load", f"demo:{path}", "behavioral_cloning.demo_path")
+    out.set("replay.keep_loaded", LOADED_SHARE, "behavioral_cloning: the share of demonstrations in a batch")
+    strength = section.number("strength")
+    out.set("sac.behavioral_cloning", 1.0 if strength is None else strength, "behavioral_cloning.strength")
+    steps = section.number("steps")
+    if steps:
+        out.set(
+            "sac.behavioral_cloning_updates", max(1, round(steps / per_update)), "behavioral_cloning.steps, in updates"
+        )
+    for key in ("samples_per_update", "num_epoch", "batch_size"):
+        section.say(key, "demonstrations are replay.keep_loaded of every batch")
+    section.end()
+
+
+def _environment(config: Mapping[str, Any], out: Converted) -> None:
+    """The sections beside the behaviours."""
+    section = Section("env_settings", config.get("env_settings"), out)
+    if path := section.take("env_path"):
+        out.set("base.build_path", str(path), "env_settings.env_path")
+    section.say("env_args", "players get --scene <base.scene> and nothing else")
+    section.move("base_port", "base.port", int)
+    section.say("num_envs", "give each actor a player of its own: -m hydra/launcher=roles hydra.launcher.actors=N", 1)
+    section.move("num_areas", "base.n_agents", int)
+    section.move("timeout_wait", "base.timeout", int)
+    seed = section.number("seed")
+    if seed is not None and seed >= 0:
+        out.set("seed", int(seed), "env_settings.seed")
+    section.say("max_lifetime_restarts", "a player is started again 10 times at most", 10)
+    section.say("restarts_rate_limit_n", "a player is started again once in 60 seconds", 1)
+    section.say("restarts_rate_limit_period_s", "a player is started again once in 60 seconds", 60)
+    section.end()
+
+    section = Section("engine_settings", config.get("engine_settings"), out)
+    section.move("time_scale", "base.time_scale")
+    if (hidden := section.take("no_graphics")) is not None:
+        out.set("base.no_graphics", bool(hidden), "engine_settings.no_graphics")
+    for key in ("width", "height", "quality_level", "no_graphics_monitor"):
+        section.say(key, "the window of the player is not set from here")
+    section.say("target_frame_rate", "players run as fast as they can", -1)
+    section.say("capture_frame_rate", "a frame is 1/60 s of game time", 60)
+    section.end()
+
+    section = Section("checkpoint_settings", config.get("checkpoint_settings"), out)
+    if run := section.take("run_id"):
+        out.set("base.name", str(run), "checkpoint_settings.run_id")
+    if results := section.take("results_dir"):
+        out.set("base.models", str(results), "checkpoint_settings.results_dir")
+    for key in ("initialize_from", "load_model", "resume", "force", "train_model", "inference"):
+        section.say(key, "say on the command line: ckpt=latest resumes, role=play plays", False)
+    section.end()
+
+    section = Section("", config, out)
+    for key in ("behaviors", "default_settings", "environment_parameters", "env_settings", "engine_settings",
+                "checkpoint_settings", "framework", "debug"):  # fmt: skip
+        section.take(key)
+    section.say("torch_settings", "there is no PyTorch here: TensorFlow uses the processor, or the GPU that it finds")
+    section.end()
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,268 @@
+"""The role `doctor`: looks at everything between a person and a training run, and says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sac import assemble
+from sac.collect.restarting_env import described
+from sac.config.schema import Config
+from sac.doctor import audit, machine
+from sac.doctor.finding import Finding, Severity, note, stops, warning
+from sac.doctor.rehearsal import RandomActions, Rehearsal, at_both_ends, in_words, observed, seconds_of_update
+from sac.errors import UserError
+from sac.replay.capacity_check import machine_memory
+from sac.runs.networks_file import find_networks
+from sac.track.observer import Observer
+from sac.types import Env
+
+log = logging.getLogger(__name__)
+AUDITED_STEPS, ACTED_STEPS, COMPARED_TURNS = 3_000, 500, 30
+MARKS = {Severity.NOTE: "", Severity.WARNING: "warning", Severity.STOPS: "stops"}
+STYLES = {Severity.NOTE: "", Severity.WARNING: "yellow", Severity.STOPS: "bold red"}
+
+
+def doctor(
+    config: Config, make_env: Callable[..., Env] = assemble.make_env, observer: Observer | None = None
+) -> float | None:
+    """Prints its findings, as a table or as JSON; exits with 1 when something will stop training."""
+    examination = Examination(config, make_env)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sac-doctor-")))
+        examination.run(folder, stack)
+    print(examination.json() if config.json else examination.text(), flush=True)
+    if any(finding.severity is Severity.STOPS for finding in examination.findings):
+        sys.exit(1)
+    return None
+
+
+class Examination:
+    """The checks, in an order in which each may use what the ones before have started."""
+
+    def __init__(self, config: Config, make_env: Callable[..., Env]):
+        self.config, self._make_env = config, make_env
+        self.seed = assemble.run_seed(config)
+        config.seed = config.sac.seed = self.seed
+        self.findings: list[Finding] = []
+        self.specs: list[Sequence[str]] = []
+        self.rates: dict[str, float] = {}
+
+    def run(self, folder: Path, stack: ExitStack) -> None:
+        self._add(machine.packages())
+        self._add(self._player())
+        env = self._started(folder, stack)
+        if env is None:
+            return
+        own = {name: getattr(env, name, None) for name in ("action_bounds", "scene_branches")}
+        self.specs = list(in_words(env.spec, own))
+        self._add(self._agents(env))
+        self._add(self._space(env))
+        if self._watched(env):
+            self._add(self._ends(env))
+            self._add(self._speed(env))
+            if not self.config.base.editor:
+                self._add(self._same_seed(folder))
+
+    def _add(self, found: Iterable[Finding]) -> None:
+        self.findings += found
+
+    # --- the checks
+
+    def _player(self) -> Iterator[Finding]:
+        """The program that a Unity scene starts, its port and its screen."""
+        base = self.config.base
+        if base.env_type != "UNITY":
+            return
+        from envs.unity_adapter import process
+
+        if base.editor:
+            yield note("player", "base.editor=true: the Unity editor is waited for on port 5004")
+            return
+        try:
+            text = process.platform_path(base.build_path)
+            if text.startswith(process.STAND_IN_PREFIX):
+                yield note("player", f"{text} is a stand-in for a Unity build")
+            else:
+                executable = process.find_executable(text)
+                yield note("player", f"{executable} exists and can be executed")
+                yield from machine.architecture(executable)
+                yield from machine.display(base.no_graphics)
+        except UserError as error:
+            yield stops("player", str(error), "set base.build_path to the executable of the build")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", base.port)) == 0:
+                yield note("port", f"port {base.port} is taken: the next free one is used")
+
+    def _started(self, folder: Path, stack: ExitStack) -> Env | None:
+        """The environment, or a finding that says why it does not start."""
+        try:
+            env = self._make_env(self.config, seed=self.seed, log_folder=folder)
+        except UserError as error:
+            self._add([stops("start", str(error), "the environment must start before anything can be learnt")])
+            return None
+        except (Exception, SystemExit) as error:
+            self._add([stops("start", f"the environment raised {described(error)}", "mend its constructor")])
+            return None
+        stack.callback(env.close)
+        return env
+
+    def _agents(self, env: Env) -> Iterator[Finding]:
+        wanted = self.config.base.n_agents
+        if env.n_agents != wanted:
+            yield warning(
+                "agents", f"base.n_agents={wanted} were asked for, and the scene has {env.n_agents}",
+                f"set base.n_agents={env.n_agents}, or let the scene read the environment parameter env_copys",
+            )  # fmt: skip
+
+    def _space(self, env: Env) -> Iterator[Finding]:
+        """Memory and disk for the replay."""
+        from sac.replay import Replay
+
+        replay = self.config.replay
+        try:
+            sampler = assemble.make_sampler(self.config, env.n_agents)
+        except UserError as error:
+            yield stops("memory", str(error), "set a larger replay.capacity")
+            return
+        needed = Replay.bytes(env.spec, 0, sampler)
+        yield from machine.memory(needed, replay.capacity, machine_memory())
+        yield from machine.folders(Path(self.config.base.models), 2 * needed if replay.save else 0)
+
+    def _watched(self, env: Env) -> bool:
+        """Audits random steps; returns whether the environment got through them."""
+        try:
+            seen = Rehearsal(env, RandomActions(env.spec, self.seed), AUDITED_STEPS, self.seed)
+            recording = seen.recording(self.config.sac.use_normalization)
+        except (Exception, SystemExit) as error:
+            self._add([stops("steps", f"with random actions it raised {described(error)}", "mend reset() and step()")])
+            return False
+        self.rates["environment alone, steps/s"] = seen.rate
+        self._add(audit.audit(recording))
+        return True
+
+    def _ends(self, env: Env) -> Iterator[Finding]:
+        if not env.spec.continuous:
+            return
+        try:
+            at_both_ends(env)
+        except (Exception, SystemExit) as error:
+            yield stops(
+                "actions", f"with the largest and smallest actions it raised {described(error)}",
+                "every action of its space must be possible",
+            )  # fmt: skip
+
+    def _speed(self, env: Env) -> Iterator[Finding]:
+        """Steps a second with the agent, and what updates cost."""
+        base, s = self.config.base, self.config.sac
+        try:
+            assemble.start_tensorflow(base.threads)
+            agent = assemble.make_agent(self.config, env.spec, find_networks(base.nn, base.env), self.seed)
+            replay = assemble.make_replay(self.config, env.spec, agent.state_size, env.n_agents, self.seed)
+        except UserError as error:
+            yield stops("networks", str(error), "see docs/networks.md")
+            return
+        behaviour = assemble.make_exploring(self.config, agent, self.seed)
+        try:
+            acted = Rehearsal(env, behaviour, max(ACTED_STEPS, 2 * self.config.replay.batch_size))
+        except (Exception, SystemExit) as error:
+            yield stops("steps", f"with the agent's actions it raised {described(error)}", "mend step()")
+            return
+        for chunk in acted.chunks:
+            replay.add(chunk)
+        self.rates["with acting, steps/s"] = acted.rate
+        if not replay.ready:
+            return
+        update = seconds_of_update(agent, replay, self.config.replay.batch_size, s.updates_per_call)
+        per_step = 1 / env.n_agents if s.updates_per_step is None else s.updates_per_step
+        whole = 1 / (1 / acted.rate + per_step * update)
+        self.rates["one update, ms"] = 1e3 * update
+        self.rates["whole run, steps/s"] = whole
+        share = per_step * update * whole
+        words = f"{per_step:.3g} updates a step take {share:.0%} of the time"
+        if base.max_step > 0:
+            words += f"; base.max_step={base.max_step:,} would take about {base.max_step / whole / 60:.0f} minutes"
+        cure = "fewer sac.updates_per_step are faster; a larger sac.updates_per_call makes each update cheaper"
+        yield note("speed", words, cure if share > 0.5 else "")
+
+    def _same_seed(self, folder: Path) -> Iterator[Finding]:
+        """Whether two environments with one seed show the same."""
+        seen: list[Any] = []
+        for _ in range(2):
+            try:
+                env = self._make_env(self.config, seed=self.seed, log_folder=folder)
+            except (Exception, SystemExit) as error:
+                yield warning(
+                    "seed", f"a second environment cannot be made: {described(error)}",
+                    "evaluation needs one of its own: train with eval.per_step=-1, and evaluate by role=play",
+                )  # fmt: skip
+                return
+            try:
+                seen.append(observed(env, self.seed, COMPARED_TURNS))
+            except (Exception, SystemExit) as error:
+                yield stops("steps", f"a second environment raised {described(error)}", "mend reset() and step()")
+                return
+            finally:
+                env.close()
+        yield from audit.same_seed(*seen)
+
+    # --- what is printed
+
+    def text(self) -> str:
+        """Tables for people."""
+        console = Console(width=110) if not sys.stdout.isatty() else Console()
+        with console.capture() as captured:
+            if self.specs:
+                console.print(_table("What an agent observes and does", ("", "name", "size", "values"), self.specs))
+            if self.rates:
+                rates = [
+                    (name, f"{value:,.4g}" if value < 100 else f"{value:,.0f}") for name, value in self.rates.items()
+                ]
+                console.print(_table("Rates", ("", ""), rates))
+            findings = Table(title="Findings", title_justify="left", show_lines=False, padding=(0, 1))
+            for name in ("", "check", "what was seen, and what to do"):
+                findings.add_column(name, overflow="fold")
+            for finding in sorted(self.findings, key=lambda f: -f.severity):
+                words = finding.what + (f"\n-> {finding.cure}" if finding.cure else "")
+                findings.add_row(MARKS[finding.severity], finding.check, words, style=STYLES[finding.severity])
+            console.print(findings)
+            console.print(self._verdict())
+        return captured.get().rstrip()
+
+    def _verdict(self) -> str:
+        stopping, warnings = (sum(f.severity is s for f in self.findings) for s in (Severity.STOPS, Severity.WARNING))
+        first = f"{_counted(stopping, 'finding')} would stop training" if stopping else "nothing stops training"
+        return f"{first}; {_counted(warnings, 'warning')}"
+
+    def json(self) -> str:
+        """The same for programs."""
+        found = {
+            "ok": not any(f.severity is Severity.STOPS for f in self.findings),
+            "specs": [list(row) for row in self.specs],
+            "rates": self.rates,
+            "findings": [finding.plain() for finding in self.findings],
+        }
+        return json.dumps(found, indent=1)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}" + "s" * (number != 1)
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*row)
+    return table
