@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,6 +45,7 @@ class Examples:
     continuous: np.ndarray  # [T, N, A] in the scene's units
     discrete: np.ndarray  # [T, N, branches]
     half_range: np.ndarray | float = 1.0  # of each continuous action [A]
+    memory: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0)))  # [T, N, M] of the deterministic actions
     source: str = ""  # words that say where the observations come from
 
     @property
@@ -218,7 +219,7 @@ def _behaviour(session: Session, model: Any, contract: Contract, examples: Examp
     steps, agents = examples.obs[0].shape[:2]
     names = {tensor.name for tensor in contract.inputs}
     memory = np.zeros((agents, *_shape_of(contract, RECURRENT_IN)), np.float32)
-    errors, different, drawn = [0.0], [0.0], []
+    errors, forgotten, different, drawn = [0.0], [0.0], [0.0], []
     for t in range(steps):
         inputs = {f"obs_{i}": x[t] for i, x in enumerate(examples.obs)}
         inputs |= {MASKS: examples.masks[t]} if MASKS in names else {}
@@ -230,16 +231,21 @@ def _behaviour(session: Session, model: Any, contract: Contract, examples: Examp
             errors.append(float(off.max(initial=0)) if np.isfinite(off).all() else float("inf"))
         if DISCRETE_MODE in outputs:
             different.append(float((outputs[DISCRETE_MODE] != examples.discrete[t]).mean()))
-        memory = outputs.get(RECURRENT_OUT, memory)
+        if RECURRENT_OUT in outputs:
+            memory = outputs[RECURRENT_OUT]
+            kept = memory[:, 0, : examples.memory.shape[-1]]
+            forgotten.append(float(np.abs(kept - examples.memory[t]).max(initial=0)))
     share = float(np.sum(different)) / steps
     if max(errors) > TOLERANCE:
         found.append(
             f"its deterministic actions differ from the run's by up to {max(errors):.2g}: allowed is {TOLERANCE:g}"
         )
+    if max(forgotten) > TOLERANCE and not share:  # another choice is another memory
+        found.append(f"its memory differs from the run's by up to {max(forgotten):.2g}: allowed is {TOLERANCE:g}")
     if share > ALLOWED_TIES:
         found.append(f"{share:.1%} of its deterministic choices differ from the run's: allowed is {ALLOWED_TIES:.1%}")
     found += _samples(drawn, contract, examples)
-    return Checked(found, max(errors), share)
+    return Checked(found, max(errors + forgotten), share)
 
 
 def _shape_of(contract: Contract, name: str) -> tuple[int, ...]:

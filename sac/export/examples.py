@@ -26,7 +26,7 @@ def examples_of(agent: Agent, scene: SceneLayout, checkpoints: Checkpoints) -> E
     agents = OBSERVATIONS // steps
     rows = {name: x.reshape(steps, agents, *x.shape[1:]) for name, x in obs_of(columns).items()}
     masks = columns["mask"].reshape(steps, agents, -1)
-    actions, choices = _greedy(agent, rows, masks)
+    actions, choices, memory = _greedy(agent, rows, masks)
     low, high = (np.array(side) for side in scene.action_bounds or ((-1.0,), (1.0,)))
     half = (high - low) / 2
     return Examples(
@@ -35,6 +35,7 @@ def examples_of(agent: Agent, scene: SceneLayout, checkpoints: Checkpoints) -> E
         continuous=low + (actions + 1) * half,
         discrete=joint_parts(scene.branches)[choices[..., 0]] if scene.joined else choices,
         half_range=np.where(half > 0, half, 1.0),
+        memory=memory,
         source=source,
     )
 
@@ -64,13 +65,15 @@ def _random(scene: SceneLayout) -> dict[str, np.ndarray]:
     return columns | {"mask": np.ones((OBSERVATIONS, scene.spec.choices), bool)}
 
 
-def _greedy(agent: Agent, obs: Mapping[str, np.ndarray], masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The agent's deterministic continuous actions [T, N, A] and choices [T, N, branches], from an empty memory."""
+def _greedy(
+    agent: Agent, obs: Mapping[str, np.ndarray], masks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The agent's deterministic actions [T, N, A], choices [T, N, branches] and memories [T, N, M] after each step."""
     steps, agents = masks.shape[:2]
     greedy, slots = Greedy(agent), np.arange(agents)
     previous = np.zeros((agents, agent.previous_size), np.float32)
     state = np.zeros((agents, agent.state_size), np.float32)
-    actions, choices = [], []
+    actions, choices, memories = [], [], []
     for t in range(steps):
         chosen = greedy.choose(slots, {name: x[t] for name, x in obs.items()}, masks[t], previous, state)
         actions.append(chosen.action)
@@ -78,7 +81,8 @@ def _greedy(agent: Agent, obs: Mapping[str, np.ndarray], masks: np.ndarray) -> t
         state = chosen.state
         if agent.previous_size:
             previous = np.concatenate([chosen.action, _one_hot(chosen.discrete, agent.spec.branches)], axis=1)
-    return np.stack(actions), np.stack(choices)
+        memories.append(np.concatenate([state, previous], axis=1))
+    return np.stack(actions), np.stack(choices), np.stack(memories)
 
 
 def _one_hot(choices: np.ndarray, branches: tuple[int, ...]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,10 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(text)
     for note in converted.notes:
         print(f"note: {note}")
-    inside = out.resolve().is_relative_to((CONF / "env").resolve())
-    name = out.resolve().relative_to((CONF / "env").resolve()).with_suffix("").as_posix() if inside else scene
-    print(f"wrote {out}; train it with: python run.py env={name}" + ("" if inside else " --config-dir <its folder>"))
+    print(f"wrote {out}; {_how_to_train(out)}")
     return 0
+
+
+def _how_to_train(out: Path) -> str:
+    """The command that trains an env file, for files in conf/env and elsewhere."""
+    path, ours = out.resolve(), (CONF / "env").resolve()
+    if path.is_relative_to(ours):
+        return f"train it with: python run.py env={path.relative_to(ours).with_suffix('').as_posix()}"
+    if path.parent.name == "env":
+        return f"train it with: python run.py --config-dir {shlex.quote(str(path.parent.parent))} env={path.stem}"
+    return "to train it, move it into a folder called env, whose parent --config-dir names"
 
 
 def _parser() -> argparse.ArgumentParser:
