@@ -17,6 +17,7 @@ from sac.doctor.finding import Finding, note, stops, warning
 PACKAGE = "sac-runner"
 SHOWN = "tensorflow", "keras", "numpy", "protobuf", "mlagents-envs", "gymnasium", "hydra-core"
 GB = 1e9
+MAX_TIME_SCALE = 100.0  # of Unity's Time.timeScale
 ELF_MACHINES = {0x3E: "x86_64", 0xB7: "aarch64", 0x03: "i686"}
 SAME_MACHINE = {"amd64": "x86_64", "arm64": "aarch64", "i386": "i686"}
 COMPARISONS = {
@@ -111,6 +112,15 @@ def display(no_graphics: bool) -> Iterator[Finding]:
         yield warning(
             "display", "base.no_graphics=false, and there is no screen (DISPLAY is not set): a Unity build cannot draw",
             "run it under a virtual screen (xvfb-run -a python run.py ...) without cameras: base.no_graphics=true",
+        )  # fmt: skip
+
+
+def time_scale(scale: float) -> Iterator[Finding]:
+    """Whether Unity can run so much faster than real time."""
+    if scale > MAX_TIME_SCALE:
+        yield warning(
+            "time scale", f"base.time_scale={scale:g}: Unity takes at most {MAX_TIME_SCALE:g}",
+            "set base.time_scale=20, as ML-Agents does: physics becomes rough at larger values",
         )  # fmt: skip
 
 

@@ -86,6 +86,7 @@ class Examination:
             return
         from envs.unity_adapter import process
 
+        yield from machine.time_scale(base.time_scale)
         if base.editor:
             yield note("player", "base.editor=true: the Unity editor is waited for on port 5004")
             return

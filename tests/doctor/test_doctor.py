@@ -179,6 +179,11 @@ def test_cameras_need_a_screen(monkeypatch, no_graphics, screen, count):
     assert len(list(machine.display(no_graphics))) == count
 
 
+@pytest.mark.parametrize(("scale", "count"), [(20.0, 0), (100.0, 0), (500.0, 1)])
+def test_unity_has_a_largest_time_scale(scale, count):
+    assert len(list(machine.time_scale(scale))) == count
+
+
 SPEC = Spec((Sensor("v", (1,)),), 1)
 
 

@@ -11,7 +11,8 @@ import os
 import subprocess
 
 import pytest
-from short_runs import TINY, Runner
+
+from tests.runs.short_runs import TINY, Runner
 
 PYTHON = os.environ.get("MLAGENTS_PYTHON")
 pytestmark = [pytest.mark.nightly, pytest.mark.skipif(PYTHON is None, reason="MLAGENTS_PYTHON names no Python")]
