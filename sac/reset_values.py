@@ -3,11 +3,12 @@
     {uniform: [low, high]}   {gaussian: [mean, standard deviation]}   {ranges: [[low, high], [low, high]]}
     {lessons: [{value: 1, until: {measure: reward, threshold: 0.8, min_episodes: 100}}, {value: 4}]}
 
-Nothing is imported here, so that configs, environments and the training loop can share these classes.
+Nothing else is imported here, so that configs, environments and the training loop can share these classes.
 """
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -141,7 +142,13 @@ def _value(name: str, value: Any) -> Any:
     if kind == RANGES:
         if not isinstance(numbers, Sequence) or isinstance(numbers, str) or not numbers:
             raise _wrong(name, value)
-        return Ranges(tuple(_uniform(name, value, *_pair(name, value, part)) for part in numbers))
+        ranges = tuple(_uniform(name, value, *_pair(name, value, part)) for part in numbers)
+        if any(part.low == part.high for part in ranges):
+            raise UserError(f"reset.{name}={value}: a range without width is never drawn from: low must be below high")
+        return Ranges(ranges)
+    near = difflib.get_close_matches(str(kind), (UNIFORM, GAUSSIAN, RANGES, LESSONS), 1, 0.75)
+    if near:
+        raise UserError(f"reset.{name}={value}: did you mean {near[0]}?")
     return value
 
 

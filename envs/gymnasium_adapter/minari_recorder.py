@@ -61,7 +61,7 @@ class MinariRecorder:
         import minari
 
         if not self._episodes:
-            return "no episode was complete: no dataset was written"
+            return "nothing: no episode was complete"
         steps = sum(len(episode.rewards) for episode in self._episodes)
         try:
             minari.create_dataset_from_buffers(

@@ -29,7 +29,7 @@ class DemoEpisodes:
 
     def __init__(self, source: str, spec: Spec) -> None:
         self.source, self.spec = source, spec
-        self._files = [read_demonstration(path) for path in demonstration_files(Path(source).expanduser())]
+        self._files = _readable(demonstration_files(Path(source).expanduser()))
         self._decoders = [self._checked(file) for file in self._files]
         for file in self._files:
             if file.cut:
@@ -140,6 +140,24 @@ class DemoEpisodes:
             f"replay.load=demo:{name}: {what}: expected {expected}, found {found}; "
             "load a demonstration that was recorded in the same scene"
         )
+
+
+def _readable(paths: list[Path]) -> list[Demonstration]:
+    """The demonstrations of these files; of several, those that cannot be read are left out with a warning.
+
+    Raises UserError when there is none.
+    """
+    found, errors = [], []
+    for path in paths:
+        try:
+            found.append(read_demonstration(path))
+        except UserError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    for unreadable in errors:
+        log.warning("%s: it is left out", unreadable)
+    return found
 
 
 def _words(sensor: Sensor | None) -> str:

@@ -7,6 +7,7 @@ closes a file, so that a reader has to stop after the stated number of records.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,12 @@ class DemonstrationWriter:
         self.meta.number_episodes += pair.agent_info.done
         self._rewards += pair.agent_info.reward
 
+    def discard(self) -> None:
+        """Ends without a file."""
+        self._file.close()
+        with contextlib.suppress(_Discarded):
+            self._replacing.__exit__(_Discarded, _Discarded(), None)
+
     def close(self) -> None:
         """Completes the file, which has its name from now on. Raises OSError."""
         self.meta.mean_reward = self._rewards / max(1, self.meta.number_episodes)
@@ -122,6 +129,10 @@ class DemonstrationWriter:
     def _write(self, message: Any) -> None:
         data = message.SerializeToString()
         self._file.write(_varint(len(data)) + data)
+
+
+class _Discarded(Exception):  # noqa: N818 - a state of the file
+    """The file was given up."""
 
 
 class _Cut(Exception):  # noqa: N818 - a state of the file

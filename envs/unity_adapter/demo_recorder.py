@@ -57,9 +57,12 @@ class DemoRecorder:
             self._writer.add(pair)
 
     def close(self) -> str:
-        """Completes the file; returns words about it."""
-        self._writer.close()
+        """Completes the file; returns words about it. Without an episode there is no file."""
         meta = self._writer.meta
+        if not meta.number_steps:
+            self._writer.discard()
+            return "nothing: no episode was complete"
+        self._writer.close()
         return f"{self.path}: {meta.number_episodes} episodes, {meta.number_steps} records"
 
 

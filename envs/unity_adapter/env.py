@@ -207,9 +207,7 @@ class UnityEnv:
     def _first_behaviour(self) -> Decoder:
         """The behaviour to train, as soon as it asks for actions: the wanted one, or the first that Unity names."""
         for _ in range(MAX_SILENT_EXCHANGES):
-            there = [
-                d for d in self._player.decoders.values() if self._behavior in (None, d.name, _without_team(d.name))
-            ]
+            there = [d for d in self._player.decoders.values() if self._wants(d.name)]
             for decoder in there[:1]:
                 infos = self._player.infos.get(decoder.name, ())
                 self._check_groups(infos)
@@ -220,6 +218,11 @@ class UnityEnv:
         if self._behavior is not None:
             raise UserError(f"base.behavior={self._behavior}: the scene has the behaviours {names}")
         raise UserError(f"Unity: in {MAX_SILENT_EXCHANGES} exchanges no agent asked for an action.")
+
+    def _wants(self, name: str) -> bool:
+        """Whether a behaviour is the wanted one, with or without its team."""
+        wanted = self._behavior
+        return wanted in (None, name, _without_team(name)) or _without_team(wanted or "") == name
 
     def _check_groups(self, infos: Sequence[Any]) -> None:
         """Raises UserError for agents of groups, unless their groups' rewards are added to their own."""

@@ -119,6 +119,8 @@ def _check_environment(config: Config) -> None:
     for name, value in (("action_mask", base.action_mask), ("reward_weights", base.reward_weights)):
         if value and base.env_type == "UNITY":
             raise UserError(f"base.{name}={value} is for base.env_type=GYM; Unity sends masks and one reward by itself")
+    if base.behavior is not None and base.env_type == "GYM":
+        raise UserError(f"base.behavior={base.behavior} is for base.env_type=UNITY; leave it out")
     if base.reward_weights and base.vectorization == "own":
         raise UserError(
             f"base.reward_weights={base.reward_weights} are for single environments: "

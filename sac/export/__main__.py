@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,7 +79,7 @@ def _checkpoint(text: str) -> str | int:
     """Raises UserError for a text that names no checkpoint."""
     if text in ("best", "latest"):
         return text
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise UserError(f"--checkpoint {text}: allowed is best, latest or a step")
     return int(text)
 

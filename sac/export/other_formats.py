@@ -31,8 +31,9 @@ def write_saved_model(module: PolicyModule, folder: Path) -> None:
     holder.variables_of_policy = list(function.graph.variables)  # a SavedModel holds those that it finds as attributes
     try:
         tf.saved_model.save(holder, str(folder), signatures={SIGNATURE: function})
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+    except (OSError, tf.errors.OpError) as error:
+        why = getattr(error, "strerror", None) or getattr(error, "message", None) or error
+        raise UserError(f"cannot write {folder}: {why}") from error
 
 
 def write_numpy(agent: Agent, scene: SceneLayout, path: Path) -> Path:

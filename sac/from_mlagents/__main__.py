@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         converted = convert(_read(typed.file), typed.behavior)
         scene = typed.scene or SCENE_LETTERS.sub("_", converted.behavior.lower()).strip("_")
+        if not scene:
+            raise UserError(f"the behaviour {converted.behavior} gives no name for a file: name the scene by --scene")
         text = as_yaml(converted, scene, typed.file.name)
         out = typed.out or CONF / "env" / f"{scene}.yaml"
         _write(text, out, typed.force)
@@ -88,6 +90,8 @@ def as_yaml(converted: Converted, scene: str, source: str) -> str:
     """The env file, with the origin of each value as a comment. Raises UserError for a value that its key refuses."""
     keys: dict[str, Any] = {"base.env_type": "UNITY", "base.scene": scene} | converted.keys
     for key, value in keys.items():
+        if "${" in str(value):
+            raise UserError(f"{key}={value}: an interpolation (${{...}}) is not taken over from a trainer file")
         if not key.startswith(FREE_FORM):
             check_assignable(key, value)
     tree = _nested(keys)

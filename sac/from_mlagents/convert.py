@@ -19,7 +19,15 @@ from sac.from_mlagents.spellings import modernised
 TRAINERS = "sac", "ppo", "poca"
 LOADED_SHARE = 0.25  # of each batch, for demonstrations
 LOG_ALPHA_RANGE = -10.0, 2.0
-DEFAULT_STEPS_PER_UPDATE = 1.0
+DEFAULT_STEPS_PER_UPDATE = 1.0  # of ML-Agents' SAC
+STEPS_PER_UPDATE_OF_OTHERS = 10.0  # for settings of PPO and POCA: as in ML-Agents' own examples for SAC
+OF_ON_POLICY_TRAINERS = (
+    "beta", "beta_schedule", "epsilon", "epsilon_schedule", "lambd", "num_epoch", "shared_critic",
+)  # fmt: skip
+OF_SAC = (
+    "tau", "steps_per_update", "buffer_init_steps", "save_replay_buffer", "init_entcoef",
+    "reward_signal_steps_per_update",
+)  # fmt: skip
 NO_EFFECT = object()
 
 
@@ -57,8 +65,8 @@ class Section:
         self._known.append(key)
         return self._left.pop(key, None)
 
-    def number(self, key: str) -> float | None:
-        """The same for a number; YAML reads 5e5 as text. Raises UserError for anything else."""
+    def number(self, key: str, least: float = -math.inf, above: float = -math.inf) -> float | None:
+        """The same for a number in a range; YAML reads 5e5 as text. Raises UserError for anything else."""
         value = self.take(key)
         if value is None:
             return None
@@ -66,16 +74,39 @@ class Section:
             number = float(value)
         except (TypeError, ValueError):
             number = math.nan
-        if isinstance(value, bool) or not math.isfinite(number):
-            raise UserError(f"{self.where(key)}={value}: allowed is a number")
+        if isinstance(value, bool) or not math.isfinite(number) or number < least or number <= above:
+            bound = f" from {least:g} on" if least > -math.inf else f" above {above:g}" if above > -math.inf else ""
+            raise UserError(f"{self.where(key)}={value}: allowed is a number{bound}")
         return number
 
-    def move(self, key: str, to: str, kind: type = float) -> Any:
+    def whole(self, key: str, least: int = 0) -> int | None:
+        """The same for a whole number."""
+        value = self.number(key, least)
+        if value is not None and value != int(value):
+            raise UserError(f"{self.where(key)}={value:g}: allowed is a whole number")
+        return None if value is None else int(value)
+
+    def flag(self, key: str) -> bool | None:
+        """The same for true or false, also as text."""
+        value = self.take(key)
+        if value is None or isinstance(value, bool):
+            return value
+        if str(value).lower() not in ("true", "false"):
+            raise UserError(f"{self.where(key)}={value}: allowed is true or false")
+        return str(value).lower() == "true"
+
+    def move(self, key: str, to: str) -> float | None:
         """Sets our key `to` to a number of the section, if it is there; returns the number."""
         value = self.number(key)
         if value is not None:
-            self.out.set(to, kind(value), self.where(key))
+            self.out.set(to, value, self.where(key))
         return value
+
+    def move_whole(self, key: str, to: str) -> None:
+        """The same for a whole number."""
+        value = self.whole(key)
+        if value is not None:
+            self.out.set(to, value, self.where(key))
 
     def say(self, key: str, words: str, unless: Any = NO_EFFECT) -> None:
         """Notes a key that has no counterpart, if it is there and is not `unless`, its default."""
@@ -98,14 +129,15 @@ def convert(found: Any, behavior: str | None) -> Converted:
     """The keys for one behaviour. Raises UserError for a file that is none, and for a behaviour that is not in it."""
     config = modernised(found)
     name, settings = _behavior(config, behavior)
-    trainer = str(settings.get("trainer_type") or "ppo")
+    trainer = str(settings.get("trainer_type") or "ppo").lower()
     if trainer not in TRAINERS:
         raise UserError(f"trainer_type={trainer}: allowed is {' | '.join(TRAINERS)}")
     out = Converted(name, trainer)
+    out.set("base.behavior", name, "behaviors: the name in Behavior Parameters")
     _behaviour_section(settings, out)
     environment_parameters(config.get("environment_parameters"), name, out)
     _environment(config, out)
-    others = [other for other in config.get("behaviors") or {} if other != name]
+    others = [str(other) for other in config.get("behaviors") or {} if str(other) != name]
     if others:
         out.note(f"behaviors.{', '.join(others)}", "one behaviour is trained at a time; the others act with zeros")
     if out.trainer != "sac":
@@ -123,11 +155,16 @@ def _behavior(config: Mapping[str, Any], wanted: str | None) -> tuple[str, dict[
     if not isinstance(there, Mapping) or not there:
         raise UserError("this file has no section `behaviors`: is it a trainer configuration of ML-Agents?")
     if wanted is None and len(there) > 1:
-        raise UserError(f"this file has several behaviours: choose one by --behavior ({', '.join(there)})")
-    name = next(iter(there)) if wanted is None else wanted
-    if name not in there:
-        raise UserError(f"--behavior {name}: this file has {', '.join(map(str, there))}")
-    return name, _merged(config.get("default_settings") or {}, there[name] or {})
+        raise UserError(f"this file has several behaviours: choose one by --behavior ({', '.join(map(str, there))})")
+    name = str(next(iter(there))) if wanted is None else wanted
+    named = {str(key): value for key, value in there.items()}
+    if name not in named:
+        raise UserError(f"--behavior {name}: this file has {', '.join(named)}")
+    parts = {"default_settings": config.get("default_settings") or {}, f"behaviors.{name}": named[name] or {}}
+    for where, settings in parts.items():
+        if not isinstance(settings, Mapping):
+            raise UserError(f"{where}={settings}: a section with keys is expected")
+    return name, _merged(*parts.values())
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,14 +179,14 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def _behaviour_section(settings: Mapping[str, Any], out: Converted) -> None:
     section = Section("", settings, out)
     section.take("trainer_type")
-    section.move("max_steps", "base.max_step", int)
+    section.move_whole("max_steps", "base.max_step")
     hyper = Section("hyperparameters", section.take("hyperparameters"), out)
     per_update = _hyperparameters(hyper, out, settings)
     for key, ours in (
         ("summary_freq", "sac.write_summary_per_step"),
         ("checkpoint_interval", "sac.save_model_per_step"),
     ):
-        steps = section.number(key)
+        steps = section.number(key, above=0)
         if steps is not None:
             updates = max(1, round(steps / per_update))
             out.set(ours, updates, f"{key}={steps:g} steps, at {per_update:g} steps an update")
@@ -167,31 +204,36 @@ def _behaviour_section(settings: Mapping[str, Any], out: Converted) -> None:
 
 def _hyperparameters(section: Section, out: Converted, settings: Mapping[str, Any]) -> float:
     """Returns the steps of all agents for each update."""
-    rate = section.move("learning_rate", "sac.learning_rate")
+    section.move("learning_rate", "sac.learning_rate")
     schedule = str(section.take("learning_rate_schedule") or "constant")
-    per_update = DEFAULT_STEPS_PER_UPDATE
+    if schedule not in ("constant", "linear"):
+        raise UserError(f"{section.where('learning_rate_schedule')}={schedule}: allowed is constant | linear")
     if out.trainer == "sac":
-        section.move("batch_size", "replay.batch_size", int)
-        section.move("buffer_size", "replay.capacity", int)
-        section.move("buffer_init_steps", "replay.learning_starts", int)
+        section.move_whole("batch_size", "replay.batch_size")
+        section.move_whole("buffer_size", "replay.capacity")
+        section.move_whole("buffer_init_steps", "replay.learning_starts")
         section.move("tau", "sac.tau")
-        per_update = section.number("steps_per_update") or DEFAULT_STEPS_PER_UPDATE
+        per_update = section.number("steps_per_update", above=0) or DEFAULT_STEPS_PER_UPDATE
+        for key in OF_ON_POLICY_TRAINERS:
+            section.take(key)
         out.set("sac.updates_per_step", 1 / per_update, f"hyperparameters.steps_per_update={per_update:g}, its inverse")
-        if (saves := section.take("save_replay_buffer")) is not None:
-            out.set("replay.save", bool(saves), "hyperparameters.save_replay_buffer")
-        temperature = section.number("init_entcoef")
-        if temperature is not None and temperature > 0:
+        if (saves := section.flag("save_replay_buffer")) is not None:
+            out.set("replay.save", saves, "hyperparameters.save_replay_buffer")
+        temperature = section.number("init_entcoef", above=0)
+        if temperature is not None:
             low, high = LOG_ALPHA_RANGE
             origin = f"hyperparameters.init_entcoef={temperature:g}, its logarithm"
             out.set("sac.init_log_alpha", round(min(high, max(low, math.log(temperature))), 4), origin)
         section.say("reward_signal_steps_per_update", "curiosity and RND learn in every update")
-        if schedule == "linear" and rate is not None:
+        if schedule == "linear":
             updates = max(1, round(float(settings.get("max_steps") or 500_000) / per_update))
             out.set("sac.learning_rate_schedule", "linear", "hyperparameters.learning_rate_schedule")
             out.set("sac.learning_rate_updates", updates, "max_steps, in updates")
     else:
-        for key in ("batch_size", "buffer_size", "beta", "beta_schedule", "epsilon", "epsilon_schedule", "lambd",
-                    "num_epoch", "shared_critic"):  # fmt: skip
+        per_update = STEPS_PER_UPDATE_OF_OTHERS
+        words = "updates for each step, as in ML-Agents' own examples for SAC"
+        out.set("sac.updates_per_step", 1 / per_update, words)
+        for key in ("batch_size", "buffer_size", *OF_ON_POLICY_TRAINERS, *OF_SAC):
             section.take(key)
         if schedule == "linear":
             section.out.note("hyperparameters.learning_rate_schedule=linear", "SAC's learning rate stays constant")
@@ -200,24 +242,24 @@ def _hyperparameters(section: Section, out: Converted, settings: Mapping[str, An
 
 
 def _network(section: Section, out: Converted) -> None:
-    if (normalize := section.take("normalize")) is not None:
-        out.set("sac.use_normalization", bool(normalize), "network_settings.normalize")
-    units, layers = section.number("hidden_units"), section.number("num_layers")
+    if (normalize := section.flag("normalize")) is not None:
+        out.set("sac.use_normalization", normalize, "network_settings.normalize")
+    units, layers = section.whole("hidden_units", 1), section.whole("num_layers", 1)
     if units is not None or layers is not None:
-        hidden = [int(units or 128)] * int(layers or 2)
+        hidden = [units or 128] * (layers or 2)
         for name in ("ModelPolicy", "ModelQ"):
             out.set(f"base.nn_kwargs.{name}", {"hidden": hidden}, "network_settings.hidden_units, num_layers")
     section.say("vis_encode_type", "the layers follow the picture's size; others are a ModelRep in nn.py", "simple")
     section.say("goal_conditioning_type", "goals are observations like others", "hyper")
     section.say("deterministic", "play and evaluation are deterministic; sac.sample_in_play=true samples", False)
-    memory = section.take("memory")
-    if memory:
+    memory = section.take("memory")  # an empty section means ML-Agents' defaults
+    if memory is not None:
         inner = Section("network_settings.memory", memory, out)
-        length, size = inner.number("sequence_length") or 64, inner.number("memory_size") or 128
+        length, size = inner.whole("sequence_length", 1) or 64, inner.whole("memory_size", 2) or 128
         out.set("sac.use_rnn", True, "network_settings.memory")
-        out.set("sac.sequence_length", int(length), "network_settings.memory.sequence_length")
-        words = f"network_settings.memory.memory_size={size:g}, which counts both halves of an LSTM's state"
-        out.set("base.nn_kwargs.ModelRep", {"cell": "lstm", "units": max(1, int(size) // 2)}, words)
+        out.set("sac.sequence_length", length, "network_settings.memory.sequence_length")
+        words = f"network_settings.memory.memory_size={size}, which counts both halves of an LSTM's state"
+        out.set("base.nn_kwargs.ModelRep", {"cell": "lstm", "units": size // 2}, words)
         inner.end()
     section.end()
 
@@ -276,10 +318,10 @@ def _environment(config: Mapping[str, Any], out: Converted) -> None:
     if path := section.take("env_path"):
         out.set("base.build_path", str(path), "env_settings.env_path")
     section.say("env_args", "players get --scene <base.scene> and nothing else")
-    section.move("base_port", "base.port", int)
+    section.move_whole("base_port", "base.port")
     section.say("num_envs", "give each actor a player of its own: -m hydra/launcher=roles hydra.launcher.actors=N", 1)
-    section.move("num_areas", "base.n_agents", int)
-    section.move("timeout_wait", "base.timeout", int)
+    section.move_whole("num_areas", "base.n_agents")
+    section.move_whole("timeout_wait", "base.timeout")
     seed = section.number("seed")
     if seed is not None and seed >= 0:
         out.set("seed", int(seed), "env_settings.seed")
@@ -290,8 +332,8 @@ def _environment(config: Mapping[str, Any], out: Converted) -> None:
 
     section = Section("engine_settings", config.get("engine_settings"), out)
     section.move("time_scale", "base.time_scale")
-    if (hidden := section.take("no_graphics")) is not None:
-        out.set("base.no_graphics", bool(hidden), "engine_settings.no_graphics")
+    if (hidden := section.flag("no_graphics")) is not None:
+        out.set("base.no_graphics", hidden, "engine_settings.no_graphics")
     for key in ("width", "height", "quality_level", "no_graphics_monitor"):
         section.say(key, "the window of the player is not set from here")
     section.say("target_frame_rate", "players run as fast as they can", -1)

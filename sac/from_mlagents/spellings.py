@@ -61,7 +61,7 @@ def _behaviour(settings: Any) -> Any:
     recurrent = new.pop("use_recurrent", None)
     memory = {key: new.pop(key) for key in ("memory_size", "sequence_length") if key in new}
     if recurrent:
-        new["network_settings"] = {"memory": memory or {"memory_size": 128}, **(new.get("network_settings") or {})}
+        new["network_settings"] = {"memory": memory, **(new.get("network_settings") or {})}
     return new
 
 
@@ -72,7 +72,7 @@ def _randomised(found: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(value, Mapping):  # resampling-interval
             continue
         plain = {str(key).replace("-", "_"): inner for key, inner in value.items()}
-        kind = plain.pop("sampler_type", "uniform")
+        kind = str(plain.pop("sampler_type", "uniform")).replace("_", "")  # multirange_uniform
         made[str(name)] = {"sampler_type": kind, "sampler_parameters": plain.pop("sampler_parameters", plain)}
     return made
 

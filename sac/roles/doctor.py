@@ -42,7 +42,7 @@ def doctor(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sac-doctor-")))
         examination.run(folder, stack)
     print(examination.json() if config.json else examination.text(), flush=True)
-    if any(finding.severity is Severity.STOPS for finding in examination.findings):
+    if examination.stopped:
         sys.exit(1)
     return None
 
@@ -61,7 +61,7 @@ class Examination:
     def run(self, folder: Path, stack: ExitStack) -> None:
         self._add(machine.packages())
         self._add(self._player())
-        env = self._started(folder, stack)
+        env = None if self.stopped else self._started(folder, stack)
         if env is None:
             return
         own = {name: getattr(env, name, None) for name in ("action_bounds", "scene_branches")}
@@ -73,6 +73,10 @@ class Examination:
             self._add(self._speed(env))
             if not self.config.base.editor:
                 self._add(self._same_seed(folder))
+
+    @property
+    def stopped(self) -> bool:
+        return any(finding.severity is Severity.STOPS for finding in self.findings)
 
     def _add(self, found: Iterable[Finding]) -> None:
         self.findings += found
@@ -110,7 +114,7 @@ class Examination:
         try:
             env = self._make_env(self.config, seed=self.seed, log_folder=folder)
         except UserError as error:
-            self._add([stops("start", str(error), "the environment must start before anything can be learnt")])
+            self._add([stops("start", str(error), "follow the message: nothing else can be looked at before")])
             return None
         except (Exception, SystemExit) as error:
             self._add([stops("start", f"the environment raised {described(error)}", "mend its constructor")])
@@ -169,9 +173,12 @@ class Examination:
         try:
             assemble.start_tensorflow(base.threads)
             agent = assemble.make_agent(self.config, env.spec, find_networks(base.nn, base.env), self.seed)
-            replay = assemble.make_replay(self.config, env.spec, agent.state_size, env.n_agents, self.seed)
         except UserError as error:
             yield stops("networks", str(error), "see docs/networks.md")
+            return
+        try:
+            replay = assemble.make_replay(self.config, env.spec, agent.state_size, env.n_agents, self.seed)
+        except UserError:  # the check of the memory has said so
             return
         behaviour = assemble.make_exploring(self.config, agent, self.seed)
         try:
@@ -248,7 +255,7 @@ class Examination:
     def json(self) -> str:
         """The same for programs."""
         found = {
-            "ok": not any(f.severity is Severity.STOPS for f in self.findings),
+            "ok": not self.stopped,
             "specs": [list(row) for row in self.specs],
             "rates": self.rates,
             "findings": [finding.plain() for finding in self.findings],

@@ -138,12 +138,15 @@ def config_of_run(folder: RunFolder) -> DictConfig:
     Raises UserError when there is no such run or its config is damaged.
     """
     if not _exists(folder.config):
-        raise UserError(f"there is no run {folder.path}; {_newest_runs(folder.path.parent)}")
+        inside = any(folder.path.glob("*/config.yaml"))
+        raise UserError(
+            f"{folder.path} is no run folder; {_newest_runs(folder.path if inside else folder.path.parent)}"
+        )
     OmegaConf.register_new_resolver("host_number", host_number, replace=True)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         defaults = compose("config", ["role=play"])
     stored = folder.read_config()
     with_texts(defaults)
     defaults.base.env = stored.base.get("env")  # Hydra knows it while it runs a job only
-    defaults.base.scene, defaults.base.name = stored.base.scene, folder.path.name
+    defaults.base.scene, defaults.base.name = stored.base.scene, folder.path.resolve().name
     return _merged(stored, _resolved(defaults), {})

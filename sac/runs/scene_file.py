@@ -51,7 +51,11 @@ class SceneLayout:
             found = json.loads(path.read_text(encoding="utf8"))
             spec = found.pop("spec")
             sensors = tuple(Sensor(**_tuples(sensor)) for sensor in spec.pop("sensors"))
-            return cls(Spec(sensors, **_tuples(spec)), **_tuples(found))
+            made = cls(Spec(sensors, **_tuples(spec)), **_tuples(found))
+            sizes = [made.spec.continuous, *made.branches, *made.spec.branches, *(n for s in made.shapes for n in s)]
+            if not all(type(size) is int and size >= 0 for size in sizes):
+                raise ValueError("it holds other things than sizes")
+            return made
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             what = f"{path} cannot be read ({error})"
             raise UserError(

@@ -34,6 +34,8 @@ def test_what_is_no_form_is_left_to_the_environment(value):
         ({"uniform": [0, float("inf")]}, "allowed is a number"),
         ({"gaussian": [0, -1]}, "a standard deviation is at least 0"),
         ({"ranges": []}, "allowed is"),
+        ({"ranges": [[1, 1], [2, 3]]}, "a range without width is never drawn from"),
+        ({"unifrom": [1, 2]}, "did you mean uniform?"),
         ({"ranges": [[1, 2], [4, 3]]}, "lowest one"),
         ({"lessons": []}, "allowed is"),
         (
@@ -54,7 +56,7 @@ def test_what_is_no_form_is_left_to_the_environment(value):
     ],
 )
 def test_a_wrong_form_is_said_in_words(value, words):
-    with pytest.raises(UserError, match=words.replace("|", r"\|")):
+    with pytest.raises(UserError, match=words.replace("|", r"\|").replace("?", r"\?")):
         parsed("x", value)
 
 

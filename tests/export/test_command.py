@@ -79,7 +79,7 @@ def test_other_formats(go, capfd):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["m/pendulum/b"], "there is no run m/pendulum/b; give one by base.name=..., newest first: a"),
+        (["m/pendulum/b"], "m/pendulum/b is no run folder; give one by base.name=..., newest first: a"),
         (["m/pendulum/a", "--checkpoint", "7"], "no such step"),
         (["m/pendulum/a", "--checkpoint", "newest"], "--checkpoint newest: allowed is best, latest or a step"),
         (["m/pendulum/a", "--check", "nothing.onnx"], "cannot read nothing.onnx"),

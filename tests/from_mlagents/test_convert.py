@@ -154,6 +154,21 @@ def test_defaults_of_mlagents_are_not_worth_a_note():
          "x.curriculum[1] has no completion_criteria"),
         ("behaviors: {A: {behavioral_cloning: {strength: 1}}}", [], "behavioral_cloning has no demo_path"),
         ("a: [", [], "is no YAML file"),
+        ("behaviors: {B: 5}", [], "behaviors.B=5: a section with keys is expected"),
+        ("behaviors: {B: {}}\ndefault_settings: 5", [], "default_settings=5: a section with keys is expected"),
+        ("behaviors: {球: {}}", [], "name the scene by --scene"),
+        ("behaviors: {A: {}}\nenvironment_parameters: {x: {sampler_type: uniform, sampler_parameters: [1, 2]}}", [],
+         "sampler_parameters=[1, 2]: a section"),
+        ("behaviors: {A: {}}\nenvironment_parameters: {x: {sampler_type: uniform, sampler_parameters: {min: 3}}}", [],
+         "x.sampler_parameters.min: ML-Agents knows no such key"),
+        ("behaviors: {A: {}}\nenvironment_parameters: {x: {sampler_type: multirangeuniform, intervals: 5}}", [],
+         "intervals=5: allowed is a list of pairs"),
+        ("behaviors: {A: {}}\ncheckpoint_settings: {run_id: 'a${c}'}", [], "an interpolation"),
+        ("behaviors: {A: {trainer_type: sac, hyperparameters: {init_entcoef: 0}}}", [], "allowed is a number above 0"),
+        ("behaviors: {A: {trainer_type: sac, hyperparameters: {batch_size: 64.7}}}", [], "allowed is a whole number"),
+        ("behaviors: {A: {hyperparameters: {learning_rate_schedule: cubic}}}", [], "allowed is constant | linear"),
+        ("behaviors: {A: {network_settings: {hidden_units: -3}}}", [], "allowed is a number from 1 on"),
+        ("behaviors: {A: {network_settings: {normalize: maybe}}}", [], "allowed is true or false"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_in_words(tmp_path, capsys, text, arguments, words):
@@ -183,3 +198,32 @@ def test_a_converted_file_trains_a_stand_in(monkeypatch, capfd, tmp_path):
     written(tmp_path, converted)
     go.ok("--config-dir", str(tmp_path / "conf"), "env=made", *TINY, "base.max_step=200", "replay.learning_starts=0")
     assert go.run("3dball/a").result["updates"] > 0
+
+
+def test_the_chosen_behaviour_is_the_one_that_trains(tmp_path):
+    written(tmp_path, "behaviors: {Gripper: {trainer_type: sac}, Sorter: {trainer_type: sac}}", "--behavior", "Sorter")
+    assert composed(tmp_path / "conf", "made").base.behavior == "Sorter"
+
+
+def test_a_flat_sampler_and_an_older_name_are_understood():
+    text = "behaviors: {1: {}}\nenvironment_parameters: {g: {sampler_type: uniform, min_value: 3, max_value: 4}}\n"
+    text += "parameter_randomization: {h: {sampler-type: multirange_uniform, intervals: [[1, 2], [3, 4]]}}"
+    made = convert(loaded(text), None)
+    assert made.keys["reset.g"] == {"uniform": [3, 4]} and made.keys["reset.h"] == {"ranges": [[1, 2], [3, 4]]}
+    assert made.behavior == "1"
+
+
+def test_an_elo_curriculum_ends_its_lessons_evenly():
+    lesson = "{value: 1, completion_criteria: {measure: Elo, threshold: 1200}}"
+    text = f"behaviors: {{A: {{}}}}\nenvironment_parameters: {{g: {{curriculum: [{lesson}, {lesson}, {{value: 3}}]}}}}"
+    made = convert(loaded(text), None)
+    assert [x["until"]["threshold"] for x in made.keys["reset.g"]["lessons"][:2]] == [0.3333, 0.6667]
+    assert any("the lesson ends after 0.33 of base.max_step" in note for note in made.notes)
+
+
+def test_settings_of_an_on_policy_trainer_say_how_many_updates_they_mean():
+    made = convert(
+        {"behaviors": {"A": {"trainer_type": "ppo", "summary_freq": 400, "network_settings": {"memory": {}}}}}, None
+    )
+    assert made.keys["sac.updates_per_step"] == 0.1 and made.keys["sac.write_summary_per_step"] == 40
+    assert made.keys["base.nn_kwargs.ModelRep"] == {"cell": "lstm", "units": 64}

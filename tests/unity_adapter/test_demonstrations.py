@@ -209,3 +209,17 @@ def test_an_unclosed_recording_has_no_name_yet(tmp_path):
     assert not (tmp_path / "x.demo").exists()
     recorder.close()
     assert read_demonstration(tmp_path / "x.demo").complete
+
+
+def test_a_recording_without_an_episode_leaves_no_file(tmp_path):
+    spec, branches = SPECS["continuous"]
+    assert DemoRecorder(tmp_path / "x.demo", "Agent", COLUMNS, spec, branches).close().startswith("nothing")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_in_a_folder_an_empty_file_is_left_out(tmp_path, caplog):
+    (tmp_path / "good.demo").write_bytes(written([0, 1], [False, True]))
+    (tmp_path / "empty.demo").write_bytes(written([], []))
+    assert (
+        len(DemoEpisodes(str(tmp_path), ONE)) == 2 and "empty.demo holds no whole record: it is left out" in caplog.text
+    )
