@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import socket
 import sys
 import tempfile
@@ -12,25 +10,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from sac import assemble
 from sac.collect.restarting_env import described
 from sac.config.schema import Config
 from sac.doctor import audit, machine
 from sac.doctor.finding import Finding, Severity, note, stops, warning
 from sac.doctor.rehearsal import RandomActions, Rehearsal, at_both_ends, in_words, observed, seconds_of_update
+from sac.doctor.report import Report
 from sac.errors import UserError
 from sac.replay.capacity_check import machine_memory
 from sac.runs.networks_file import find_networks
 from sac.track.observer import Observer
 from sac.types import Env
 
-log = logging.getLogger(__name__)
 AUDITED_STEPS, ACTED_STEPS, COMPARED_TURNS = 3_000, 500, 30
-MARKS = {Severity.NOTE: "", Severity.WARNING: "warning", Severity.STOPS: "stops"}
-STYLES = {Severity.NOTE: "", Severity.WARNING: "yellow", Severity.STOPS: "bold red"}
 
 
 def doctor(
@@ -41,8 +34,9 @@ def doctor(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sac-doctor-")))
         examination.run(folder, stack)
-    print(examination.json() if config.json else examination.text(), flush=True)
-    if examination.stopped:
+    found = Report(examination.specs, examination.rates, examination.findings)
+    print(found.json() if config.json else found.text(), flush=True)
+    if found.stopped:
         sys.exit(1)
     return None
 
@@ -223,54 +217,3 @@ class Examination:
             finally:
                 env.close()
         yield from audit.same_seed(*seen)
-
-    # --- what is printed
-
-    def text(self) -> str:
-        """Tables for people."""
-        console = Console(width=110) if not sys.stdout.isatty() else Console()
-        with console.capture() as captured:
-            if self.specs:
-                console.print(_table("What an agent observes and does", ("", "name", "size", "values"), self.specs))
-            if self.rates:
-                rates = [
-                    (name, f"{value:,.4g}" if value < 100 else f"{value:,.0f}") for name, value in self.rates.items()
-                ]
-                console.print(_table("Rates", ("", ""), rates))
-            findings = Table(title="Findings", title_justify="left", show_lines=False, padding=(0, 1))
-            for name in ("", "check", "what was seen, and what to do"):
-                findings.add_column(name, overflow="fold")
-            for finding in sorted(self.findings, key=lambda f: -f.severity):
-                words = finding.what + (f"\n-> {finding.cure}" if finding.cure else "")
-                findings.add_row(MARKS[finding.severity], finding.check, words, style=STYLES[finding.severity])
-            console.print(findings)
-            console.print(self._verdict())
-        return captured.get().rstrip()
-
-    def _verdict(self) -> str:
-        stopping, warnings = (sum(f.severity is s for f in self.findings) for s in (Severity.STOPS, Severity.WARNING))
-        first = f"{_counted(stopping, 'finding')} would stop training" if stopping else "nothing stops training"
-        return f"{first}; {_counted(warnings, 'warning')}"
-
-    def json(self) -> str:
-        """The same for programs."""
-        found = {
-            "ok": not self.stopped,
-            "specs": [list(row) for row in self.specs],
-            "rates": self.rates,
-            "findings": [finding.plain() for finding in self.findings],
-        }
-        return json.dumps(found, indent=1)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number or 'no'} {noun}" + "s" * (number != 1)
-
-
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*row)
-    return table
