@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import browser
 import pytest
-from doomed import COMMON, RESUMED, RUNS
+from doomed import COMMON, MAY_GIVE, RESUMED, RUNS
 from short_runs import Runner
 
 from sac.report.__main__ import main
@@ -27,7 +27,8 @@ def test_a_run_gets_the_warnings_that_it_deserves(go, name):
     changes, expected = RUNS[name]
     go.ok(*COMMON, f"base.name={name}", *changes)
     folder = go.run(f"pendulum/{name}").path
-    assert titles(folder) == expected
+    assert titles(folder) - MAY_GIVE.get(name, set()) == expected
+    expected = titles(folder)
     assert main([str(folder)]) == 0
     text = browser.dom(folder / "report.html", go.folder)
     assert all(f"<h3>{title}</h3>" in text for title in expected)

@@ -108,7 +108,10 @@ def test_what_does_not_fit_is_refused_and_the_name_is_free_again(go):
     assert "no checkpoints are there; give the folder of a run" in error and "for example m/pendulum/a" in error
     go.ok(*PENDULUM, NO_UPDATES, "base.max_step=9", "base.name=c", "replay.save=false")
     assert "checkpoint with a replay" in go(*SECOND, "replay.load=m/pendulum/c").error
-    assert "replay.load=: allowed is a run folder, or minari:<dataset-id>" in go(*SECOND, "replay.load=''").error
+    assert (
+        "replay.load=: allowed is a run folder, minari:<dataset-id> or demo:<path>"
+        in go(*SECOND, "replay.load=''").error
+    )
 
 
 @pytest.mark.slow

@@ -31,7 +31,16 @@ def test_the_content_of_a_run_folder(go):
     told = go.ok(*PENDULUM, "base.max_step=40", "base.nn=mine.py", "eval.per_step=20", "track.tensorboard=true")
     run = go.run()
     names = {path.name for path in run.path.iterdir()}
-    assert names == {"config.yaml", "nn.py", "checkpoints", "log", "log.log", "metrics.csv", "result.json"}
+    assert names == {
+        "config.yaml",
+        "scene.json",
+        "nn.py",
+        "checkpoints",
+        "log",
+        "log.log",
+        "metrics.csv",
+        "result.json",
+    }
     assert (run.path / "nn.py").read_text() == nn
     text = (run.path / "config.yaml").read_text()
     stored = yaml.safe_load(text)
