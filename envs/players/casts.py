@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ from envs.players.protocol import (
 )
 
 
-class Cast:
+class Cast(ABC):
     """n agents of a behaviour. A subclass sets `behaviour` and `max_step`, and says what they see and what happens."""
 
     behaviour: PlayerBehaviour
@@ -29,17 +30,17 @@ class Cast:
         self.steps, self.reward = np.zeros(self.n, np.int64), np.zeros(self.n)
         self.place(np.ones(self.n, bool))
 
+    @abstractmethod
     def place(self, agents: np.ndarray) -> None:
         """Begins episodes of the agents [n] bool."""
-        raise NotImplementedError
 
+    @abstractmethod
     def observe(self) -> np.ndarray:
         """[n, F]"""
-        raise NotImplementedError
 
+    @abstractmethod
     def move(self, actions: BehaviourActions) -> tuple[np.ndarray, np.ndarray]:
         """Rewards [n] and whether each episode has reached its end [n] bool."""
-        raise NotImplementedError
 
     def groups(self) -> tuple[np.ndarray, np.ndarray] | None:
         """The group [n] of each agent and the reward [n] of its group; None without groups."""

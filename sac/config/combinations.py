@@ -74,6 +74,10 @@ def _check_algorithm(config: Config) -> None:
 
 def _check_roles(config: Config) -> None:
     base = config.base
+    if config.record is not None and config.role != "play":
+        raise UserError(f"record={config.record} writes what is played: it needs role=play")
+    if config.json and config.role != "doctor":
+        raise UserError("json=true (--json) is for role=doctor: leave it out")
     if config.role in CELL:
         of_one_process = {
             "base.max_iter": base.max_iter > 0, "replay.load": config.replay.load, "base.editor": base.editor,

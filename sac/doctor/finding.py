@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
@@ -27,6 +28,11 @@ class Finding:
     def plain(self) -> dict[str, Any]:
         """Ready for JSON."""
         return asdict(self) | {"severity": self.severity.name.lower()}
+
+
+def any_stops(findings: Iterable[Finding]) -> bool:
+    """Whether one of the findings will stop training."""
+    return any(finding.severity is Severity.STOPS for finding in findings)
 
 
 def note(check: str, what: str, cure: str = "") -> Finding:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from sac.doctor.finding import Finding, Severity
+from sac.doctor.finding import Finding, Severity, any_stops
 
 MARKS = {Severity.NOTE: "", Severity.WARNING: "warning", Severity.STOPS: "stops"}
 STYLES = {Severity.NOTE: "", Severity.WARNING: "yellow", Severity.STOPS: "bold red"}
@@ -28,7 +28,7 @@ class Report:
     @property
     def stopped(self) -> bool:
         """Whether something will stop training."""
-        return any(finding.severity is Severity.STOPS for finding in self.findings)
+        return any_stops(self.findings)
 
     def text(self) -> str:
         """Tables for people."""

@@ -28,7 +28,6 @@ class EpisodeRecorder:
         self._write = write
         self._running: dict[int, list[Row]] = {}  # by stream
         self._finished: dict[int, list[Row]] = {}  # the newest finished episode of each stream
-        self.episodes = 0  # that were written
 
     def add_rows(self, step: Step) -> None:
         for i, (stream, last) in enumerate(zip(step.stream.tolist(), step.last.tolist())):
@@ -41,4 +40,3 @@ class EpisodeRecorder:
             rows = self._finished.pop(episode.stream, None)
             if rows is not None:
                 self._write(stacked(rows))
-                self.episodes += 1

@@ -29,7 +29,6 @@ from sac.export.unity_operators import RANDOM_OPERATORS, UNITY_OPERATORS
 TOLERANCE = 1e-5  # of continuous actions, in units of half the range of an action
 ALLOWED_TIES = 1e-3  # share of discrete choices that may differ, where two choices are equally good within rounding
 MAX_RANK = 8  # of a tensor that Unity's engine takes
-MAX_ERRORS_SHOWN = 12
 ONNX_DOMAINS = ("", "ai.onnx")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sac.errors import UserError
+from sac.reset_values import is_number
 
 HYPERPARAMETERS = (
     "batch_size", "buffer_size", "buffer_init_steps", "learning_rate", "learning_rate_schedule", "tau",
@@ -18,10 +19,7 @@ TOP = (
     "behaviors", "default_settings", "environment_parameters", "env_settings", "engine_settings",
     "checkpoint_settings", "torch_settings", "framework", "debug", "parameter_randomization", "curriculum",
 )  # fmt: skip
-RENAMED = {
-    "trainer": "trainer_type", "pretraining": "behavioral_cloning", "num_update": "steps_per_update",
-    "train_interval": None, "memory_size": "memory_size", "use_recurrent": "use_recurrent",
-}  # fmt: skip
+RENAMED = {"trainer": "trainer_type", "pretraining": "behavioral_cloning"}
 
 
 def modernised(found: Any) -> dict[str, Any]:
@@ -53,7 +51,11 @@ def _behaviour(settings: Any) -> Any:
     if not isinstance(settings, Mapping):
         return settings
     new = {RENAMED.get(str(key), str(key)): value for key, value in settings.items()}
-    new.pop(None, None)
+    interval, updates = new.pop("train_interval", 1), new.pop("num_update", None)
+    if updates is not None or interval != 1:  # so many updates after so many steps
+        if not is_number(interval) or not is_number(updates or 1) or (updates or 1) <= 0:
+            raise UserError(f"train_interval={interval}, num_update={updates}: allowed are numbers above 0")
+        new["steps_per_update"] = interval / (updates or 1)
     for section, keys in (("hyperparameters", HYPERPARAMETERS), ("network_settings", NETWORK)):
         moved = {key: new.pop(key) for key in keys if key in new}
         if moved:

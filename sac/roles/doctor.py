@@ -14,7 +14,7 @@ from sac import assemble
 from sac.collect.restarting_env import described
 from sac.config.schema import Config
 from sac.doctor import audit, machine
-from sac.doctor.finding import Finding, Severity, note, stops, warning
+from sac.doctor.finding import Finding, any_stops, note, stops, warning
 from sac.doctor.rehearsal import RandomActions, Rehearsal, at_both_ends, in_words, observed, seconds_of_update
 from sac.doctor.report import Report
 from sac.errors import UserError
@@ -55,7 +55,7 @@ class Examination:
     def run(self, folder: Path, stack: ExitStack) -> None:
         self._add(machine.packages())
         self._add(self._player())
-        env = None if self.stopped else self._started(folder, stack)
+        env = None if any_stops(self.findings) else self._started(folder, stack)
         if env is None:
             return
         own = {name: getattr(env, name, None) for name in ("action_bounds", "scene_branches")}
@@ -67,10 +67,6 @@ class Examination:
             self._add(self._speed(env))
             if not self.config.base.editor:
                 self._add(self._same_seed(folder))
-
-    @property
-    def stopped(self) -> bool:
-        return any(finding.severity is Severity.STOPS for finding in self.findings)
 
     def _add(self, found: Iterable[Finding]) -> None:
         self.findings += found

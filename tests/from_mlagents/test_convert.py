@@ -227,3 +227,8 @@ def test_settings_of_an_on_policy_trainer_say_how_many_updates_they_mean():
     )
     assert made.keys["sac.updates_per_step"] == 0.1 and made.keys["sac.write_summary_per_step"] == 40
     assert made.keys["base.nn_kwargs.ModelRep"] == {"cell": "lstm", "units": 64}
+
+
+def test_updates_after_an_interval_become_steps_for_each_update():
+    old = {"trainer": "sac", "train_interval": 2, "num_update": 4}
+    assert convert({"A": old}, None).keys["sac.updates_per_step"] == 2

@@ -102,6 +102,8 @@ def test_a_unity_scene_becomes_a_minari_dataset(go):
         ("there is no such file or folder", ["replay.load=demo:nothing.demo"]),
         ("set sac.n_step=1, or sac.use_n_step_is=false", [KEPT[0], "sac.n_step=3"]),
         ("a dataset keeps none of the states", [KEPT[0], "sac.use_rnn=true"]),
+        ("record=demo writes what is played: it needs role=play", ["record=demo"]),
+        ("json=true (--json) is for role=doctor", ["--json"]),
         ("record=film: allowed is demo | minari or null", ["record=film"]),
     ],
 )

@@ -72,4 +72,6 @@ def test_without_lessons_there_is_nothing_to_follow():
 def test_lessons_that_the_config_no_longer_has_are_forgotten(reset):
     followed = curriculum()
     other = Curriculum(reset, 1)
+    before = other.values()
     other.restore(*followed.state())
+    assert other.values() == before
