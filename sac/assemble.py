@@ -15,6 +15,7 @@ from rich.console import Console
 from sac.collect.episode_limit import NO_LIMIT, EpisodeLimit
 from sac.collect.exploration import ColoredNoise, Epsilon, Exploring, Greedy, Sampling, WhiteNoise
 from sac.collect.rollout import Behaviour
+from sac.config.live_keys import live_distributions, longest_n_step
 from sac.config.schema import Config
 from sac.errors import UserError
 from sac.evaluation.evaluator import Evaluator
@@ -150,7 +151,9 @@ def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int) -> 
     )  # fmt: skip
     choice, scale = ByCritic if s.discrete_dqn_like else ByPolicy, Rescaled if s.value_rescale else Plain
     extras = make_extras(config, build, nets.spec)
-    return Agent(nets, Hyperparameters.of(s), seed, choice, scale, extras, config.replay.keep_loaded)
+    hyper = replace(Hyperparameters.of(s), n_step=longest_n_step(config))
+    live = {name.removeprefix("sac."): getattr(s, name.removeprefix("sac.")) for name in live_distributions(config)}
+    return Agent(nets, hyper, seed, choice, scale, extras, config.replay.keep_loaded, live)
 
 
 def _with_extra(spec: Spec, names: list[str]) -> Spec:
@@ -256,7 +259,7 @@ def make_durable_stats(config: Config, spec: Spec, replay: DurableReplay, folder
 
 def window(config: Config) -> tuple[int, int]:
     """Rows of a window: T from the first trained row on, and the burn-in rows before it."""
-    return rows_after_burn_in(config.sac.sequence_length, config.sac.n_step), config.sac.burn_in_step
+    return rows_after_burn_in(config.sac.sequence_length, longest_n_step(config)), config.sac.burn_in_step
 
 
 def actors_send_td_errors(config: Config) -> bool:
@@ -391,7 +394,8 @@ def make_evaluator(config: Config, agent: Any, open_env: Callable[[], Env], stop
     e = config.eval
     return Evaluator(
         e.per_step, e.episodes, e.window, evaluation_seed(config), open_env, partial(make_greedy, config, agent), stop,
-        partial(QBias, config.sac.gamma, agent.estimate_q), partial(episode_limit, config),
+        lambda: QBias(agent.live.values().get("gamma", config.sac.gamma), agent.estimate_q),
+        partial(episode_limit, config),
     )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def learning_rate(hyper: Hyperparameters, every: int) -> float | keras.optimizer
 
 
 class Scaled(keras.optimizers.schedules.LearningRateSchedule):
-    """The schedule (or constant) `inner` that begins with the rate `first`, scaled to begin with the variable `rate`."""
+    """The schedule (or constant) `inner` of the first rate `first`, scaled to begin with the variable `rate`."""
 
     def __init__(
         self, rate: tf.Variable, first: float, inner: float | keras.optimizers.schedules.LearningRateSchedule

@@ -63,7 +63,10 @@ class BaseConfig:
     evolver_cem_time: float = positive()
     evolver_remove_worst: float = key("-1 (off) or above 0", lambda x: x == -1 or x > 0)
     evolver_enabled: bool | None = key()
-    evolver_strategy: str = one_of("cem", "none")
+    evolver_strategy: str = one_of("cem", "pbt", "none")
+    evolver_fitness: str = one_of("evaluation", "training")
+    evolver_pbt_share: float = between(0, 0.5)
+    evolver_pbt_start: float = between(0, 1)
     evolver_keep_elites: bool = key()
     evolver_min_std: float = at_least(0)
 

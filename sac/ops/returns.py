@@ -39,8 +39,8 @@ def vtrace(
 
     reward, discount, valid, value [B, T]; soft_reward, log_ratio [B, T - 1], where soft_reward_i is what the entropy
     of step i adds to its reward. n-step returns are the same with log_ratio 0. V-trace is equation (1) of IMPALA,
-    arXiv:1802.01561; the mixture is that of its section 4.1 as a target for Q. With `present_n` [] <= n the returns have
-    so many steps.
+    arXiv:1802.01561; the mixture is that of its section 4.1 as a target for Q. With `present_n` [] <= n the returns
+    have so many steps.
     """
     _check(reward, discount, valid, value)
     m = reward.shape[1] - n + 1
