@@ -37,7 +37,7 @@ def live_distributions(config: Any) -> dict[str, Distribution]:
             "sac.use_auto_alpha=false, or leave this key out"
         )
     found = {name: _parsed(name, form, getattr(s, name.removeprefix("sac."))) for name, form in forms.items()}
-    if math.isinf(_highest(found.get("sac.n_step"))):
+    if _highest(found.get("sac.n_step")) == math.inf:
         raise UserError("random_params.sac.n_step: windows of the replay need a bound: add truncated: [low, high]")
     return found
 
