@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from sac.config.live_keys import live_distributions
 from sac.config.schema import CELL, Config
 from sac.errors import UserError
 from sac.reset_values import ALLOWED, Distribution, Lessons, is_number, parsed
@@ -25,6 +26,7 @@ def check_combinations(config: Config) -> None:
     _warn_of_algorithm(config)
     _check_environment(config)
     _check_wandb(config)
+    _check_population(config)
 
 
 def _check_replay(config: Config) -> None:
@@ -147,6 +149,27 @@ def _check_environment(config: Config) -> None:
             and any(lesson.until and lesson.until.measure == "progress" for lesson in found.lessons)
         ):
             raise UserError(f"reset.{name}: a lesson that ends by progress needs base.max_step, of which it is a share")
+
+
+def _check_population(config: Config) -> None:
+    base, shared = config.base, f"base.evolver_share_replay={config.base.evolver_share_replay}"
+    live_distributions(config)
+    if not base.evolver_share_replay or not base.evolver_enabled:
+        return
+    if config.role in CELL:
+        raise UserError(
+            f"{shared}: learners share rows where each is a single process: use hydra/launcher=population, or set 0"
+        )
+    if config.replay.keep_loaded:
+        raise UserError(
+            f"{shared} with replay.keep_loaded={config.replay.keep_loaded}: a batch has one second part: set one of "
+            "them to 0"
+        )
+    if not 0 < round(base.evolver_share_replay * config.replay.batch_size) < config.replay.batch_size:
+        raise UserError(
+            f"{shared} of replay.batch_size={config.replay.batch_size} leaves no window of one kind: choose another "
+            "share or a larger batch"
+        )
 
 
 def _check_wandb(config: Config) -> None:

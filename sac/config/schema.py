@@ -65,6 +65,7 @@ class BaseConfig:
     evolver_enabled: bool | None = key()
     evolver_strategy: str = one_of("cem", "pbt", "none")
     evolver_fitness: str = one_of("evaluation", "training")
+    evolver_share_replay: float = between(0, 0.9)
     evolver_pbt_share: float = between(0, 0.5)
     evolver_pbt_start: float = between(0, 1)
     evolver_keep_elites: bool = key()

@@ -48,6 +48,7 @@ class EvolverClient:
         self.client, self._learner = client, learner
         self.assigned = 0
         self.on_change: Callable[[], None] = lambda: None  # called after each applied change
+        self.on_rows: Callable[[Message], None] = lambda message: None  # is given the rows of other learners
         self._unconfirmed: dict[int, float] = {}  # step -> mean return, of the present networks
         self._diverged_at_step: int | None = None  # of the present networks
         self._asked_at_seconds = float("-inf")
@@ -112,6 +113,8 @@ class EvolverClient:
         elif message.kind == "networks?":
             values = {"generation": message["generation"], "assigned": self.assigned}
             self.client.send(self.client.codec.encode("networks", values, self._learner.networks()))
+        elif message.kind == "rows_of":
+            self.on_rows(message)
         elif message.kind in ("become", "begin_anew") and message["assigned"] > self.assigned:
             if message.kind == "become":
                 self._learner.become(message.arrays)

@@ -36,6 +36,7 @@ class EvolverServer:
         self._one_ended = False  # whether a learner has ended since this process started; earlier ones may be resumed
         self._handlers: dict[str, Callable[[Peer, Message], None]] = {
             "evaluated": self._evaluated, "what_am_i?": self._tell, "networks": self._take, "over": self._over,
+            "rows": self._pass_on,
         }  # fmt: skip
 
     @property
@@ -113,6 +114,14 @@ class EvolverServer:
             log.warning("the networks of %s are not finite: it is left out and gets other networks", name)
             del self._donors[name]
             self._store.save(self.evolution, {name: self.evolution.diverged(name)})
+
+    def _pass_on(self, peer: Peer, message: Message) -> None:
+        """A learner shares rows: all others get them."""
+        values = {"learner": peer.number, "seq": message["seq"]}
+        frames = self.server.codec.encode("rows_of", values, message.arrays)
+        for other in self.server.peers.values():
+            if other is not peer and other.role == "learner":
+                self.server.send(other, frames)
 
     def _over(self, peer: Peer, message: Message) -> None:
         """A learner reports that its run is over."""

@@ -57,8 +57,8 @@ class PopulationStore:
         self._saved_generation = evolution.generation
         log.info("goes on with generation %d of %d learners", evolution.generation, len(evolution.members))
 
-    def description(self) -> tuple[Description, Columns] | None:
-        """The saved description of the learners, and the arrays of their networks; None before the first learner.
+    def description(self) -> Description | None:
+        """The saved description of the learners; None before the first learner.
 
         Raises UserError for a file that cannot be read.
         """
@@ -66,7 +66,8 @@ class PopulationStore:
             return None
         with self._user_errors(f"remove {self._description}, as learners tell it anew, or "):
             description = _parse_or_copy(self._description, Description.of)
-            return description, columns_of(description)
+            columns_of(description)  # so that a damaged one is noticed here
+            return description
 
     def describe(self, description: Description) -> None:
         """Saves the description of the learners. Raises UserError as `save` does."""
@@ -165,16 +166,19 @@ class PopulationStore:
                 path.unlink()
 
 
-def columns_of(description: Description) -> Columns:
-    """The arrays of the networks that a learner describes.
+def columns_of(description: Description) -> tuple[Columns, Columns]:
+    """The arrays of the networks that a learner describes, and the columns of the rows that it shares.
 
-    Raises ValueError, KeyError, TypeError or AttributeError when the description holds none.
+    Raises ValueError, KeyError, TypeError or AttributeError when the description holds no networks.
     """
-    networks = description.shared["networks"].items()
-    columns = {str(name): (tuple(map(int, shape)), str(np.dtype(dtype))) for name, (shape, dtype) in networks}
-    if not columns:
+    networks, rows = (_columns(description.shared.get(name, {})) for name in ("networks", "rows"))
+    if not networks:
         raise ValueError("no networks")
-    return columns
+    return networks, rows
+
+
+def _columns(described: Mapping[str, Any]) -> Columns:
+    return {str(name): (tuple(map(int, shape)), str(np.dtype(dtype))) for name, (shape, dtype) in described.items()}
 
 
 def _copy_of(path: Path) -> Path:

@@ -76,14 +76,13 @@ class EvolverHost(ServiceHost[EvolverServer]):
         self.store.load(self.evolution)
 
     def known_description(self) -> Description | None:
-        known = self.store.description()
-        return None if known is None else known[0]
+        return self.store.description()
 
     def remember(self, description: Description) -> None:
         self.store.describe(description)
 
     def make_service(self, server: Server, description: Description) -> EvolverServer:
-        server.codec = evolver_codec(columns_of(description))
+        server.codec = evolver_codec(*columns_of(description))
         return EvolverServer(server, self.evolution, self.store)
 
     def report(self, observer: Observer) -> None:

@@ -115,7 +115,8 @@ def _build(
     finish_run = actors.finish
     if config.base.evolver_enabled:
         agents = config.base.n_agents * config.base.max_actors_each_learner
-        line = evolver_client(config, folder, env.spec, heritage_of(config, agent, make_agent, stats), stack)
+        heritage = heritage_of(config, agent, make_agent, stats)
+        line = evolver_client(config, folder, env.spec, heritage, stack, agent.state_size)
         fitness = fitness_of(config, evaluator, progress, agents)
         source = EvolvingSource(actors, line, fitness, progress, actors.publish, remote.pump)
 

@@ -18,14 +18,18 @@ from sac.population.heritage import Everything, EvolvedNetworks
 from sac.population.member import EvaluationReturns, Fitness, TrainingReturns
 from sac.population.pbt import Pbt
 from sac.population.perturbation import Perturbation
+from sac.population.shared_rows import SharedRows, row_columns
 from sac.population.strategy import OnlyCompare, Strategy
+from sac.replay import Replay
 from sac.replay.running_stats import RunningStats
 from sac.roles.cell_config import describe, evolver_directory, make_keys
 from sac.runs.folder import RunFolder
 from sac.seeds import seed_of
 from sac.training.progress import Progress
+from sac.training.source import LocalSource
 from sac.types import Spec
 from sac.wire.client import Client
+from sac.wire.codec import Columns
 from sac.wire.handshake import Description
 from sac.wire.messages import evolver_codec
 from sac.wire.peer import ClientId
@@ -77,17 +81,29 @@ def fitness_of(config: Config, evaluator: Evaluator, progress: Progress, agents:
 
 
 def evolver_client(
-    config: Config, folder: RunFolder, spec: Spec, heritage: EvolvedNetworks | Everything, stack: ExitStack
-) -> EvolverClient:
+    config: Config, folder: RunFolder, spec: Spec, heritage: EvolvedNetworks | Everything, stack: ExitStack,
+    state_size: int,
+) -> EvolverClient:  # fmt: skip
     """The connection to the evolver, closed with the stack. Learners may differ in keys that are drawn at random."""
     columns, drawn = heritage.schema, keyed(config.random_params)
+    rows = row_columns(spec, state_size) if config.base.evolver_share_replay else {}
     shared: Mapping[str, Any] = {
         name: value for name, value in describe(config, spec).shared.items() if name not in drawn
     }
-    shared = {**shared, "networks": {name: [list(shape), dtype] for name, (shape, dtype) in columns.items()}}
+    shared = {**shared, "networks": _described(columns), **({"rows": _described(rows)} if rows else {})}
     client = Client(
-        "evolver", evolver_codec(columns), Description(shared, {}), ClientId("learner", config.net.number),
+        "evolver", evolver_codec(columns, rows), Description(shared, {}), ClientId("learner", config.net.number),
         evolver_directory(config, folder), make_keys(config),
     )  # fmt: skip
     stack.callback(client.close)
     return EvolverClient(client, heritage)
+
+
+def share_rows(line: EvolverClient, source: LocalSource, others: Replay) -> None:
+    """Lets the learner share the rows of its source, and learn from those of others."""
+    shared = SharedRows(line.client, others)
+    source.on_rows, line.on_rows, source.on_resumed = shared.offer, shared.take, shared.resumed
+
+
+def _described(columns: Columns) -> dict[str, Any]:
+    return {name: [list(shape), dtype] for name, (shape, dtype) in columns.items()}

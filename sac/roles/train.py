@@ -15,6 +15,7 @@ from sac.collect.restarting_env import RestartingEnv, failing
 from sac.collect.rollout import Rollout
 from sac.config.schema import Config
 from sac.population.member import EvolvingSource
+from sac.replay.two_replays import WithOthers
 from sac.roles.lifecycle import (
     evaluation_env,
     finish,
@@ -24,7 +25,7 @@ from sac.roles.lifecycle import (
     run_to_begin,
     say_farewell,
 )
-from sac.roles.population import evolver_client, fitness_of, heritage_of
+from sac.roles.population import evolver_client, fitness_of, heritage_of, share_rows
 from sac.runs.checkpoint import Checkpoints
 from sac.runs.folder import RunFolder
 from sac.runs.log_file import run_log
@@ -103,7 +104,7 @@ def _build(
         Rollout, env, exploring, max_step_each_iter=config.base.max_step_each_iter,
         reset_on_iteration=config.base.reset_on_iteration, clock=clock,
     )  # fmt: skip
-    source: TransitionSource = LocalSource(
+    local = LocalSource(
         rollout, exploring, replay, stats, limiter, learner, progress, curriculum, seed, config.replay.save
     )
 
@@ -114,11 +115,15 @@ def _build(
             return evaluation_env(config, open_env, stack, interruption)
 
     evaluator = assemble.make_evaluator(config, agent, open_evaluation_env, lambda: interruption.requested)
+    source: TransitionSource = local
     say_over = _nothing
     if config.base.evolver_enabled:
-        line = evolver_client(config, folder, env.spec, heritage_of(config, agent, make_agent, stats), stack)
+        heritage = heritage_of(config, agent, make_agent, stats)
+        line = evolver_client(config, folder, env.spec, heritage, stack, agent.state_size)
+        if isinstance(replay, WithOthers):
+            share_rows(line, local, replay.second)
         fitness, say_over = fitness_of(config, evaluator, progress, env.n_agents), line.finish
-        source = EvolvingSource(source, line, fitness, progress, publish=_nothing, wait=time.sleep)
+        source = EvolvingSource(local, line, fitness, progress, publish=_nothing, wait=time.sleep)
     training = make_training(
         config, folder, interruption, observer, agent=agent, learner=learner, source=source, progress=progress,
         clock=clock, evaluator=evaluator,

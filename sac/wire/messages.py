@@ -118,11 +118,12 @@ def learner_codec(spec: Spec, state_size: int, candidates: int, weights: Columns
     ])  # fmt: skip
 
 
-def evolver_codec(networks: Columns) -> Codec:
+def evolver_codec(networks: Columns, rows: Columns) -> Codec:
     """The evolver's kinds of messages; `networks` are the variables that evolve.
 
     `assigned` counts what the evolver has assigned to a learner: networks, or to begin anew. Networks may contain
-    hyperparameters, numbers/<key> [].
+    hyperparameters, numbers/<key> []. `rows` are the columns of rows that learners share; they may
+    share none.
     """
     numbers = {name: column for name, column in networks.items() if name.startswith("numbers/")}
     return Codec([
@@ -135,6 +136,10 @@ def evolver_codec(networks: Columns) -> Codec:
         MessageKind("become", {"assigned": int}, (), networks, one_frame=True),
         MessageKind("begin_anew", {"assigned": int}),
         MessageKind("over"),  # the learner's run has ended
+        *([
+            MessageKind("rows", {"seq": int}, ("r",), rows),  # chunk number `seq` of what a learner has collected
+            MessageKind("rows_of", {"learner": int, "seq": int}, ("r",), rows),  # ... passed on to the others
+        ] if rows else []),
     ])  # fmt: skip
 
 

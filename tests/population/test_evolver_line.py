@@ -70,7 +70,7 @@ class Lines:
 
     def __init__(self, folder: Path, count: int):
         self.learners = [Learner(1.0 + i) for i in range(count)]
-        codec, directory = evolver_codec(COLUMNS), Records(folder / "net", "127.0.0.1")
+        codec, directory = evolver_codec(COLUMNS, {}), Records(folder / "net", "127.0.0.1")
         clients = (Client("evolver", codec, SAME, ClientId("learner", 1 + i), directory) for i in range(count))
         self.lines = list(map(EvolverClient, clients, self.learners))
         self.step = 0
@@ -96,7 +96,7 @@ class Served(InThread):
         super().__init__()
         self.evolution, self.store = Evolution(rules, Cem(CEM), 3), PopulationStore(folder)
         self.store.load(self.evolution)
-        self.server = Server("evolver", evolver_codec(COLUMNS), Records(folder / "net", "127.0.0.1"), SAME)
+        self.server = Server("evolver", evolver_codec(COLUMNS, {}), Records(folder / "net", "127.0.0.1"), SAME)
         self.service = EvolverServer(self.server, self.evolution, self.store)
         self.server.arrived = self.service.arrived
 
@@ -412,7 +412,7 @@ def test_networks_of_what_a_learner_is_no_more_make_no_generation(tmp_path, line
 def test_only_learners_are_answered(tmp_path, lines):
     with Served(tmp_path) as served:
         directory = Records(tmp_path / "net", "127.0.0.1")
-        stranger = Client("evolver", evolver_codec(COLUMNS), SAME, ClientId("actor", 9), directory)
+        stranger = Client("evolver", evolver_codec(COLUMNS, {}), SAME, ClientId("actor", 9), directory)
         wait_for(lambda: stranger.connected, meanwhile=lambda: stranger.pump(0.01))
         stranger.say("evaluated", assigned=0, step=1, value=1.0)
         stranger.say("what_am_i?", assigned=0)
