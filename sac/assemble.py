@@ -143,7 +143,7 @@ def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int) -> 
     ):
         if on:
             log.warning("sac.%s has no effect here: this scene has no %s actions", key, needed)
-    seed_everything(seed)
+    seed_everything(seed if config.base.evolver_start_seed is None else config.base.evolver_start_seed)
     build = Builder(load_networks(networks), config.base.nn_kwargs)
     nets = build_networks(
         spec, build, s.ensemble_q_num, recurrent=s.use_rnn, normalized=normalized_sensors(config, spec),

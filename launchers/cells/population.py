@@ -157,6 +157,8 @@ def population_of(
     `processes_of_member(job, number)` makes the processes of a member from its own job.
     """
     run, draws, cells = RunFolder.of(job.config).path.absolute(), draws_of(job, learners), []
+    if job.config.base.evolver_shared_start and job.config.base.evolver_start_seed is None:
+        job.config.base.evolver_start_seed = _seed(job.config)
     for number, draw in enumerate(draws, 1):
         config = copy_of(job.config)
         config.base.name = f"{job.config.base.name}-{number}"
@@ -206,8 +208,11 @@ def draws_of(job: Job, learners: int) -> Sequence[Draw]:
     """
     if job.trial is not None or not job.config.random_params:
         return [{} for _ in range(learners)]
-    seed = job.config.sac.seed if job.config.sac.seed is not None else int.from_bytes(os.urandom(3), "little")
-    return ParameterSpace.of(job.config).spread(learners, seed)
+    return ParameterSpace.of(job.config).spread(learners, _seed(job.config))
+
+
+def _seed(config: DictConfig) -> int:
+    return config.sac.seed if config.sac.seed is not None else int.from_bytes(os.urandom(3), "little")
 
 
 def _evolver_of(job: Job, share: Share) -> Process:

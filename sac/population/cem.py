@@ -16,7 +16,8 @@ from sac.population.learners import Member
 from sac.population.strategy import DRAWN, FRESH, KEPT, Change, Networks
 
 MAX_STD = 1.0  # largest standard deviation of a drawn weight
-MEAN, STD = "mean/", "std/"  # prefixes of array names
+MEAN, STD, BEST = "mean/", "std/", "best/"  # prefixes of array names
+DRAWN_PART = "policy/"  # begins the names of the arrays that NearCem draws
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Cem:
         random: np.random.Generator, random_of: Callable[[str], np.random.Generator],
     ) -> Sequence[Change]:  # fmt: skip
         """Draws the learners that are no elites, of which one may begin anew; counts how often each was selected."""
-        self.distribution = mean_and_std(list(donors.values()), self.rules.min_std)
+        self._take(donors)
         for name in donors:
             members[name].selected += 1
         worst, found = self._worst(members, compared.keys() - donors.keys()), list[Change]()
@@ -76,6 +77,9 @@ class Cem:
     def restore(self, arrays: Networks) -> None:
         self.distribution = (_with_prefix(arrays, MEAN), _with_prefix(arrays, STD)) if arrays else None
 
+    def _take(self, elites: Mapping[str, Networks]) -> None:
+        self.distribution = mean_and_std(list(elites.values()), self.rules.min_std)
+
     def _worst(self, members: Mapping[str, Member], losers: Collection[str]) -> str | None:
         """The learner of these that was selected so rarely that it begins anew; None if there is none."""
         if self.rules.remove_worst < 0 or not losers:
@@ -83,6 +87,37 @@ class Cem:
         worst = min(sorted(losers), key=lambda name: members[name].selected)
         mean = float(np.mean([member.selected for member in members.values()]))
         return worst if mean - members[worst].selected >= self.rules.remove_worst else None
+
+
+class NearCem(Cem):
+    """Draws policies near those of the elites; all else of a child is a copy of the best elite's.
+
+    For learners that began with the same networks: only then is the mean of networks one that acts like them. The
+    standard deviation of each array is at most `max_std` times the root mean square of its mean. As in CEM-RL
+    (arXiv:1810.01222, section 4), whose policies are drawn about one mean and trained by one critic.
+    """
+
+    def __init__(self, rules: CemRules, max_std: float):
+        super().__init__(rules)
+        self._max_std = max_std
+        self._best: Networks = {}  # everything of the best elite of the newest generation
+
+    def newcomer(self, random: np.random.Generator) -> Networks | None:
+        policy = super().newcomer(random)
+        return None if policy is None else {**self._best, **policy}
+
+    def arrays(self) -> Networks:
+        return {**super().arrays(), **{BEST + name: x for name, x in self._best.items()}}
+
+    def restore(self, arrays: Networks) -> None:
+        super().restore(arrays)
+        self._best = _with_prefix(arrays, BEST)
+
+    def _take(self, elites: Mapping[str, Networks]) -> None:
+        self._best = next(iter(elites.values()))
+        policies = [{name: x for name, x in one.items() if name.startswith(DRAWN_PART)} for one in elites.values()]
+        mean, std = mean_and_std(policies, self.rules.min_std)
+        self.distribution = mean, {name: np.minimum(x, self._max_std * _rms(mean[name])) for name, x in std.items()}
 
 
 def mean_and_std(networks: Sequence[Networks], min_std: float) -> tuple[Networks, Networks]:
@@ -98,6 +133,10 @@ def mean_and_std(networks: Sequence[Networks], min_std: float) -> tuple[Networks
 def draw(mean: Networks, std: Networks, rng: np.random.Generator) -> Networks:
     """Draws each weight from its own normal distribution."""
     return {name: np.asarray(rng.normal(m, std[name]), m.dtype) for name, m in mean.items()}
+
+
+def _rms(x: np.ndarray) -> np.float32:
+    return np.float32(np.sqrt(np.mean(np.square(x))))
 
 
 def _with_prefix(arrays: Networks, prefix: str) -> Networks:

@@ -11,7 +11,7 @@ from sac.config.live_keys import live_distributions
 from sac.config.schema import Config
 from sac.errors import UserError
 from sac.evaluation.evaluator import Evaluator
-from sac.population.cem import Cem, CemRules
+from sac.population.cem import Cem, CemRules, NearCem
 from sac.population.client import EvolverClient
 from sac.population.evolution import Rules
 from sac.population.heritage import Everything, EvolvedNetworks
@@ -48,7 +48,8 @@ def strategy_of(config: Config) -> Strategy:
     if b.evolver_strategy == "pbt":
         return Pbt(b.evolver_pbt_share, Perturbation(live_distributions(config)))
     if b.evolver_strategy == "cem":
-        return Cem(CemRules(b.evolver_cem_best, b.evolver_remove_worst, b.evolver_keep_elites, b.evolver_min_std))
+        rules = CemRules(b.evolver_cem_best, b.evolver_remove_worst, b.evolver_keep_elites, b.evolver_min_std)
+        return NearCem(rules, b.evolver_max_std) if b.evolver_shared_start else Cem(rules)
     return OnlyCompare()
 
 
@@ -62,7 +63,7 @@ def heritage_of(
     def begin(number: int) -> Any:
         return make_agent(seed_of(seed, number))
 
-    if config.base.evolver_strategy != "pbt":
+    if config.base.evolver_strategy != "pbt" and not config.base.evolver_shared_start:
         return EvolvedNetworks(agent, begin)
     numbers = {name: getattr(config.sac, name.removeprefix("sac.")) for name in live_distributions(config)}
     return Everything(agent, begin, stats, numbers)

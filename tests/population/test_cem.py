@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from sac.population.cem import Cem, CemRules, draw, mean_and_std
+from sac.population.cem import Cem, CemRules, NearCem, draw, mean_and_std
 from sac.population.evolution import Descent, Evolution, Rules
 from sac.population.strategy import OnlyCompare
 
@@ -251,3 +251,26 @@ def test_what_was_saved_goes_on_alike():
     first, second = (evolution.evolve({"b": networks(2.0)}) for evolution in (one, other))
     for name, drawn_networks in first.items():
         np.testing.assert_array_equal(drawn_networks["w"], second[name]["w"])
+
+
+def near(value: float) -> dict:
+    return {
+        "policy/0": np.full(1000, value, np.float32), "critic_0/0": np.full(3, value, np.float32),
+        "optimizer_policy/0": np.int64(value),
+    }  # fmt: skip
+
+
+def test_near_draws_change_policies_little_and_copy_all_else_of_the_best():
+    evolution = population(strategy=NearCem(CemRules(**CEM), max_std=0.01))
+    evaluate(evolution, 3)
+    become = evolution.evolve({"b": near(2.0), "c": near(4.0)})
+    for networks in become.values():
+        assert networks["critic_0/0"].tolist() == [2.0] * 3 and networks["optimizer_policy/0"] == 2
+        assert abs(networks["policy/0"].mean() - 3.0) < 0.005 and abs(networks["policy/0"].std() - 0.03) < 0.005
+    assert not np.array_equal(become["a"]["policy/0"], become["d"]["policy/0"])
+    other = population(strategy=NearCem(CemRules(**CEM), max_std=0.01), members=())
+    other.restore(json.loads(json.dumps(evolution.state())), evolution.strategy.arrays(), evolution.lineage)
+    one, same = evolution.diverged("b"), other.diverged("b")
+    assert one.keys() == same.keys() == near(2.0).keys()
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, same[name])
