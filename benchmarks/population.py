@@ -3,11 +3,11 @@
     python benchmarks/population.py [--tasks wide delayed ...] [--methods pbt none ...] [--populations 10]
         [--models models/population] [--minutes 600] [--report]
 
-Each population of 4 learners of S steps is one command of `hydra/launcher=population`, as a user types it; "one learner"
-is one run of 4 S steps with what the first learner of the population has drawn; "halving" begins 8 learners and lets the
-better half go on, three times, so that each round takes S steps. Finished populations are not repeated, so that the
-measurement may be spread over many calls; `--report` only reads. The learner that is deployed is the one that the
-evolver calls the best, by its latest training episodes; it is scored by 50 deterministic episodes of other seeds.
+Each population of 4 learners of S steps is one command of `hydra/launcher=population`, as a user types it. "one
+learner" is one run of 4 S steps with what the first learner of the population has drawn. "halving" begins 8 learners
+and lets the better half go on, three times, so that each round takes S steps. Finished populations are not repeated, so
+that the measurement may be spread over many calls; `--report` only reads. The learner that is deployed is the one that
+the evolver calls the best, by its latest training episodes; it is scored by 50 deterministic episodes of other seeds.
 Writes evolver.csv, evolver.md and evolver.png into docs/results.
 """
 
@@ -146,8 +146,7 @@ def population(task: Task, overrides: Sequence[str], seed: int, models: Path, na
 
 def folders(models: Path, name: str, learners: int) -> list[Path]:
     """The run folders of a population's learners."""
-    found = [next(models.glob(f"*/{name}-0-{number}")) for number in range(1, learners + 1)]
-    return found
+    return [next(models.glob(f"*/{name}-0-{number}")) for number in range(1, learners + 1)]
 
 
 def deployed(run: Path) -> int:
