@@ -87,10 +87,6 @@ def _check_roles(config: Config) -> None:
         for key, is_set in of_one_process.items():
             if is_set:
                 raise UserError(f"{key} means nothing to the roles of a cell: leave it out")
-    if config.role == "learner" and base.evolver_enabled and config.eval.per_step <= 0:
-        raise UserError(
-            "base.evolver_enabled=true: the evolver compares evaluations: set eval.per_step to a number of steps"
-        )
     if config.replay.initial_priority != "largest" and not base.update_policy_mode:
         raise UserError(
             "replay.initial_priority=td_error needs the networks in every actor: set base.update_policy_mode=true"
@@ -154,6 +150,12 @@ def _check_environment(config: Config) -> None:
 def _check_population(config: Config) -> None:
     base, shared = config.base, f"base.evolver_share_replay={config.base.evolver_share_replay}"
     live_distributions(config)
+    learns = config.role in ("train", "learner") and base.evolver_enabled
+    if learns and base.evolver_fitness == "evaluation" and config.eval.per_step < 1:
+        raise UserError(
+            f"eval.per_step={config.eval.per_step}: the evolver compares evaluations: set a number of steps, or "
+            "base.evolver_fitness=training"
+        )
     if not base.evolver_share_replay or not base.evolver_enabled:
         return
     if config.role in CELL:

@@ -21,7 +21,8 @@ def of_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 def written(numbers: Mapping[str, float]) -> str:
     """Numbers as text, which `read` reads: key=value key=value."""
-    return " ".join(f"{name}={value!r}" for name, value in sorted(numbers.items()))
+    whole = {name: int(value) if value == int(value) else value for name, value in numbers.items()}
+    return " ".join(f"{name}={value!r}" for name, value in sorted(whole.items()))
 
 
 def read(text: str) -> dict[str, float]:

@@ -9,7 +9,6 @@ from typing import Any
 from sac.config.distributions import keyed
 from sac.config.live_keys import live_distributions
 from sac.config.schema import Config
-from sac.errors import UserError
 from sac.evaluation.evaluator import Evaluator
 from sac.population.cem import Cem, CemRules, NearCem
 from sac.population.client import EvolverClient
@@ -70,15 +69,9 @@ def heritage_of(
 
 
 def fitness_of(config: Config, evaluator: Evaluator, progress: Progress, agents: int) -> Fitness:
-    """By what learners are compared; `agents` collect transitions. Raises UserError where there are no evaluations."""
-    if config.base.evolver_fitness == "training":
-        return TrainingReturns(progress, agents)
-    if config.eval.per_step < 1:
-        raise UserError(
-            f"eval.per_step={config.eval.per_step}: learners are compared by their evaluations: set a number of steps, "
-            "or base.evolver_fitness=training"
-        )
-    return EvaluationReturns(evaluator)
+    """By what learners are compared; `agents` collect transitions."""
+    by_training = config.base.evolver_fitness == "training"
+    return TrainingReturns(progress, agents) if by_training else EvaluationReturns(evaluator)
 
 
 def evolver_client(
