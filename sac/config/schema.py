@@ -71,6 +71,7 @@ class BaseConfig:
     evolver_share_replay: float = between(0, 0.9)
     evolver_pbt_share: float = between(0, 0.5)
     evolver_pbt_start: float = between(0, 1)
+    evolver_explore: str = one_of("perturb", "tpe", "cmaes")
     evolver_keep_elites: bool = key()
     evolver_min_std: float = at_least(0)
 

@@ -6,8 +6,10 @@ Jaderberg et al., Population Based Training of Neural Networks, arXiv:1711.09846
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
@@ -16,12 +18,25 @@ from sac.population.learners import Member
 from sac.population.numbers import as_arrays, of_arrays
 from sac.population.strategy import COPIED, KEPT, Change, Networks
 
+OBSERVED = "observed"  # name of the array that holds the observations as JSON
+MAX_OBSERVATIONS = 1000  # that are kept, the newest ones
+
+
+@dataclass(frozen=True)
+class Observation:
+    """How a learner did with its hyperparameters in a generation."""
+
+    numbers: Mapping[str, float]
+    advantage: float  # its mean return minus the mean of all learners
+
 
 class Explore(Protocol):
     """Says with which hyperparameters a copy goes on."""
 
-    def __call__(self, numbers: Mapping[str, float], random: np.random.Generator) -> Mapping[str, float]:
-        """Other values of the numbers, by key."""
+    def __call__(
+        self, numbers: Mapping[str, float], observed: Sequence[Observation], random: np.random.Generator
+    ) -> Mapping[str, float]:
+        """Other values of the winner's numbers, by key; `observed` are those of all learners, the newest last."""
 
 
 class Pbt:
@@ -32,6 +47,7 @@ class Pbt:
     def __init__(self, share: float, explore: Explore):
         self.share, self._explore = share, explore
         self._best: Networks = {}  # networks of the best donor of the newest generation that had one
+        self._observed: list[Observation] = []
 
     def donors(self, compared: Mapping[str, Member], random: np.random.Generator) -> list[str]:
         """The learners of which others become copies, the best first."""
@@ -43,6 +59,7 @@ class Pbt:
         random: np.random.Generator, random_of: Callable[[str], np.random.Generator],
     ) -> Sequence[Change]:  # fmt: skip
         """Copies donors that are still ahead; evaluations may have come since they were asked for their networks."""
+        self._observe(compared)
         found = list[Change]()
         winners = replacements(_scores(compared), self.share, random)
         for name in compared:
@@ -59,13 +76,20 @@ class Pbt:
         return self._copy(self._best, random) if self._best else None
 
     def arrays(self) -> Networks:
-        return self._best
+        return {**self._best, OBSERVED: np.array(json.dumps([asdict(one) for one in self._observed]))}
 
     def restore(self, arrays: Networks) -> None:
-        self._best = arrays
+        self._best = {name: x for name, x in arrays.items() if name != OBSERVED}
+        known = json.loads(str(arrays[OBSERVED])) if OBSERVED in arrays else []
+        self._observed = [Observation(**one) for one in known]
+
+    def _observe(self, compared: Mapping[str, Member]) -> None:
+        mean = float(np.mean([member.mean for member in compared.values()]))
+        new = [Observation(dict(member.numbers), member.mean - mean) for member in compared.values()]
+        self._observed = [*self._observed, *new][-MAX_OBSERVATIONS:]
 
     def _copy(self, networks: Networks, random: np.random.Generator) -> Networks:
-        return {**networks, **as_arrays(self._explore(of_arrays(networks), random))}
+        return {**networks, **as_arrays(self._explore(of_arrays(networks), self._observed, random))}
 
 
 def replacements(scores: Mapping[str, Sequence[float]], share: float, random: np.random.Generator) -> dict[str, str]:

@@ -6,12 +6,13 @@ Jaderberg et al., arXiv:1711.09846, section 4.1 (factors of 1.2 and 0.8); here u
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sac.config.distributions import Distribution, OneOf
+from sac.population.pbt import Observation
 
 FACTORS = (0.8, 1.25)  # by which a number moves
 FROM_ONE = ("sac.gamma", "sac.v_lambda")  # of these the distance from 1 moves: the horizon is 1 / (1 - gamma)
@@ -24,7 +25,9 @@ class Perturbation:
 
     distributions: Mapping[str, Distribution]
 
-    def __call__(self, numbers: Mapping[str, float], random: np.random.Generator) -> dict[str, float]:
+    def __call__(
+        self, numbers: Mapping[str, float], observed: Sequence[Observation], random: np.random.Generator
+    ) -> dict[str, float]:
         """Other values of the numbers, by key."""
         return {
             name: moved(name, value, self.distributions[name], int(random.integers(2)))

@@ -17,6 +17,7 @@ from sac.population.heritage import Everything, EvolvedNetworks
 from sac.population.member import EvaluationReturns, Fitness, TrainingReturns
 from sac.population.pbt import Pbt
 from sac.population.perturbation import Perturbation
+from sac.population.proposals import Proposals
 from sac.population.shared_rows import SharedRows, row_columns
 from sac.population.strategy import OnlyCompare, Strategy
 from sac.replay import Replay
@@ -45,7 +46,9 @@ def strategy_of(config: Config) -> Strategy:
     """How the population makes generations. Raises UserError as `live_distributions`."""
     b = config.base
     if b.evolver_strategy == "pbt":
-        return Pbt(b.evolver_pbt_share, Perturbation(live_distributions(config)))
+        space = live_distributions(config)
+        explore = Perturbation(space) if b.evolver_explore == "perturb" else Proposals(space, b.evolver_explore)
+        return Pbt(b.evolver_pbt_share, explore)
     if b.evolver_strategy == "cem":
         rules = CemRules(b.evolver_cem_best, b.evolver_remove_worst, b.evolver_keep_elites, b.evolver_min_std)
         return NearCem(rules, b.evolver_max_std) if b.evolver_shared_start else Cem(rules)

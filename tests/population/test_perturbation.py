@@ -50,7 +50,7 @@ def test_a_number_never_leaves_its_bounds_and_reaches_all_of_them():
     )
     numbers, seen = {"sac.learning_rate": 1e-3, "sac.n_step": 3}, []
     for _ in range(5000):
-        numbers = explore(numbers, random)
+        numbers = explore(numbers, (), random)
         seen.append(numbers)
     rates = [one["sac.learning_rate"] for one in seen]
     assert min(rates) == 1e-5 and max(rates) == 3e-2 and {one["sac.n_step"] for one in seen} == {1, 3, 5}
@@ -61,5 +61,5 @@ def test_a_number_never_leaves_its_bounds_and_reaches_all_of_them():
 def test_up_and_down_are_as_likely_and_cancel():
     assert moved("sac.tau", moved("sac.tau", 0.01, Normal(0.01, 1.0), 1), Normal(0.01, 1.0), 0) == pytest.approx(0.01)
     explore = Perturbation({"sac.tau": Normal(0.01, 1.0)})
-    ups = [explore({"sac.tau": 0.01}, np.random.default_rng(seed))["sac.tau"] > 0.01 for seed in range(400)]
+    ups = [explore({"sac.tau": 0.01}, (), np.random.default_rng(seed))["sac.tau"] > 0.01 for seed in range(400)]
     assert 0.4 < np.mean(ups) < 0.6
