@@ -20,7 +20,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Sweep
 from markdown.extensions.toc import slugify
 from omegaconf import OmegaConf
 
-from launchers.cells.options import RoleOptions
+from launchers.cells.options import PopulationOptions, RoleOptions
 from launchers.jobs.options import ProcessOptions
 from launchers.kubernetes_manifests.options import KubernetesOptions
 from launchers.ray_cluster.options import RayOptions
@@ -37,8 +37,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(d for d in DOCS if d.pa
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.S | re.M)
 CODE = re.compile(r"`([^`\n]+)`")
 OPTIONS = {
-    "processes": ProcessOptions, "roles": RoleOptions, "ray_roles": RayOptions, "kubernetes": KubernetesOptions,
-    "optuna": SearchOptions,
+    "processes": ProcessOptions, "roles": RoleOptions, "population": PopulationOptions, "ray_roles": RayOptions,
+    "kubernetes": KubernetesOptions, "optuna": SearchOptions,
 }  # fmt: skip
 PROGRAMS = {
     ".", "chmod", "docker", "export", "kubectl", "mkdocs", "mypy", "pip", "pytest", "python", "python3", "ray", "ruff",
