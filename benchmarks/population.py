@@ -28,7 +28,8 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.report import ROOT, commit
+from benchmarks.population_report import report
+from benchmarks.report import RESULTS, ROOT, commit
 
 LEARNERS, EVALUATIONS, EPISODES = 4, 5, 50
 CORES = 2  # processes that run at once where a method has no launcher of its own
@@ -45,6 +46,7 @@ class Task:
     draws: dict[str, str]  # key -> form of random_params
     overrides: tuple[str, ...] = ()
     success: float = 0.0  # return from which a population counts as successful
+    about: str = ""  # a sentence for the reader
 
 
 WIDE = {
@@ -249,6 +251,7 @@ def main() -> None:
     parser.add_argument("--populations", type=int, default=10)
     parser.add_argument("--models", type=Path, default=ROOT / "models" / "population")
     parser.add_argument("--minutes", type=float, default=600, help="begin no further population after so long")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--report", action="store_true")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
@@ -265,6 +268,7 @@ def main() -> None:
                     file.write_text(json.dumps(asdict(found)))
                     print(f"{name} {method} {seed}: {found.score:.1f} (best {found.best:.1f}) {found.minutes:.1f} min",
                           flush=True)  # fmt: skip
+        report(list(measured(models)), TASKS, METHODS, args.out)
     finally:
         for process in list(running):
             os.killpg(process.pid, signal.SIGKILL)
