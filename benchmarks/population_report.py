@@ -24,8 +24,8 @@ LEGEND = """\
 populations with a bootstrap interval (Agarwal et al., arXiv:2108.13264). *minus best of 4*: the difference of the
 interquartile means, both resampled independently. *P(better)*: the share of pairs of populations in which the method is
 ahead of best of 4. *success*: populations with a score of at least {success}. *area*: the mean over time, in fifths of
-the steps, of the learner whose training episodes are best at that time. *best*: the interquartile mean of the best score
-of any learner, which nobody knows when one is chosen. *steps*, *updates*: of all learners together, medians."""
+the steps, of the learner whose training episodes are best at that time. *best*: the interquartile mean of the best
+score of any learner, which nobody knows when one is chosen. *steps*, *updates*: of all learners together, medians."""
 
 
 def difference_interval(one: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float]:
