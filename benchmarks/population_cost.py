@@ -76,7 +76,7 @@ def main() -> None:
     busy = max(0.0, others.cores() - sum(map(sum, cpu.values())) / sum(map(sum, wall.values())))
     words = (
         f"Written by `benchmarks/population_cost.py`: `env=gym/pendulum`, {args.steps} steps a learner, two "
-        "evaluations; medians over rounds, ratios within a round. CPU time is that of the command and all its processes."
+        "evaluations; medians over rounds, ratios within a round. CPU time is that of a command and all its processes."
     )
     write_csv(RESULTS / "evolver-cost.csv", rows)
     note = f"Others used {busy:.2f} cores meanwhile. {stamp(versions('tensorflow', 'numpy'))}"
