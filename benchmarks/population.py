@@ -7,7 +7,8 @@ Each population of 4 learners of S steps is one command of `hydra/launcher=popul
 learner" is one run of 4 S steps with what the first learner of the population has drawn. "halving" begins 8 learners
 and lets the better half go on, three times, so that each round takes S steps. Finished populations are not repeated, so
 that the measurement may be spread over many calls; `--report` only reads. The learner that is deployed is the one that
-the evolver calls the best, by its latest training episodes; it is scored by 50 deterministic episodes of other seeds.
+the evolver finds the best by its training episodes: the newest 10, or those since it was changed; it is scored by 50
+deterministic episodes of other seeds.
 Writes evolver.csv, evolver.md and evolver.png into docs/results.
 """
 
@@ -83,7 +84,9 @@ POPULATIONS = {
     "cem": ("base.evolver_strategy=cem",),
     "cem, shared start": ("base.evolver_strategy=cem", NEAR),
 }
-METHODS = (*POPULATIONS, "one learner", "halving")
+NEWEST = "best of 4, by fewer"  # the learners of "best of 4", chosen by as few episodes as a generation of pbt has
+METHODS = (*POPULATIONS, NEWEST, "one learner", "halving")
+CHOSEN_BY = 10  # training episodes, the newest ones, by which the best learner is chosen where nothing evolves
 ROUNDS = (8, 4, 2, 1)  # learners of each round of "halving"
 running: set[subprocess.Popen] = set()
 
@@ -147,7 +150,8 @@ def population(task: Task, overrides: Sequence[str], seed: int, models: Path, na
     forms = "+random_params={" + ", ".join(f"{key}: {form}" for key, form in task.draws.items()) + "}"
     words = ["-m", *common(task, models, steps), "hydra/launcher=population", f"hydra.launcher.learners={learners}"]
     words += [f"base.name={name}", f"seed={seed}", forms, "base.evolver_fitness=training", *overrides]
-    words += [f"base.evolver_cem_length={task.generation}", "base.evolver_cem_time=600"]
+    length = CHOSEN_BY if NONE in overrides else task.generation
+    words += [f"base.evolver_cem_length={length}", "base.evolver_cem_time=600"]
     finish(start(words, models / f"{name}.txt"), words)
     return folders(models, name, learners)
 
@@ -157,13 +161,15 @@ def folders(models: Path, name: str, learners: int) -> list[Path]:
     return [next(models.glob(f"*/{name}-0-{number}")) for number in range(1, learners + 1)]
 
 
-def deployed(run: Path) -> int:
-    """The number of the learner that the evolver in this run folder calls the best."""
-    state = json.loads((run / "evolver" / "state.json").read_text())
-    means = {
-        name: sum(member["scores"]) / len(member["scores"]) if member["scores"] else member["latest"]
-        for name, member in state["members"].items()
-    }
+def deployed(run: Path, episodes: int) -> int:
+    """The number of the learner that the evolver in this run folder finds the best, by so many newest episodes.
+
+    A learner that has finished none since it was changed counts by its latest one, as in the evolver's summary.
+    """
+    state, means = json.loads((run / "evolver" / "state.json").read_text()), {}
+    for name, member in state["members"].items():
+        newest = member["scores"][-episodes:]
+        means[name] = sum(newest) / len(newest) if newest else member["latest"]
     known = {name: mean for name, mean in means.items() if mean is not None}
     return int(max(known, key=lambda name: known[name]).removeprefix("learner-"))
 
@@ -205,7 +211,10 @@ def measure(name: str, method: str, seed: int, models: Path) -> Found:
     label, here = f"{short}-{seed}", models / name
     if method in POPULATIONS:
         runs = population(task, POPULATIONS[method], seed, here, label, LEARNERS, task.steps)
-        chosen = deployed(runs[0].with_name(f"{label}-0")) - 1
+        chosen = deployed(runs[0].with_name(f"{label}-0"), CHOSEN_BY) - 1
+    elif method == NEWEST:
+        runs = folders(here, f"best_of_4-{seed}", LEARNERS)
+        chosen = deployed(runs[0].with_name(f"best_of_4-{seed}-0"), task.generation) - 1
     elif method == "one learner":
         config = OmegaConf.load(folders(here, f"best_of_4-{seed}", LEARNERS)[0] / "config.yaml")
         drawn = [f"{key}={OmegaConf.select(config, key)}" for key in task.draws]
