@@ -9,7 +9,7 @@ and lets the better half go on, three times, so that each round takes S steps. F
 that the measurement may be spread over many calls; `--report` only reads. The learner that is deployed is the one that
 the evolver finds the best by its training episodes: the newest 10, or those since it was changed; it is scored by 50
 deterministic episodes of other seeds.
-Writes evolver.csv, evolver.md and evolver.png into docs/results.
+Keeps what was found in evolver.jsonl and writes evolver.csv, evolver.md and evolver.png, all in docs/results.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -105,6 +106,7 @@ class Found:
     updates: int
     minutes: float
     commit: str
+    drawn: dict[str, float]  # by the first learner
 
 
 def common(task: Task, models: Path, steps: int) -> list[str]:
@@ -202,28 +204,31 @@ def told(task: str, method: str, seed: int, runs: Sequence[Path], chosen: int, m
     known = [score for score in scores if score is not None]
     score = scores[chosen] if scores[chosen] is not None else float("nan")
     steps, updates = (sum(one[name] for one in results) for name in ("env_steps", "updates"))
-    return Found(task, method, seed, score, max(known), curve(runs), steps, updates, minutes, commit())
+    config = OmegaConf.load(runs[0] / "config.yaml")
+    drawn = {key: OmegaConf.select(config, key) for key in TASKS[task].draws}
+    return Found(task, method, seed, score, max(known), curve(runs), steps, updates, minutes, commit(), drawn)
 
 
-def measure(name: str, method: str, seed: int, models: Path) -> Found:
-    """Trains one population by one method."""
+def measure(name: str, method: str, seed: int, models: Path, earlier: Sequence[Found]) -> list[Found]:
+    """Trains one population by one method; what it came to, in two ways of choosing where nothing evolves."""
     task, began, short = TASKS[name], time.monotonic(), method.replace(",", "").replace(" ", "_")
-    label, here = f"{short}-{seed}", models / name
+    label, here, also = f"{short}-{seed}", models / name, []
     if method in POPULATIONS:
         runs = population(task, POPULATIONS[method], seed, here, label, LEARNERS, task.steps)
-        chosen = deployed(runs[0].with_name(f"{label}-0"), CHOSEN_BY) - 1
-    elif method == NEWEST:
-        runs = folders(here, f"best_of_4-{seed}", LEARNERS)
-        chosen = deployed(runs[0].with_name(f"best_of_4-{seed}-0"), task.generation) - 1
+        evolver = runs[0].with_name(f"{label}-0")
+        chosen = deployed(evolver, CHOSEN_BY) - 1
+        if method == "best of 4":
+            also = [(NEWEST, deployed(evolver, task.generation) - 1)]
     elif method == "one learner":
-        config = OmegaConf.load(folders(here, f"best_of_4-{seed}", LEARNERS)[0] / "config.yaml")
-        drawn = [f"{key}={OmegaConf.select(config, key)}" for key in task.draws]
-        words = common(task, here, LEARNERS * task.steps)
-        run_all([([*words, f"base.name={label}", f"seed={seed}", "base.threads=1", *drawn], here / f"{label}.txt")])
+        drawn = next(x.drawn for x in earlier if (x.task, x.method, x.seed) == (name, "best of 4", seed))
+        words = [*common(task, here, LEARNERS * task.steps), *(f"{key}={value}" for key, value in drawn.items())]
+        run_all([([*words, f"base.name={label}", f"seed={seed}", "base.threads=1"], here / f"{label}.txt")])
         runs, chosen = [next(here.glob(f"*/{label}"))], 0
     else:
         runs, chosen = halving(task, here, label, seed), 0
-    return told(name, method, seed, runs, chosen, (time.monotonic() - began) / 60)
+    minutes = (time.monotonic() - began) / 60
+    return [told(name, *way, runs, position, minutes) for *way, position in
+            ((method, seed, chosen), *((other, seed, position) for other, position in also))]  # fmt: skip
 
 
 def halving(task: Task, models: Path, label: str, seed: int) -> list[Path]:
@@ -253,10 +258,9 @@ def halving(task: Task, models: Path, label: str, seed: int) -> list[Path]:
     return [left[0], *(run for run in runs if run != left[0])]
 
 
-def measured(models: Path) -> Iterator[Found]:
+def measured(file: Path) -> list[Found]:
     """What was measured before."""
-    for file in sorted((models / "found").glob("*.json")):
-        yield Found(**json.loads(file.read_text()))
+    return [Found(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def main() -> None:
@@ -270,20 +274,21 @@ def main() -> None:
     parser.add_argument("--report", action="store_true")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
-    until, models = time.monotonic() + 60 * args.minutes, args.models.resolve()
-    (models / "found").mkdir(parents=True, exist_ok=True)
+    until, models, file = time.monotonic() + 60 * args.minutes, args.models.resolve(), args.out / "evolver.jsonl"
+    models.mkdir(parents=True, exist_ok=True)
+    seeds = range(FIRST_SEED, FIRST_SEED + args.populations)
     try:
-        for seed in range(FIRST_SEED, FIRST_SEED + args.populations):
-            for name in args.tasks:
-                for method in args.methods:
-                    file = models / "found" / f"{name}-{method.replace(', ', '_').replace(' ', '_')}-{seed}.json"
-                    if file.exists() or args.report or time.monotonic() > until:
-                        continue
-                    found = measure(name, method, seed, models)
-                    file.write_text(json.dumps(asdict(found)))
-                    print(f"{name} {method} {seed}: {found.score:.1f} (best {found.best:.1f}) {found.minutes:.1f} min",
-                          flush=True)  # fmt: skip
-        report(list(measured(models)), TASKS, METHODS, args.out)
+        for seed, name, method in product(seeds, args.tasks, [m for m in args.methods if m != NEWEST]):
+            known = measured(file)
+            done = any((one.task, one.method, one.seed) == (name, method, seed) for one in known)
+            if done or args.report or time.monotonic() > until:
+                continue
+            for found in measure(name, method, seed, models, known):
+                with file.open("a") as lines:
+                    lines.write(json.dumps(asdict(found)) + "\n")
+                words = f"{name} {found.method} {seed}: {found.score:.1f} (best {found.best:.1f})"
+                print(f"{words} {found.minutes:.1f} min", flush=True)
+        report(measured(file), TASKS, METHODS, args.out)
     finally:
         for process in list(running):
             os.killpg(process.pid, signal.SIGKILL)
