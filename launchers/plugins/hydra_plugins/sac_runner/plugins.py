@@ -49,6 +49,15 @@ class RolesLauncher(_JobLauncher):
         self.launcher = Cells(hydra_context, config, self._options)
 
 
+class RayLauncher(_JobLauncher):
+    """`hydra/launcher=ray`; its options are in conf/hydra/launcher/ray.yaml."""
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        from launchers.ray_cluster.jobs import RayJobs
+
+        self.launcher = RayJobs(hydra_context, config, self._options)
+
+
 class RayRolesLauncher(_JobLauncher):
     """`hydra/launcher=ray_roles`; its options are in conf/hydra/launcher/ray_roles.yaml."""
 
