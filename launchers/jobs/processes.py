@@ -70,6 +70,11 @@ class Processes:
         _complain(ended)
         return [_returned(job, status) for job, status in sorted(ended, key=lambda one: one[0].number)]
 
+    @property
+    def several_machines(self) -> bool:
+        """Whether jobs may run on machines that share nothing but a disk."""
+        return False
+
     def check(self, job: Job) -> None:
         """Raises UserError for a job that these options do not fit."""
 

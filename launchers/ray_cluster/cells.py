@@ -32,6 +32,10 @@ class RayCells(Cells):
         super().__init__(context, config, options)
         check_installed("ray_roles")
 
+    @property
+    def several_machines(self) -> bool:
+        return self.options.address is not None
+
     def start(self, job: Job, share: Share) -> Cell:
         """Starts a cell on the nodes of the cluster."""
         from launchers.ray_cluster.cell import RayCell, make_keys  # importing Ray takes a second

@@ -36,7 +36,6 @@ class RayJobs(Processes):
 
     @property
     def several_machines(self) -> bool:
-        """Whether jobs may run on machines that share nothing but a disk."""
         return self.options.address is not None
 
     def start(self, job: Job, share: Share) -> RunningJob:

@@ -27,6 +27,10 @@ class _JobLauncher(_Options, Launcher):
     def launch(self, job_overrides: Any, initial_job_idx: int) -> Any:
         return self.launcher.launch(job_overrides, initial_job_idx)
 
+    @property
+    def several_machines(self) -> bool:
+        return bool(self.launcher.several_machines)
+
     def stream(self, jobs: Any, total: int | None) -> Any:
         return self.launcher.stream(jobs, total)
 
