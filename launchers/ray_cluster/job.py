@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from launchers.ray_cluster.remote_worker import REPLICA_THREADS, RemoteWorker
 from launchers.ray_cluster.replica import Replica
 from sac.errors import UserError
 from sac.runs.resume import name_of_job
+
+log = logging.getLogger(__name__)
 
 
 class Attempt(RemoteWorker):
@@ -94,7 +97,12 @@ class RayJob:
             self._result = self._result or replace(status, state=states.INTERRUPTED, error="killed")
 
     def _starts_again(self, process: Process, ended: Status) -> bool:
-        return not self._asked and ended.state not in (states.DONE, states.PRUNED) and process.plan_restart(ended)
+        over = self._asked or ended.state in (states.DONE, states.PRUNED)
+        if over or not process.plan_restart(ended):
+            return False
+        words = "job %d: %s; it goes on from its newest checkpoint (restart %d)"
+        log.warning(words, self.job.number, ended.error, process.restarts.count)
+        return True
 
     def _place(self, job: Job, share: Share) -> Attempt:
         bundle = dict(self._bundle)

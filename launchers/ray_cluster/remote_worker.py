@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -62,9 +63,8 @@ class RemoteWorker:
             cause = error.cause
             outcome = Status(states.FAILED, error=f"{type(cause).__name__}: {cause}", traceback=str(error))
         except RayError as error:
-            words = f"{self.loss}: {' '.join(str(error).split())}"
             state = states.INTERRUPTED if self._asked else states.FAILED
-            outcome = replace(self._status, state=state, error=words, note="")
+            outcome = replace(self.job.status(), state=state, error=f"{self.loss}: {_reason(error)}", note="")
         return outcome
 
     def ask_to_end(self) -> None:
@@ -94,3 +94,10 @@ class RemoteWorker:
     @property
     def _over(self) -> bool:
         return bool(ray.wait([self._outcome], timeout=0)[0])
+
+
+def _reason(error: RayError) -> str:
+    """Why a Ray actor is lost: of Ray's paragraphs the one clause that says it, where there is one."""
+    words = " ".join(str(error).split())
+    found = re.search(r"because (.+?)\.(?: |$)", words)
+    return found[1] if found else words

@@ -93,7 +93,8 @@ class RayJobs(Multirun):
         return max((self.folder / "m" / "pendulum" / "multirun").glob("*"), default=self.folder)
 
     def status(self, job: int) -> Status:
-        return read_status(self.newest / "jobs" / str(job))
+        search = self.folder / "m" / "pendulum" / "sweeps" / "s"
+        return read_status((search if search.exists() else self.newest) / "jobs" / str(job))
 
     def ray_actor(self, job: int) -> int:
         """The process of a running job's Ray actor; 0 where there is none just now."""
