@@ -41,7 +41,7 @@ class RayCells(Cells):
         from launchers.ray_cluster.cell import RayCell, make_keys  # importing Ray takes a second
 
         self.prepare(job)
-        job.env = sent_environment() | job.env
+        job.env = sent_environment(self.several_machines) | job.env
         keys = make_keys() if self.options.address is not None else None
         cell = RayCell(job, share, self._roles, self.options, keys)
         cell.start()

@@ -12,9 +12,11 @@ from importlib.util import find_spec
 from launchers.jobs.resources import cores
 from sac.config.overrides import PROGRAM, program
 from sac.errors import UserError
+from sac.runs.lock import LOCK_SECONDS
 
 SENT_PREFIXES = ("SAC_", "WANDB_")  # of the environment variables that are sent to the nodes
 ADDRESS_TIMEOUT_SECONDS = 10
+LOST_LOCK_SECONDS = 150  # NFS 4 keeps the locks of a lost machine for 90 s
 
 
 def check_installed(launcher: str) -> None:
@@ -54,9 +56,14 @@ def alive_nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def sent_environment() -> dict[str, str]:
-    """The environment variables of this process that processes on other nodes get."""
-    return {k: value for k, value in os.environ.items() if k.startswith(SENT_PREFIXES)} | {PROGRAM: program()}
+def sent_environment(several_machines: bool) -> dict[str, str]:
+    """The environment variables that processes on other nodes get: those of this process with SENT_PREFIXES.
+
+    Where there are `several_machines`, processes wait for locks until a network drive gives up those of a lost machine.
+    """
+    sent = {name: value for name, value in os.environ.items() if name.startswith(SENT_PREFIXES)}
+    locks = {LOCK_SECONDS: str(LOST_LOCK_SECONDS)} if several_machines else {}
+    return locks | sent | {PROGRAM: program()}
 
 
 def _check_address(address: str) -> None:

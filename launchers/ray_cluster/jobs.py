@@ -42,7 +42,7 @@ class RayJobs(Processes):
         """Hands a job to Ray, which starts it on a node that has room for it."""
         from launchers.ray_cluster.job import RayJob  # importing Ray takes a second
 
-        job.env = sent_environment() | job.env
+        job.env = sent_environment(self.several_machines) | job.env
         job.folder.mkdir(parents=True, exist_ok=True)
         made = RayJob(job, share, self._bundle, self.options.restarts)
         made.start()

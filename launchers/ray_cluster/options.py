@@ -17,7 +17,7 @@ class Resources:
 
     num_cpus: float = positive()
     num_gpus: float | None = key(
-        "0, a part of one, or a whole number", lambda n: n >= 0 and (n <= 1 or float(n).is_integer())
+        "of at least 0, whole where above 1,", lambda n: n >= 0 and (n <= 1 or float(n).is_integer())
     )
     custom: dict[str, Any] | None = key(
         "of names to numbers above 0",

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
 from launchers.jobs import job as states
 from launchers.jobs.job import Job, Status
@@ -98,6 +98,8 @@ class RemoteWorker:
 
 def _reason(error: RayError) -> str:
     """Why a Ray actor is lost: of Ray's paragraphs the one clause that says it, where there is one."""
+    if isinstance(error, ActorUnavailableError):  # a lost node looks like this at first
+        return "its node does not answer"
     words = " ".join(str(error).split())
     found = re.search(r"because (.+?)\.(?: |$)", words)
     return found[1] if found else words
