@@ -63,8 +63,12 @@ class RemoteWorker:
             cause = error.cause
             outcome = Status(states.FAILED, error=f"{type(cause).__name__}: {cause}", traceback=str(error))
         except RayError as error:
-            state = states.INTERRUPTED if self._asked else states.FAILED
-            outcome = replace(self.job.status(), state=state, error=f"{self.loss}: {_reason(error)}", note="")
+            outcome = replace(
+                self.job.status(), state=states.FAILED, error=f"{self.loss}: {_reason(error)}", note="", traceback=""
+            )
+            if self._asked:
+                ended = "killed" if self._placed else "asked to end before Ray had placed it"
+                outcome = replace(outcome, state=states.INTERRUPTED, error=ended)
         return outcome
 
     def ask_to_end(self) -> None:

@@ -7,10 +7,13 @@ import importlib.util
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-from launchers.jobs.job import DONE, FAILED, INTERRUPTED
+from launchers.jobs.job import DONE, FAILED, INTERRUPTED, Job
+from launchers.jobs.resources import Share
 from tests.launchers.multiruns import ROOT
 
 pytestmark = [
@@ -46,6 +49,22 @@ def start(tmp_path):
         each.end()
 
 
+def test_a_job_whose_code_is_not_trusted_here_fails_alone_and_is_never_placed(tmp_path, monkeypatch):
+    from launchers.ray_cluster.job import RayJob
+
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "m" / "s" / "a"
+    run.mkdir(parents=True)
+    (run / "config.yaml").touch()
+    (run / "nn.py").write_text("class ModelQ: ...\n")
+    config = OmegaConf.create({"role": "train", "ckpt": "latest", "base": {"models": "m", "scene": "s", "name": "a"}})
+    job = RayJob(Job(3, tmp_path / "jobs" / "3", config, [], {}), Share(0, 1), {"CPU": 1.0}, restarts=5)
+    job.start()
+    assert job.poll().state == job.status().state == FAILED and "base.trust=true" in job.poll().error
+    assert job.job.config.base.name == "a"  # the very run that was named
+    job.end()
+
+
 def gone(run, seconds: float = 15) -> None:
     """Waits until no process of a job is left."""
     until = time.monotonic() + seconds
@@ -72,10 +91,13 @@ def test_what_no_machine_of_its_own_can_hold_is_refused_and_a_cluster_waits_for_
     assert run.wait() == 1
     assert "error: hydra.launcher: each job asks for 1 CPU, 1 late, which this machine does not have" in run.said
     monkeypatch.setenv("FORCE_COLOR", "1")  # a live table, also into a file
-    run = start(nodes.address, "seed=1,2", "hydra.launcher.custom={late: 1}")
+    run = start(nodes.address, "seed=1,2", "hydra.launcher.custom={late: 1}", "hydra.launcher.num_gpus=0.5")
     run.wait_for("waits for Ray to place it")
-    assert "no node has room for a job, which asks for 1 CPU, 1 late" in " ".join(run.said.split())
-    nodes.add_node(num_cpus=1, resources={"late": 1})
+    assert "no node has room for a job, which asks for 1 CPU, 0.5 GPU, 1 late" in " ".join(run.said.split())
+    nodes.add_node(num_cpus=2, num_gpus=1, resources={"late": 1})
+    run.wait_until(run.children)
+    variables = Path(f"/proc/{run.children()[0]}/environ").read_text().split("\0")
+    assert {"CUDA_VISIBLE_DEVICES=0", "TF_FORCE_GPU_ALLOW_GROWTH=true"} <= set(variables)
     assert run.wait() == 0, run.said
 
 
