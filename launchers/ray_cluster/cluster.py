@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ def connected(address: str | None, num_cpus: float) -> Iterator[None]:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address is None:
-            ray.init("local", num_cpus=max(cores(), num_cpus), include_dashboard=False, **quiet)
+            ray.init("local", num_cpus=max(cores(), math.ceil(num_cpus)), include_dashboard=False, **quiet)
         else:
             _check_address(address)
             ray.init(address, **quiet)

@@ -20,8 +20,10 @@ class Resources:
         "of at least 0, whole where above 1,", lambda n: n >= 0 and (n <= 1 or float(n).is_integer())
     )
     custom: dict[str, Any] | None = key(
-        "of names to numbers above 0",
-        lambda custom: all(isinstance(n, int | float) and n > 0 for n in custom.values()),
+        "of names other than CPU and GPU to numbers above 0",
+        lambda custom: all(
+            name not in ("CPU", "GPU") and isinstance(n, int | float) and n > 0 for name, n in custom.items()
+        ),
     )
 
     def bundle(self, default_gpus: float) -> dict[str, float]:
