@@ -63,8 +63,10 @@ class RayJobs(Processes):
         """
         options = self.options
         with connected(options.address, options.num_cpus * (n_jobs if options.n_jobs else 1)):
-            plain = options.bundle(0.0)
-            self._bundle = options.bundle(part_of_a_gpu(alive_nodes(), plain, n_jobs))
+            nodes = alive_nodes()
+            self._bundle = options.bundle(part_of_a_gpu(nodes, options.bundle(0.0), n_jobs))
+            if options.num_gpus is None and "GPU" not in self._bundle and any("GPU" in node for node in nodes):
+                log.warning("not all nodes have a GPU: jobs use none, so that they run on all; see num_gpus")
             self._room = Room(self._bundle, alive_nodes)
             if not self._room.jobs():
                 self._complain_of_no_room()

@@ -21,14 +21,15 @@ def jobs_on(nodes: Sequence[Node], bundle: Mapping[str, float]) -> int:
 def part_of_a_gpu(nodes: Sequence[Node], bundle: Mapping[str, float], n_jobs: int) -> float:
     """What each of `n_jobs` jobs may take of a GPU so that cores, not GPUs, bound how many run at once.
 
-    0 where no node has a GPU. `bundle` is what a job takes besides.
+    0 unless all nodes with room for a job have a GPU, since such jobs would not run on the others. `bundle` is what a
+    job takes besides.
     """
-    shared_by = [
-        math.ceil(min(jobs_on([node], bundle), n_jobs) / node["GPU"]) for node in nodes if node.get("GPU", 0) > 0
-    ]
-    if not shared_by:
+    rooms = [(min(jobs_on([node], bundle), n_jobs), node.get("GPU", 0)) for node in nodes]
+    rooms = [(jobs, gpus) for jobs, gpus in rooms if jobs]
+    if not rooms or not all(gpus for _, gpus in rooms):
         return 0.0
-    return math.floor(1 / max(*shared_by, 1) / SMALLEST_PART) * SMALLEST_PART
+    shared_by = max(math.ceil(jobs / gpus) for jobs, gpus in rooms)
+    return math.floor(1 / shared_by / SMALLEST_PART) * SMALLEST_PART
 
 
 class Room:

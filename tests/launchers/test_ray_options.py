@@ -72,16 +72,15 @@ def test_room_is_counted_node_by_node():
 
 @pytest.mark.parametrize(
     ("nodes", "cores", "n_jobs", "part"),
-    [([BIG], 1, 99, 0), ([GPUS], 1, 99, 0.25), ([GPUS], 4, 99, 1), ([GPUS], 1, 2, 1), ([BIG, GPUS], 1, 3, 0.5),
+    [([BIG], 1, 99, 0), ([GPUS], 1, 99, 0.25), ([GPUS], 4, 99, 1), ([GPUS], 1, 2, 1), ([BIG, GPUS], 1, 3, 0),
+     ([{"memory": 1.0}, GPUS], 1, 3, 0.5), ([SMALL, GPUS], 4, 99, 1),
      ([GPUS, {"CPU": 6, "GPU": 1}], 1, 99, 0.1666)],
 )  # fmt: skip
 def test_gpus_are_shared_so_that_cores_bound_how_many_jobs_run(nodes, cores, n_jobs, part):
     found = part_of_a_gpu(nodes, {"CPU": cores}, n_jobs)
     assert found == pytest.approx(part)
     if found:
-        with_gpus = [node for node in nodes if "GPU" in node]
-        need = {"CPU": cores, "GPU": found}
-        assert min(jobs_on(with_gpus, need), n_jobs) == min(jobs_on(with_gpus, {"CPU": cores}), n_jobs)
+        assert min(jobs_on(nodes, {"CPU": cores, "GPU": found}), n_jobs) == min(jobs_on(nodes, {"CPU": cores}), n_jobs)
 
 
 def test_room_grows_with_the_cluster(monkeypatch):
