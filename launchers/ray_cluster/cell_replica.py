@@ -68,6 +68,7 @@ class CellReplica(Replica):
 
     def __init__(self, folder: str, space: str, network: Network):
         super().__init__(folder)
+        self.restarted = ray.get_runtime_context().was_current_actor_reconstructed
         self._book, self._network = ray.get_actor(ADDRESSES, space), network
 
     @contextmanager

@@ -109,6 +109,8 @@ class RayJob:
         replica = ray.remote(Replica).options(
             name=f"job {job.number}, start {self._starts()}", num_cpus=bundle.pop("CPU"), num_gpus=bundle.pop("GPU", 0),
             resources=bundle, max_concurrency=REPLICA_THREADS,
+            # When a Ray actor is lost before it has begun, on a node that Ray took for alive, Ray itself moves it.
+            max_restarts=-1, max_task_retries=0,
         ).remote(str(Path.cwd()))  # fmt: skip
         return Attempt(replica, job, share)
 

@@ -23,11 +23,12 @@ from launchers.jobs.worker import Worker
 class Replica:
     """Runs a process in `folder`, the working folder of the launcher; answers the RemoteWorker in the launcher."""
 
+    restarted = False  # whether Ray has started this actor again after the process had run
+
     def __init__(self, folder: str):
         self._folder = folder
         self._child: Worker | None = None
         self._asked = False
-        self._restarted = ray.get_runtime_context().was_current_actor_reconstructed
 
     @contextmanager
     def surrounded(self, job: Job) -> Iterator[Callable[[], None]]:
@@ -42,7 +43,7 @@ class Replica:
         except OSError as error:
             here = ray.util.get_node_ip_address()
             return Status(states.FAILED, error=f"node {here} does not share the disk of this run: {error}")
-        if self._restarted:
+        if self.restarted:
             job.config.ckpt = "auto"  # the process of the lost Ray actor has begun the run
         gpus = ",".join(str(gpu) for gpu in ray.get_gpu_ids())
         with self.surrounded(job) as look:
@@ -65,7 +66,7 @@ class Replica:
         if child is None:
             return Status(states.RUNNING), 0.0
         status = child.status()
-        if self._restarted:
+        if self.restarted:
             status.note = "restarted by Ray" + f", {status.note}" * bool(status.note)
         return status, child.silent_seconds()
 

@@ -150,7 +150,7 @@ def lose_a_node(run, nodes) -> None:
 
 
 def test_no_job_of_a_grid_is_lost_with_a_node(start, nodes):
-    run = start(nodes.address, "base.max_step=200", "seed=range(12)", "base.name=g")
+    run = start(nodes.address, "base.max_step=200", "seed=range(12)", "base.name=g", "hydra.launcher.restarts=1")
     run.wait_for(" done after", times=2)
     lose_a_node(run, nodes)
     nodes.add_node(num_cpus=1)
@@ -171,6 +171,7 @@ def test_no_trial_of_a_search_is_lost_with_a_node_or_with_the_command(start, nod
     words = (
         nodes.address, "base.max_step=200", "eval.per_step=50", "sac.gamma=interval(0.9,0.99)",
         "hydra/sweeper=optuna", "hydra.sweeper.n_trials=12", "hydra.sweeper.study_name=s",
+        "hydra.launcher.restarts=1",
         "hydra.sweeper.pruner=median", "hydra.sweeper.pruner_kwargs={n_startup_trials: 3}",
     )  # fmt: skip
     first = start(*words)
