@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ray
@@ -33,6 +34,24 @@ class Attempt(RemoteWorker):
         ray.kill(self._replica)
 
 
+@dataclass(frozen=True)
+class Places:
+    """Starts processes on nodes that have room for `bundle`, each in a Ray actor of its own."""
+
+    bundle: Mapping[str, float]  # resource -> amount, under Ray's names
+
+    def start(self, job: Job, share: Share) -> Attempt:
+        """Asks Ray for a place for the job's process; a Process calls this for each of its starts."""
+        custom = dict(self.bundle)
+        replica = ray.remote(Replica).options(
+            name=f"{job.config.base.name} {secrets.token_hex(4)}",
+            num_cpus=custom.pop("CPU"), num_gpus=custom.pop("GPU", 0), resources=custom,
+            # When a Ray actor is lost before it has begun, on a node that Ray took for alive, Ray itself moves it.
+            max_restarts=-1, max_task_retries=0, max_concurrency=REPLICA_THREADS,
+        ).remote(str(Path.cwd()))  # fmt: skip
+        return Attempt(replica, job, share)
+
+
 class RayJob:
     """Runs a job on any node that has room for `bundle`; for a Pool it is a RunningJob.
 
@@ -41,7 +60,7 @@ class RayJob:
     """
 
     def __init__(self, job: Job, share: Share, bundle: Mapping[str, float], restarts: int):
-        self.job, self.share, self._bundle = job, share, bundle
+        self.job, self.share, self._places = job, share, Places(bundle)
         self._policy = Policy(deaths=None if restarts < 0 else restarts, exceptions=0)
         self._process: Process | None = None  # None: the job was refused
         self._asked = False
@@ -57,7 +76,7 @@ class RayJob:
         except UserError as error:
             self._result = Status(states.FAILED, error=str(error))
             return
-        self._process = Process(job.config.role, mine, self.share, start=self._place, policy=self._policy)
+        self._process = Process(job.config.role, mine, self.share, start=self._places.start, policy=self._policy)
         self._process.start_if_due()
 
     def status(self) -> Status:
@@ -103,16 +122,3 @@ class RayJob:
         words = "job %d: %s; it goes on from its newest checkpoint (restart %d)"
         log.warning(words, self.job.number, ended.error, process.restarts.count)
         return True
-
-    def _place(self, job: Job, share: Share) -> Attempt:
-        bundle = dict(self._bundle)
-        replica = ray.remote(Replica).options(
-            name=f"job {job.number}, start {self._starts()}", num_cpus=bundle.pop("CPU"), num_gpus=bundle.pop("GPU", 0),
-            resources=bundle, max_concurrency=REPLICA_THREADS,
-            # When a Ray actor is lost before it has begun, on a node that Ray took for alive, Ray itself moves it.
-            max_restarts=-1, max_task_retries=0,
-        ).remote(str(Path.cwd()))  # fmt: skip
-        return Attempt(replica, job, share)
-
-    def _starts(self) -> int:
-        return 1 + (self._process.restarts.count if self._process is not None else 0)

@@ -102,8 +102,8 @@ class RemoteWorker:
 
 def _reason(error: RayError) -> str:
     """Why a Ray actor is lost: of Ray's paragraphs the one clause that says it, where there is one."""
-    if isinstance(error, ActorUnavailableError):  # a lost node looks like this at first
-        return "its node does not answer"
+    if isinstance(error, ActorUnavailableError):  # a loss of which Ray knows no more yet
+        return "Ray cannot reach it"
     words = " ".join(str(error).split())
     found = re.search(r"because (.+?)\.(?: |$)", words)
     return found[1] if found else words
