@@ -46,6 +46,8 @@ OPTIONS = (  # title, file in conf/hydra/, module and class that check it, prefi
      "Each job of `-m` in a process of its own; this is the default. See [Many runs](many-runs.md)."),
     ("Launcher roles", "launcher/roles", "launchers.cells.options:RoleOptions", "hydra.launcher.",
      "`hydra/launcher=roles`: each job as a cell on this machine. See [Distributed](distributed.md)."),
+    ("Launcher population", "launcher/population", "launchers.cells.options:PopulationOptions", "hydra.launcher.",
+     "`hydra/launcher=population`: each job as a population of single processes. See [Populations](populations.md)."),
     ("Launcher ray", "launcher/ray", "launchers.ray_cluster.options:RayJobOptions", "hydra.launcher.",
      "`hydra/launcher=ray`: each job as one process on a Ray cluster. See [Ray](ray.md#jobs)."),
     ("Launcher ray_roles", "launcher/ray_roles", "launchers.ray_cluster.options:RayCellOptions", "hydra.launcher.",

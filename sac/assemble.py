@@ -15,6 +15,7 @@ from rich.console import Console
 from sac.collect.episode_limit import NO_LIMIT, EpisodeLimit
 from sac.collect.exploration import ColoredNoise, Epsilon, Exploring, Greedy, Sampling, WhiteNoise
 from sac.collect.rollout import Behaviour
+from sac.config.live_keys import live_distributions, longest_n_step
 from sac.config.schema import Config
 from sac.errors import UserError
 from sac.evaluation.evaluator import Evaluator
@@ -23,7 +24,7 @@ from sac.replay import Prioritized, RateLimiter, Replay, Sampler, Uniform, check
 from sac.replay.durable import DurableReplay
 from sac.replay.durable_stats import DurableStats
 from sac.replay.running_stats import RunningStats
-from sac.replay.with_loaded import WithLoaded
+from sac.replay.two_replays import TwoReplays, WithLoaded, WithOthers
 from sac.reset_values import last_values
 from sac.runs.checkpoint import ONLY_NEWEST, Checkpoints
 from sac.runs.folder import RunFolder
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MAX_EPISODE_STEPS = 3_000  # steps after which evaluation and play end an episode that nothing else limits
-LOADED_SEED_OFFSET = 2_000_003  # so that loaded rows are drawn by other random numbers than the run's own
+SECOND_SEED_OFFSET = 2_000_003  # so that a second replay draws by other random numbers than the run's own
 EVALUATION_SEED_OFFSET = 1_000_003  # so that evaluation plays other episodes than training
 
 
@@ -142,7 +143,7 @@ def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int) -> 
     ):
         if on:
             log.warning("sac.%s has no effect here: this scene has no %s actions", key, needed)
-    seed_everything(seed)
+    seed_everything(seed if config.base.evolver_start_seed is None else config.base.evolver_start_seed)
     build = Builder(load_networks(networks), config.base.nn_kwargs)
     nets = build_networks(
         spec, build, s.ensemble_q_num, recurrent=s.use_rnn, normalized=normalized_sensors(config, spec),
@@ -150,7 +151,9 @@ def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int) -> 
     )  # fmt: skip
     choice, scale = ByCritic if s.discrete_dqn_like else ByPolicy, Rescaled if s.value_rescale else Plain
     extras = make_extras(config, build, nets.spec)
-    return Agent(nets, Hyperparameters.of(s), seed, choice, scale, extras, config.replay.keep_loaded)
+    hyper = replace(Hyperparameters.of(s), n_step=longest_n_step(config))
+    live = {name.removeprefix("sac."): getattr(s, name.removeprefix("sac.")) for name in live_distributions(config)}
+    return Agent(nets, hyper, seed, choice, scale, extras, config.replay.keep_loaded, live)
 
 
 def _with_extra(spec: Spec, names: list[str]) -> Spec:
@@ -230,15 +233,17 @@ def model_files(folder: RunFolder) -> dict[str, Path]:
     return {path.relative_to(folder.path).as_posix(): path for path in files}
 
 
-def make_replay(config: Config, spec: Spec, state_size: int, n_agents: int, seed: int) -> Replay | WithLoaded:
+def make_replay(config: Config, spec: Spec, state_size: int, n_agents: int, seed: int) -> Replay | TwoReplays:
     """The replay of a single process. Raises UserError when capacity or memory does not suffice."""
     steps, burn_in = window(config)
 
     def make(seed: int) -> Replay:
         return Replay(spec, state_size, make_sampler(config, n_agents), steps=steps, burn_in=burn_in, seed=seed)
 
-    share = config.replay.keep_loaded
-    return WithLoaded(make(seed), make(seed + LOADED_SEED_OFFSET), share) if share else make(seed)
+    loaded, others = config.replay.keep_loaded, config.base.evolver_share_replay
+    if loaded:
+        return WithLoaded(make(seed), make(seed + SECOND_SEED_OFFSET), loaded)
+    return WithOthers(make(seed), make(seed + SECOND_SEED_OFFSET), others) if others else make(seed)
 
 
 def make_durable_replay(config: Config, spec: Spec, state_size: int, folder: Path) -> DurableReplay:
@@ -256,7 +261,7 @@ def make_durable_stats(config: Config, spec: Spec, replay: DurableReplay, folder
 
 def window(config: Config) -> tuple[int, int]:
     """Rows of a window: T from the first trained row on, and the burn-in rows before it."""
-    return rows_after_burn_in(config.sac.sequence_length, config.sac.n_step), config.sac.burn_in_step
+    return rows_after_burn_in(config.sac.sequence_length, longest_n_step(config)), config.sac.burn_in_step
 
 
 def actors_send_td_errors(config: Config) -> bool:
@@ -282,17 +287,17 @@ def make_sampler(config: Config, n_agents: int) -> Sampler:
     return Uniform(r.capacity)
 
 
-def fill_replay(config: Config, env: Env, replay: Replay | WithLoaded, state_size: int, stats: RunningStats) -> None:
+def fill_replay(config: Config, env: Env, replay: Replay | TwoReplays, state_size: int, stats: RunningStats) -> None:
     """Fills the replay of a new run from replay.load. Raises UserError when that does not fit."""
     if config.replay.load is not None:
-        filled = replay.loaded if isinstance(replay, WithLoaded) else replay
+        filled = replay if isinstance(replay, Replay) else replay.loaded_into
         fill(filled, config.replay.load, env.spec, state_size, stats, partial(open_dataset, env))
         check_log_prob(config, replay)
 
 
-def load_again(config: Config, env: Env, replay: Replay | WithLoaded, state_size: int) -> None:
+def load_again(config: Config, env: Env, replay: Replay | TwoReplays, state_size: int) -> None:
     """Loads the rows that stay in a resumed run whose checkpoint holds none. Raises UserError when they do not fit."""
-    if isinstance(replay, WithLoaded) and not replay.loaded.ready:
+    if isinstance(replay, WithLoaded) and not replay.second.ready:
         fill_replay(config, env, replay, state_size, RunningStats())  # the run's statistics contain them already
 
 
@@ -333,7 +338,7 @@ def make_recorder(config: Config, env: Env, folder: RunFolder) -> DemoRecorder |
     return None
 
 
-def check_log_prob(config: Config, replay: Replay | WithLoaded) -> None:
+def check_log_prob(config: Config, replay: Replay | TwoReplays) -> None:
     """Raises UserError when returns are to be corrected by probabilities that some rows lack."""
     s = config.sac
     if s.n_step > 1 and s.use_n_step_is and not replay.log_prob_known:
@@ -391,7 +396,8 @@ def make_evaluator(config: Config, agent: Any, open_env: Callable[[], Env], stop
     e = config.eval
     return Evaluator(
         e.per_step, e.episodes, e.window, evaluation_seed(config), open_env, partial(make_greedy, config, agent), stop,
-        partial(QBias, config.sac.gamma, agent.estimate_q), partial(episode_limit, config),
+        lambda: QBias(agent.live.values().get("gamma", config.sac.gamma), agent.estimate_q),
+        partial(episode_limit, config),
     )  # fmt: skip
 
 

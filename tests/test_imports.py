@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "sac.collect": "",
     "sac.evaluation": "sac.collect",
     # A member of a population is a TransitionSource, reports evaluations and reads the agent's weights.
-    "sac.population": "sac.wire sac.evaluation sac.training sac.nets.saving",
+    "sac.population": ("sac.wire sac.evaluation sac.training sac.nets.saving sac.replay sac.config.distributions"),
     "sac.wire": "sac.replay",
     "sac.distributed": "sac.wire sac.replay sac.collect sac.training sac.nets.saving",
     "sac.track": "",

@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 
 from launchers.cells.cell import Cell
 from launchers.cells.options import RoleOptions
-from launchers.cells.population import Population, draws_of, evolves, population_of
+from launchers.cells.population import Population, check_population, population_of
+from launchers.cells.process import Process
 from launchers.cells.role_jobs import processes_of
 from launchers.cells.shutdown import ROLES_IN_SHUTDOWN_ORDER as ALL_ROLES
 from launchers.jobs.job import Job
@@ -57,7 +58,13 @@ class Cells(Processes):
         threads = {"replay": 1, "actor": options.actor_threads, "learner": options.learner_threads or share.threads}
         made: Cell | Population
         if options.learners > 1:
-            made = population_of(job, share, options.learners, options.actors, threads, options.actor_timeout)
+
+            def processes_of_member(mine: Job, number: int) -> list[Process]:
+                return processes_of(
+                    mine, share, ALL_ROLES, options.actors, threads, options.actor_timeout, learner=number
+                )
+
+            made = population_of(job, share, options.learners, processes_of_member)
         else:
             processes = processes_of(job, share, self._roles, options.actors, threads, options.actor_timeout)
             made = Cell(job, share, processes)
@@ -94,14 +101,9 @@ class Cells(Processes):
         """Raises UserError for a population that cannot run."""
         if self.options.learners == 1:
             return
-        draws_of(job, self.options.learners)
-        many = f"hydra.launcher.learners={self.options.learners}"
         if self._roles != ALL_ROLES:
-            raise UserError(f"{many}: a population has all roles, role=... has no place here")
-        if job.config.net.directory != "file":
-            raise UserError(f"{many}: its cells need net=default, not fixed addresses")
-        check_assignable("eval.per_step", job.config.eval.per_step)
-        if evolves(job.config) and job.config.eval.per_step < 1:
             raise UserError(
-                f"{many}: learners are compared by their evaluations: set eval.per_step to a number of steps"
+                f"hydra.launcher.learners={self.options.learners}: a population has all roles, role=... has no place "
+                "here"
             )
+        check_population(job, self.options.learners)

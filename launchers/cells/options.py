@@ -1,4 +1,4 @@
-"""The options of the launcher `roles`: types and ranges. Their defaults are in conf/."""
+"""The options of the launchers `roles` and `population`: types and ranges. Their defaults are in conf/."""
 
 # ruff: noqa: RUF009 - each call of key() makes a new dataclasses.field
 
@@ -8,6 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from sac.config.keys import at_least, key
+
+
+@dataclass
+class PopulationOptions:
+    """The section hydra.launcher; conf/hydra/launcher/population.yaml says what each key means."""
+
+    learners: int = at_least(2)
+    n_jobs: int = at_least(1)
+    gpus: list[Any] | None = key()
+    grace: float = at_least(0)
+    threads: int | None = at_least(1)
 
 
 @dataclass

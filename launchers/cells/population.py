@@ -1,11 +1,11 @@
-"""Several cells whose learners evolve, and the process of the evolver that compares them."""
+"""Several cells, or single processes, whose learners evolve, and the process of the evolver that compares them."""
 
 from __future__ import annotations
 
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,17 +13,20 @@ from omegaconf import DictConfig, OmegaConf
 
 from launchers.cells.cell import SAVE_SECONDS_PER_ROLE, Cell
 from launchers.cells.process import Process
-from launchers.cells.role_jobs import copy_of, processes_of
-from launchers.cells.shutdown import ROLES_IN_SHUTDOWN_ORDER
+from launchers.cells.role_jobs import copy_of
 from launchers.jobs import job as states
 from launchers.jobs.job import CHILD_MODULE, Job, Status
 from launchers.jobs.resources import Share
+from sac.config.live_keys import live_distributions
 from sac.config.parameter_space import ParameterSpace
 from sac.config.schema import EVOLVER
+from sac.config.validation import check_assignable
+from sac.errors import UserError
 from sac.runs.folder import RunFolder
 from sac.seeds import seed_of
 
 Draw = Mapping[str, Any]  # key of the config -> value
+LEARNING_ROLES = ("learner", "train")
 
 
 class Population:
@@ -59,7 +62,7 @@ class Population:
         rows = [(self._evolver.title(), self._evolver.status())] if self._evolver is not None else []
         for number, cell in self._cells.items():
             for title, status in cell.processes():
-                draw = f" {self._draws[number - 1]}" if title.startswith("learner") else ""
+                draw = f" {self._draws[number - 1]}" if title.startswith(LEARNING_ROLES) else ""
                 rows.append((f"{number}: {title}{draw}".rstrip(), status))
         return rows
 
@@ -147,10 +150,15 @@ def evolves(config: DictConfig) -> bool:
 
 
 def population_of(
-    job: Job, share: Share, learners: int, actors: int, threads: Mapping[str, int], actor_timeout: float
+    job: Job, share: Share, learners: int, processes_of_member: Callable[[Job, int], Sequence[Process]]
 ) -> Population:
-    """The cells of a job; each has a run of its own, <name>-1, <name>-2 ..., beside the evolver's run <name>."""
+    """The members of a job; each has a run of its own, <name>-1, <name>-2 ..., beside the evolver's run <name>.
+
+    `processes_of_member(job, number)` makes the processes of a member from its own job.
+    """
     run, draws, cells = RunFolder.of(job.config).path.absolute(), draws_of(job, learners), []
+    if job.config.base.evolver_shared_start and job.config.base.evolver_start_seed is None:
+        job.config.base.evolver_start_seed = _seed(job.config)
     for number, draw in enumerate(draws, 1):
         config = copy_of(job.config)
         config.base.name = f"{job.config.base.name}-{number}"
@@ -168,9 +176,29 @@ def population_of(
         mine = replace(
             job, folder=folder, config=config, typed=typed, trial=None, module=CHILD_MODULE, env=dict(job.env)
         )
-        processes = processes_of(mine, share, ROLES_IN_SHUTDOWN_ORDER, actors, threads, actor_timeout, learner=number)
-        cells.append(Cell(mine, share, processes))
+        cells.append(Cell(mine, share, processes_of_member(mine, number)))
     return Population(job, share, cells, _evolver_of(job, share) if evolves(job.config) else None, draws)
+
+
+def check_population(job: Job, learners: int) -> None:
+    """Raises UserError for a population that cannot run."""
+    base, many = job.config.base, f"hydra.launcher.learners={learners}"
+    for key in ("evolver_enabled", "evolver_strategy", "evolver_fitness"):
+        check_assignable(f"base.{key}", base[key])
+    check_assignable("eval.per_step", job.config.eval.per_step)
+    draws_of(job, learners)
+    if job.config.net.directory != "file":
+        raise UserError(f"{many}: its learners need net=default, not fixed addresses")
+    if not evolves(job.config):
+        return
+    enabled = copy_of(job.config)
+    enabled.base.evolver_enabled = True
+    live_distributions(enabled)
+    if base.evolver_fitness == "evaluation" and job.config.eval.per_step < 1:
+        raise UserError(
+            f"{many}: learners are compared by their evaluations: set eval.per_step to a number of steps, or "
+            "base.evolver_fitness=training"
+        )
 
 
 def draws_of(job: Job, learners: int) -> Sequence[Draw]:
@@ -180,8 +208,11 @@ def draws_of(job: Job, learners: int) -> Sequence[Draw]:
     """
     if job.trial is not None or not job.config.random_params:
         return [{} for _ in range(learners)]
-    seed = job.config.sac.seed if job.config.sac.seed is not None else int.from_bytes(os.urandom(3), "little")
-    return ParameterSpace.of(job.config).spread(learners, seed)
+    return ParameterSpace.of(job.config).spread(learners, _seed(job.config))
+
+
+def _seed(config: DictConfig) -> int:
+    return config.sac.seed if config.sac.seed is not None else int.from_bytes(os.urandom(3), "little")
 
 
 def _evolver_of(job: Job, share: Share) -> Process:

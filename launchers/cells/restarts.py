@@ -26,6 +26,7 @@ class Policy:
 POLICIES = {
     "replay": Policy(deaths=5, exceptions=0),  # an exception is a bug: the cell ends
     "learner": Policy(deaths=5, exceptions=0),
+    "train": Policy(deaths=5, exceptions=0),
     "evolver": Policy(deaths=5, exceptions=0),
     "actor": Policy(deaths=None, exceptions=10),
 }

@@ -17,6 +17,7 @@ from sac.agent.cloning import Cloning
 from sac.agent.critic_update import CriticUpdate
 from sac.agent.encoding import Encoder, TrainedStates
 from sac.agent.hyperparameters import Hyperparameters
+from sac.agent.live_numbers import LiveNumbers
 from sac.agent.optimizers import Trained, adam
 from sac.agent.packing import Layout, Packed
 from sac.agent.policy_update import PolicyUpdate
@@ -51,14 +52,18 @@ class Agent:
     """Networks, optimizers and temperatures with the compiled functions that use them.
 
     `choice` says how discrete actions are chosen, `scale` in which unit critics keep values, `extras` are optional
-    parts, `loaded_share` is the share of loaded windows, the first ones, in every batch.
+    parts, `loaded_share` is the share of loaded windows, the first ones, in every batch, `live` are the first values of
+    hyperparameters that may change.
     `act` chooses actions, `update` learns, `estimate_q` gives Q of rows.
     """
 
     def __init__(
         self, networks: Networks, hyper: Hyperparameters, seed: int, choice: DiscreteChoice = ByPolicy,
         scale: type[Plain] = Plain, extras: Extras | None = None, loaded_share: float = 0.0,
+        live: Mapping[str, float] | None = None,
     ):  # fmt: skip
+        self.live = LiveNumbers(hyper, live or {})
+        hyper = self.live.hyper
         self.nets, self.hyper, self.spec, self.seed = networks, hyper, networks.spec, seed
         self.choice, self.scale, self.extras = choice, scale, extras or Extras()
         self.state_size, self.previous_size = networks.state_size, networks.previous_size
@@ -249,12 +254,18 @@ class Agent:
         """Puts `state()` back. Raises UserError when the saved networks have other shapes than these."""
         saving.assign(self.variables.all(), arrays)
 
+    def change(self, numbers: Mapping[str, float]) -> None:
+        """Sets live hyperparameters by name; a temperature that is not learned follows init_log_alpha."""
+        self.live.assign(numbers)
+        if "init_log_alpha" in numbers and not self.hyper.use_auto_alpha:
+            self.temperatures.log_alpha.assign(tf.fill([2], numbers["init_log_alpha"]))
+
     def acting_variables(self, with_td_errors: bool = False) -> dict[str, keras.Variable]:
         """The variables that another process needs to act as this agent does; see AgentVariables."""
         return self.variables.acting(with_td_errors)
 
     def evolving_variables(self) -> dict[str, keras.Variable]:
-        """The variables that a population exchanges; see AgentVariables."""
+        """The variables that a population draws anew; see AgentVariables."""
         return self.variables.evolving(learned_temperatures=self.hyper.use_auto_alpha)
 
     def begin_anew(self, other: Agent) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from sac.types import rows_after_burn_in
@@ -12,7 +12,8 @@ from sac.types import rows_after_burn_in
 class Hyperparameters:
     """Numbers of the algorithm. Each is the config key `sac.<name>`; conf/sac/default.yaml says what it means.
 
-    There are no defaults here: those of the config are the only ones.
+    There are no defaults here: those of the config are the only ones. A number that changes while the agent learns is a
+    variable, see sac.agent.live_numbers.
     """
 
     gamma: float
@@ -46,11 +47,12 @@ class Hyperparameters:
     grad_clip_norm: float | None
     weight_decay: float
     jit: bool
+    present_n_step: Any = None  # a variable with the steps of returns at present, at most n_step; None: n_step
 
     @classmethod
     def of(cls, section: Any) -> Hyperparameters:
         """The numbers of an object with attributes of these names, such as the section `sac` of a config."""
-        return cls(**{field.name: getattr(section, field.name) for field in fields(cls)})
+        return cls(**{field.name: getattr(section, field.name) for field in fields(cls) if field.default is MISSING})
 
     @property
     def entropy_in_target(self) -> tuple[bool, bool]:

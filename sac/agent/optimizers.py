@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sac.agent.hyperparameters import Hyperparameters
 from sac.backend import Tensor, keras, tf
@@ -39,10 +40,31 @@ class Adam(keras.optimizers.Adam):
 
 
 def learning_rate(hyper: Hyperparameters, every: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """A constant, or a schedule from `learning_rate` to `learning_rate_end` within `learning_rate_updates` updates."""
+    """A constant, or a schedule from `learning_rate` to `learning_rate_end` within `learning_rate_updates` updates.
+
+    A schedule whose rate is a variable is scaled with it as a whole.
+    """
+    if isinstance(hyper.learning_rate, tf.Variable):
+        now = float(hyper.learning_rate.numpy())
+        return Scaled(hyper.learning_rate, now, learning_rate(replace(hyper, learning_rate=now), every))
     rate, end, steps = hyper.learning_rate, hyper.learning_rate_end, max(1, hyper.learning_rate_updates // every)
     if hyper.learning_rate_schedule == "linear":
         return keras.optimizers.schedules.PolynomialDecay(rate, steps, end)
     if hyper.learning_rate_schedule == "cosine":
         return keras.optimizers.schedules.CosineDecay(rate, steps, alpha=end / rate)
     return rate
+
+
+class Scaled(keras.optimizers.schedules.LearningRateSchedule):
+    """The schedule (or constant) `inner` of the first rate `first`, scaled to begin with the variable `rate`."""
+
+    def __init__(
+        self, rate: tf.Variable, first: float, inner: float | keras.optimizers.schedules.LearningRateSchedule
+    ):  # fmt: skip
+        self._rate, self._first, self._inner = rate, first, inner
+
+    def __call__(self, step: Tensor) -> Tensor:
+        """The rate [] of this step of the optimizer."""
+        if isinstance(self._inner, float):
+            return tf.convert_to_tensor(self._rate)
+        return self._rate * (self._inner(step) / self._first)

@@ -50,6 +50,7 @@ class Targets:
         window = {
             "reward": batch.reward, "discount": batch.discount, "valid": batch.valid, "value": q + bonus,
             "log_ratio": log_ratio, "n": h.n_step, "gamma": h.gamma, "lam": h.v_lambda, "c_cap": h.v_c,
+            "present_n": h.present_n_step,
         }  # fmt: skip
         if h.trace == "retrace":
             target = returns.retrace(stored_q=self._stored(z_target[:, 1:-1], action[:, 1:], taken[:, 1:]), **window)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from sac.config.live_keys import live_distributions
 from sac.config.schema import CELL, Config
 from sac.errors import UserError
 from sac.reset_values import ALLOWED, Distribution, Lessons, is_number, parsed
@@ -25,6 +26,7 @@ def check_combinations(config: Config) -> None:
     _warn_of_algorithm(config)
     _check_environment(config)
     _check_wandb(config)
+    _check_population(config)
 
 
 def _check_replay(config: Config) -> None:
@@ -85,10 +87,6 @@ def _check_roles(config: Config) -> None:
         for key, is_set in of_one_process.items():
             if is_set:
                 raise UserError(f"{key} means nothing to the roles of a cell: leave it out")
-    if config.role == "learner" and base.evolver_enabled and config.eval.per_step <= 0:
-        raise UserError(
-            "base.evolver_enabled=true: the evolver compares evaluations: set eval.per_step to a number of steps"
-        )
     if config.replay.initial_priority != "largest" and not base.update_policy_mode:
         raise UserError(
             "replay.initial_priority=td_error needs the networks in every actor: set base.update_policy_mode=true"
@@ -147,6 +145,33 @@ def _check_environment(config: Config) -> None:
             and any(lesson.until and lesson.until.measure == "progress" for lesson in found.lessons)
         ):
             raise UserError(f"reset.{name}: a lesson that ends by progress needs base.max_step, of which it is a share")
+
+
+def _check_population(config: Config) -> None:
+    base, shared = config.base, f"base.evolver_share_replay={config.base.evolver_share_replay}"
+    live_distributions(config)
+    learns = config.role in ("train", "learner") and base.evolver_enabled
+    if learns and base.evolver_fitness == "evaluation" and config.eval.per_step < 1:
+        raise UserError(
+            f"eval.per_step={config.eval.per_step}: the evolver compares evaluations: set a number of steps, or "
+            "base.evolver_fitness=training"
+        )
+    if not base.evolver_share_replay or not base.evolver_enabled:
+        return
+    if config.role in CELL:
+        raise UserError(
+            f"{shared}: learners share rows where each is a single process: use hydra/launcher=population, or set 0"
+        )
+    if config.replay.keep_loaded:
+        raise UserError(
+            f"{shared} with replay.keep_loaded={config.replay.keep_loaded}: a batch has one second part: set one of "
+            "them to 0"
+        )
+    if not 0 < round(base.evolver_share_replay * config.replay.batch_size) < config.replay.batch_size:
+        raise UserError(
+            f"{shared} of replay.batch_size={config.replay.batch_size} leaves no window of one kind: choose another "
+            "share or a larger batch"
+        )
 
 
 def _check_wandb(config: Config) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sac.population.numbers import as_arrays
 from sac.wire.client import Client
 from sac.wire.codec import Message
 
@@ -19,6 +20,10 @@ POLL_INTERVAL_SECONDS = 1.0  # between two questions, and until an unconfirmed r
 class Evolvable(Protocol):
     """A learner's networks as the client sees them."""
 
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """Its hyperparameters that may change, by key."""
+
     def networks(self) -> Mapping[str, np.ndarray]:
         """The present values, by name."""
 
@@ -27,6 +32,9 @@ class Evolvable(Protocol):
 
     def begin_anew(self, number: int) -> None:
         """Makes everything of the learner new, with a seed of its own for each number."""
+
+    def change(self, numbers: Mapping[str, float]) -> None:
+        """Sets its hyperparameters by key."""
 
 
 class EvolverClient:
@@ -40,9 +48,15 @@ class EvolverClient:
         self.client, self._learner = client, learner
         self.assigned = 0
         self.on_change: Callable[[], None] = lambda: None  # called after each applied change
+        self.on_rows: Callable[[Message], None] = lambda message: None  # is given the rows of other learners
         self._unconfirmed: dict[int, float] = {}  # step -> mean return, of the present networks
         self._diverged_at_step: int | None = None  # of the present networks
         self._asked_at_seconds = float("-inf")
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """The learner's hyperparameters that may change, by key."""
+        return self._learner.numbers
 
     def evaluated(self, step: int, value: float) -> None:
         """Reports the mean return of the present networks."""
@@ -66,7 +80,10 @@ class EvolverClient:
             self._handle(message)
         if self.client.connected and time.monotonic() - self._asked_at_seconds > POLL_INTERVAL_SECONDS:
             self._asked_at_seconds = time.monotonic()
-            self.client.say("what_am_i?", assigned=self.assigned)
+            question = self.client.codec.encode(
+                "what_am_i?", {"assigned": self.assigned}, as_arrays(self._learner.numbers)
+            )
+            self.client.send(question)
             self._report()
 
     def finish(self) -> None:
@@ -76,10 +93,11 @@ class EvolverClient:
             self.client.pump(0.05)
 
     def state(self) -> tuple[Mapping[str, np.ndarray], Mapping[str, Any]]:
-        return {}, {"assigned": self.assigned}
+        return {}, {"assigned": self.assigned, "numbers": dict(self._learner.numbers)}
 
     def restore(self, arrays: Mapping[str, np.ndarray], scalars: Mapping[str, Any]) -> None:
         self.assigned = scalars["assigned"]
+        self._learner.change(scalars.get("numbers", {}))
         self._forget_reports()
 
     def _report(self) -> None:
@@ -95,6 +113,8 @@ class EvolverClient:
         elif message.kind == "networks?":
             values = {"generation": message["generation"], "assigned": self.assigned}
             self.client.send(self.client.codec.encode("networks", values, self._learner.networks()))
+        elif message.kind == "rows_of":
+            self.on_rows(message)
         elif message.kind in ("become", "begin_anew") and message["assigned"] > self.assigned:
             if message.kind == "become":
                 self._learner.become(message.arrays)

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from sac.population.cem import Descent
+from sac.population.evolution import Descent
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def read_lineage(path: Path) -> list[Descent]:
     intact, damaged = [], 0
     for row in csv.DictReader(io.StringIO(text)):
         try:
-            intact.append(Descent(**{name: kinds[name](value) for name, value in row.items()}))
+            intact.append(Descent(**{name: kinds[name](value) for name, value in row.items() if value is not None}))
         except (ValueError, KeyError, TypeError):
             damaged += 1
     if damaged or (path.exists() and not text):

@@ -1,4 +1,4 @@
-"""A learner that belongs to a population: it reports its evaluations to the evolver and takes networks from it."""
+"""A learner that belongs to a population: it reports how good it is to the evolver and takes networks from it."""
 
 from __future__ import annotations
 
@@ -10,84 +10,100 @@ from typing import Any, Protocol
 import numpy as np
 
 from sac.evaluation.evaluator import Evaluator
-from sac.nets import saving
 from sac.population.client import EvolverClient
 from sac.training.learner import Diverged
 from sac.training.progress import Progress
 from sac.training.source import TransitionSource
-from sac.wire.codec import Columns
 
 log = logging.getLogger(__name__)
 EVOLVER_TIMEOUT_SECONDS = 60.0  # time in which the evolver must answer a learner that has diverged
 MAX_BACKOFF_SECONDS = 60.0  # longest pause before a learner that diverges again and again reports it
 PUMP_SECONDS = 0.05  # between two looks at the connections while a diverged learner waits
+EPISODES_INTERVAL_SECONDS = 0.2  # shortest time between two reports of training episodes
 
 
-class EvolvedNetworks:
-    """The networks of an agent that evolve; `make_agent(number)` makes the agent of a new beginning."""
+class Fitness(Protocol):
+    """Measures how good a learner is."""
 
-    def __init__(self, agent: Any, make_agent: Callable[[int], Any]):
-        self._agent, self._make_agent = agent, make_agent
-        self._variables: dict[str, Any] = agent.evolving_variables()
+    def news(self) -> tuple[int, float] | None:
+        """The environment steps and the value of the newest measurement; None when it was returned before."""
 
-    @property
-    def schema(self) -> Columns:
-        """Shape and dtype of each array, by name."""
-        return {name: (tuple(v.shape), str(v.dtype)) for name, v in self._variables.items()}
-
-    def networks(self) -> Mapping[str, np.ndarray]:
-        """The present values, by name."""
-        return saving.arrays(self._variables)
-
-    def become(self, networks: Mapping[str, np.ndarray]) -> None:
-        """Assigns these values. The optimizer keeps its momentum, as if the agent had always had them."""
-        saving.assign(self._variables, networks)
-
-    def begin_anew(self, number: int) -> None:
-        """Gives the agent the state of a new one, which `make_agent(number)` makes."""
-        self._agent.begin_anew(self._make_agent(number))
+    def forget(self) -> None:
+        """The learner has other networks: measurements of the former ones do not count."""
 
 
-class Pumped(Protocol):
-    """A connection whose messages must be handled."""
+class EvaluationReturns:
+    """The mean return of each evaluation."""
 
-    def pump(self, timeout: float = 0.0) -> None: ...
+    def __init__(self, evaluator: Evaluator):
+        self._evaluator = evaluator
+        self._told = evaluator.latest
+
+    def news(self) -> tuple[int, float] | None:
+        latest = self._evaluator.latest
+        if latest is None or latest == self._told:
+            return None
+        self._told = latest
+        return latest
+
+    def forget(self) -> None:
+        self._evaluator.scores.returns.clear()
 
 
-class ActorsSource(TransitionSource, Protocol):
-    """A source whose transitions come from actors, which act with the policy that it publishes."""
+class TrainingReturns:
+    """The mean return of the training episodes since the last report; they cost no steps of their own.
 
-    @property
-    def progress(self) -> Progress: ...
-    @property
-    def remote(self) -> Pumped: ...
-    def begin(self) -> None: ...
-    def publish(self) -> None: ...
-    def finish(self) -> None: ...
+    The first `agents` episodes after a change do not count, since they began with the former networks.
+    """
+
+    def __init__(self, progress: Progress, agents: int, clock: Callable[[], float] = time.monotonic):
+        self._progress, self._agents, self._clock = progress, agents, clock
+        self._returns: list[float] = []  # not reported yet
+        self._excluded = 0  # episodes to come that began with former networks
+        self._told_at_seconds = clock()
+        progress.on_episode = self._add
+
+    def news(self) -> tuple[int, float] | None:
+        if not self._returns or self._clock() - self._told_at_seconds < EPISODES_INTERVAL_SECONDS:
+            return None
+        value, self._returns = float(np.mean(self._returns)), []
+        self._told_at_seconds = self._clock()
+        return self._progress.steps, value
+
+    def forget(self) -> None:
+        self._returns, self._excluded = [], self._agents
+
+    def _add(self, total_reward: float) -> None:
+        if self._excluded:
+            self._excluded -= 1
+        else:
+            self._returns.append(total_reward)
 
 
 class EvolvingSource:
-    """An ActorsSource around another one: it also reports evaluations to the evolver and publishes its networks.
+    """A TransitionSource around another one: it also reports to the evolver and applies its changes.
 
-    After a divergence the learner waits for other networks. When the evolver does not answer in time, Diverged is
-    raised again and the run loads its checkpoint, as a learner without a population does.
+    `publish()` tells those who act with other networks, `wait(seconds)` passes time while a diverged learner waits.
+    When the evolver does not answer in time, Diverged is raised again and the run loads its checkpoint, as a learner
+    without a population does.
     """
 
-    def __init__(self, inner: ActorsSource, line: EvolverClient, evaluator: Evaluator):
-        self._inner, self._line, self._evaluator = inner, line, evaluator
-        self._reported: tuple[int, float] | None = None  # the newest evaluation that was reported
+    def __init__(
+        self, inner: TransitionSource, line: EvolverClient, fitness: Fitness, progress: Progress,
+        publish: Callable[[], None], wait: Callable[[float], None],
+    ):  # fmt: skip
+        self._inner, self._line, self._fitness, self._progress = inner, line, fitness, progress
+        self._publish, self._pause = publish, wait
         self._divergence: Diverged | None = None  # as long as no other networks have come
         self._diverged_at_seconds = 0.0
-        self._divergences_in_a_row = 0  # without an evaluation between them
+        self._divergences_in_a_row = 0  # without a measurement between them
         line.on_change = self._changed
 
     def advance(self) -> bool:
-        latest = self._evaluator.latest
-        if latest is not None and latest != self._reported:
-            self._reported = latest
-            if self._divergence is None:
-                self._divergences_in_a_row = 0
-                self._line.evaluated(*latest)
+        news = self._fitness.news()
+        if news is not None and self._divergence is None:
+            self._divergences_in_a_row = 0
+            self._line.evaluated(*news)
         self._line.turn()
         if self._divergence is None:
             return self._inner.advance()
@@ -110,11 +126,8 @@ class EvolvingSource:
         return self._inner.parts() | {"evolving": self._line}
 
     def metrics(self) -> Mapping[str, float]:
-        return {**self._inner.metrics(), "evolver/assigned": self._line.assigned}
-
-    def finish(self) -> None:
-        self._line.finish()
-        self._inner.finish()
+        numbers = {f"evolver/{name}": value for name, value in self._line.numbers.items()}
+        return {**self._inner.metrics(), "evolver/assigned": self._line.assigned, **numbers}
 
     def _wait(self, divergence: Diverged) -> None:
         """Waits without learning. Each divergence in a row doubles the pause before the evolver is told."""
@@ -123,35 +136,21 @@ class EvolvingSource:
         if waited > EVOLVER_TIMEOUT_SECONDS:
             raise divergence
         if waited >= 0:
-            self._line.diverged(self._inner.progress.steps)
-        self._inner.remote.pump(PUMP_SECONDS)
+            self._line.diverged(self._progress.steps)
+        self._pause(PUMP_SECONDS)
 
     def _changed(self) -> None:
-        """The agent has other networks: actors get them, and evaluations of the former ones no longer count."""
+        """The agent has other networks: actors get them, and measurements of the former ones no longer count."""
         self._divergence = None
         log.info("applied change number %d of the evolver", self._line.assigned)
-        self._evaluator.scores.returns.clear()
-        self._inner.publish()
+        self._fitness.forget()
+        self._publish()
 
     # --- what the inner source does alone
 
     @property
     def replay_bytes(self) -> int:
         return self._inner.replay_bytes
-
-    @property
-    def progress(self) -> Progress:
-        return self._inner.progress
-
-    @property
-    def remote(self) -> Pumped:
-        return self._inner.remote
-
-    def begin(self) -> None:
-        self._inner.begin()
-
-    def publish(self) -> None:
-        self._inner.publish()
 
     def done(self, max_step: int) -> bool:
         return self._inner.done(max_step)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from sac.population.cem import Evolution, Networks
+from sac.population.evolution import Evolution
+from sac.population.numbers import of_arrays
 from sac.population.store import PopulationStore
+from sac.population.strategy import Networks
 from sac.wire.codec import Message
 from sac.wire.peer import Peer
 from sac.wire.server import Server
 
 log = logging.getLogger(__name__)
 SETTLING_SECONDS = 5.0  # after the start, in which learners reconnect before a generation may be made
-NETWORKS_TIMEOUT_SECONDS = 60.0  # time for the elites to send their networks
+NETWORKS_TIMEOUT_SECONDS = 60.0  # time for the donors to send their networks
 
 
 class EvolverServer:
@@ -29,11 +31,12 @@ class EvolverServer:
     def __init__(self, server: Server, evolution: Evolution, store: PopulationStore):
         self.server, self.evolution, self._store = server, evolution, store
         self._began_at_seconds = time.monotonic()
-        self._elites: dict[str, Networks | None] = {}  # learners that were asked for networks, and what they sent
+        self._donors: dict[str, Networks | None] = {}  # learners that were asked for networks, and what they sent
         self._asked_at_seconds = 0.0
         self._one_ended = False  # whether a learner has ended since this process started; earlier ones may be resumed
         self._handlers: dict[str, Callable[[Peer, Message], None]] = {
             "evaluated": self._evaluated, "what_am_i?": self._tell, "networks": self._take, "over": self._over,
+            "rows": self._pass_on,
         }  # fmt: skip
 
     @property
@@ -47,11 +50,13 @@ class EvolverServer:
             handler = self._handlers.get(message.kind)
             if handler is not None and peer.role == "learner" and message.values.get("assigned", 0) >= 0:
                 handler(peer, message)
-        if self._elites:
+        if self._donors:
             self._make_generation()
         elif time.monotonic() - self._began_at_seconds > SETTLING_SECONDS and self.evolution.due(self._present()):
-            self._elites = dict.fromkeys(self.evolution.elites(self._present()))
+            self._donors = dict.fromkeys(self.evolution.donors(self._present()))
             self._asked_at_seconds = time.monotonic()
+            if not self._donors:  # a generation that changes nobody
+                self._evolve({}, self._present())
 
     def arrived(self, peer: Peer) -> None:
         """A peer has connected."""
@@ -70,7 +75,7 @@ class EvolverServer:
                 self._store.save(evolution, {})
         elif message["assigned"] == evolution.members[name].assigned:
             log.warning("%s has a return of %s: it is left out and gets other networks", name, message["value"])
-            self._elites.pop(name, None)
+            self._donors.pop(name, None)
             self._store.save(evolution, {name: evolution.diverged(name)})
         self.server.say(peer, "noted", step=message["step"])
 
@@ -79,6 +84,7 @@ class EvolverServer:
         name = _name(peer)
         member = self.evolution.members[name]
         member.ended = False
+        member.numbers = of_arrays(message.arrays)
         if message["assigned"] > member.assigned:  # the learner comes from a population whose folder was deleted
             self.evolution.set_number(name, message["assigned"])
             self._store.save(self.evolution, {})
@@ -92,7 +98,7 @@ class EvolverServer:
                 self._store.save(self.evolution, {})
             else:
                 self.server.send(peer, self.server.codec.encode("become", number, networks))
-        elif name in self._elites and self._elites[name] is None:
+        elif name in self._donors and self._donors[name] is None:
             self.server.say(peer, "networks?", generation=self.evolution.generation + 1)
 
     def _take(self, peer: Peer, message: Message) -> None:
@@ -100,14 +106,22 @@ class EvolverServer:
         name = _name(peer)
         now = message["generation"] == self.evolution.generation + 1
         same = message["assigned"] == self.evolution.members[name].assigned
-        if not (now and same and name in self._elites):
+        if not (now and same and name in self._donors):
             return
         if all(np.isfinite(x).all() for x in message.arrays.values()):
-            self._elites[name] = {name: np.array(x) for name, x in message.arrays.items()}
+            self._donors[name] = {name: np.array(x) for name, x in message.arrays.items()}
         else:
             log.warning("the networks of %s are not finite: it is left out and gets other networks", name)
-            del self._elites[name]
+            del self._donors[name]
             self._store.save(self.evolution, {name: self.evolution.diverged(name)})
+
+    def _pass_on(self, peer: Peer, message: Message) -> None:
+        """A learner shares rows: all others get them."""
+        values = {"learner": peer.number, "seq": message["seq"]}
+        frames = self.server.codec.encode("rows_of", values, message.arrays)
+        for other in self.server.peers.values():
+            if other is not peer and other.role == "learner":
+                self.server.send(other, frames)
 
     def _over(self, peer: Peer, message: Message) -> None:
         """A learner reports that its run is over."""
@@ -115,17 +129,22 @@ class EvolverServer:
         self._store.save(self.evolution, {})
 
     def _make_generation(self) -> None:
-        """Makes the generation once all elites have sent their networks, or after the timeout from those that came."""
-        waiting = [name for name, networks in self._elites.items() if networks is None]
+        """Makes the generation once all donors have sent their networks, or after the timeout from those that came."""
+        waiting = [name for name, networks in self._donors.items() if networks is None]
         if waiting and time.monotonic() - self._asked_at_seconds < NETWORKS_TIMEOUT_SECONDS:
             return
-        came = {name: networks for name, networks in self._elites.items() if networks is not None}
-        self._elites = {}
+        came = {name: networks for name, networks in self._donors.items() if networks is not None}
+        self._donors = {}
         if waiting:
             log.warning("no networks came from %s: it stays as it is", ", ".join(waiting))
         if came:
-            self._store.save(self.evolution, self.evolution.evolve(came, self._present() - set(waiting)))
-            log.info("generation %d: of %s", self.evolution.generation, ", ".join(came))
+            self._evolve(came, self._present() - set(waiting))
+
+    def _evolve(self, donors: Mapping[str, Networks], present: set[str]) -> None:
+        become = self.evolution.evolve(donors, present)
+        self._store.save(self.evolution, become)
+        changed = ", ".join(become) or "nobody changes"
+        log.info("generation %d: %s", self.evolution.generation, changed + f" from {', '.join(donors)}" * bool(donors))
 
 
 def _name(peer: Peer) -> str:

@@ -16,15 +16,15 @@ import numpy as np
 
 from sac.errors import UserError
 from sac.files import make_folder, replacing, write_atomically
-from sac.population.cem import Evolution, Networks
+from sac.population.evolution import Evolution
 from sac.population.lineage import as_csv, read_lineage
+from sac.population.strategy import Networks
 from sac.wire.codec import Columns
 from sac.wire.handshake import Description
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5  # between two attempts to write to a disk that refuses
 ATTEMPTS_PER_WARNING = 20  # of such attempts
-MEAN, STD = "mean/", "std/"  # prefixes of array names
 FORMAT_VERSION = 1  # of the files
 
 
@@ -53,12 +53,12 @@ class PopulationStore:
                     f"the population in {self._path} was made by a newer version of this program (its format is "
                     f"{state['format']}, this version reads {FORMAT_VERSION}): use that version. Nothing was changed"
                 )
-            evolution.restore(state, self._distribution(state["generation"]), read_lineage(self.lineage_csv))
+            evolution.restore(state, self._arrays(state["generation"]), read_lineage(self.lineage_csv))
         self._saved_generation = evolution.generation
         log.info("goes on with generation %d of %d learners", evolution.generation, len(evolution.members))
 
-    def description(self) -> tuple[Description, Columns] | None:
-        """The saved description of the learners, and the arrays of their networks; None before the first learner.
+    def description(self) -> Description | None:
+        """The saved description of the learners; None before the first learner.
 
         Raises UserError for a file that cannot be read.
         """
@@ -66,7 +66,8 @@ class PopulationStore:
             return None
         with self._user_errors(f"remove {self._description}, as learners tell it anew, or "):
             description = _parse_or_copy(self._description, Description.of)
-            return description, columns_of(description)
+            columns_of(description)  # so that a damaged one is noticed here
+            return description
 
     def describe(self, description: Description) -> None:
         """Saves the description of the learners. Raises UserError as `save` does."""
@@ -133,10 +134,7 @@ class PopulationStore:
         generation = evolution.generation
         changed = bool(become) or generation != self._saved_generation
         if generation != self._saved_generation:  # overwrites the file of a generation that was never saved completely
-            assert evolution.distribution is not None
-            mean, std = evolution.distribution
-            both = {MEAN + name: x for name, x in mean.items()} | {STD + name: x for name, x in std.items()}
-            _write_arrays(self._generation_file(generation), both)
+            _write_arrays(self._generation_file(generation), evolution.strategy.arrays())
         if changed:
             self.write_lineage(evolution)
         _write_twice(self._state, json.dumps({"format": FORMAT_VERSION, **evolution.state()}) + "\n")
@@ -144,16 +142,14 @@ class PopulationStore:
         if changed:
             self._remove_old_networks(evolution)
 
-    def _distribution(self, generation: int) -> tuple[Networks, Networks] | None:
+    def _arrays(self, generation: int) -> Networks | None:
+        """The arrays of the strategy; None where they are damaged: the next generation will make others."""
         if not generation:
             return None
         path = self._generation_file(generation)
         if not path.exists():
             raise ValueError(f"{path.name} is missing")
-        arrays = _read_arrays(path)
-        if arrays is None:  # the next generation will make another
-            return None
-        return _with_prefix(arrays, MEAN), _with_prefix(arrays, STD)
+        return _read_arrays(path)
 
     def _networks_file(self, learner: str, assigned: int) -> Path:
         return self._path / f"{learner}.{assigned}.npz"
@@ -170,16 +166,19 @@ class PopulationStore:
                 path.unlink()
 
 
-def columns_of(description: Description) -> Columns:
-    """The arrays of the networks that a learner describes.
+def columns_of(description: Description) -> tuple[Columns, Columns]:
+    """The arrays of the networks that a learner describes, and the columns of the rows that it shares.
 
-    Raises ValueError, KeyError, TypeError or AttributeError when the description holds none.
+    Raises ValueError, KeyError, TypeError or AttributeError when the description holds no networks.
     """
-    networks = description.shared["networks"].items()
-    columns = {str(name): (tuple(map(int, shape)), str(np.dtype(dtype))) for name, (shape, dtype) in networks}
-    if not columns:
+    networks, rows = (_columns(description.shared.get(name, {})) for name in ("networks", "rows"))
+    if not networks:
         raise ValueError("no networks")
-    return columns
+    return networks, rows
+
+
+def _columns(described: Mapping[str, Any]) -> Columns:
+    return {str(name): (tuple(map(int, shape)), str(np.dtype(dtype))) for name, (shape, dtype) in described.items()}
 
 
 def _copy_of(path: Path) -> Path:
@@ -217,8 +216,3 @@ def _read_arrays(path: Path) -> Networks | None:
     except Exception as error:  # NumPy and zipfile raise many kinds of errors for a damaged file
         log.warning("%s is damaged (%s)", path, error)
         return None
-
-
-def _with_prefix(arrays: Networks, prefix: str) -> Networks:
-    """The arrays whose names begin with the prefix, named without it."""
-    return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}

@@ -11,10 +11,11 @@ from rich.console import Console
 from sac import assemble
 from sac.config.schema import Config
 from sac.distributed.service_host import ServiceHost
-from sac.population.cem import CemRules, Evolution
+from sac.population.evolution import Evolution
 from sac.population.server import EvolverServer
 from sac.population.store import PopulationStore, columns_of
 from sac.roles.cell_config import cell_folder, evolver_directory, make_keys
+from sac.roles.population import rules_of, strategy_of
 from sac.runs.lock import hold_run_lock
 from sac.runs.log_file import run_log
 from sac.runs.signals import Interruption
@@ -52,16 +53,6 @@ def evolver(config: Config, observer: Observer | None = None) -> None:
         raise SystemExit(interruption.exit_code)
 
 
-def rules_of(config: Config) -> CemRules:
-    """The rules of the evolution that the config asks for."""
-    b = config.base
-    return CemRules(
-        length=b.evolver_cem_length, best=b.evolver_cem_best, min_length=b.evolver_cem_min_length,
-        seconds=60 * b.evolver_cem_time, remove_worst=b.evolver_remove_worst, keep_elites=b.evolver_keep_elites,
-        min_std=b.evolver_min_std, strategy=b.evolver_strategy,
-    )  # fmt: skip
-
-
 def draw_lineage(store: PopulationStore, evolution: Evolution) -> None:
     """Draws lineage.png beside lineage.csv. An error of the disk is logged as a warning."""
     if not evolution.lineage:
@@ -81,18 +72,17 @@ class EvolverHost(ServiceHost[EvolverServer]):
     def __init__(self, config: Config, run: Path):
         super().__init__("evolver", config.net.bind, make_keys(config))
         self.store = PopulationStore(run)
-        self.evolution = Evolution(rules_of(config), assemble.run_seed(config))
+        self.evolution = Evolution(rules_of(config), strategy_of(config), assemble.run_seed(config))
         self.store.load(self.evolution)
 
     def known_description(self) -> Description | None:
-        known = self.store.description()
-        return None if known is None else known[0]
+        return self.store.description()
 
     def remember(self, description: Description) -> None:
         self.store.describe(description)
 
     def make_service(self, server: Server, description: Description) -> EvolverServer:
-        server.codec = evolver_codec(columns_of(description))
+        server.codec = evolver_codec(*columns_of(description))
         return EvolverServer(server, self.evolution, self.store)
 
     def report(self, observer: Observer) -> None:

@@ -11,19 +11,16 @@ from typing import Any
 from rich.console import Console
 
 from sac import assemble
-from sac.config.distributions import keyed
 from sac.config.schema import Config
 from sac.distributed.policy_server import PolicyServer
 from sac.distributed.remote_source import RemoteSource
 from sac.distributed.replay_client import ReplayClient
 from sac.distributed.weights import ServedPolicy
-from sac.population.client import EvolverClient
-from sac.population.member import ActorsSource, EvolvedNetworks, EvolvingSource
+from sac.population.member import EvolvingSource
 from sac.roles.cell_config import (
     cell_folder,
     codec_of_replay,
     describe,
-    evolver_directory,
     make_directory,
     make_keys,
 )
@@ -36,19 +33,20 @@ from sac.roles.lifecycle import (
     run_to_begin,
     say_farewell,
 )
+from sac.roles.population import evolver_client, fitness_of, heritage_of
 from sac.runs.folder import RunFolder
 from sac.runs.log_file import run_log
 from sac.runs.signals import Interruption
-from sac.seeds import seed_of
 from sac.timers import Clock
 from sac.track.observer import Observer
 from sac.training.learner import Learner
 from sac.training.loop import Training
 from sac.training.progress import Progress
+from sac.training.source import TransitionSource
 from sac.types import Env, Spec
 from sac.wire.client import Client
 from sac.wire.handshake import Description
-from sac.wire.messages import evolver_codec, learner_codec
+from sac.wire.messages import learner_codec
 from sac.wire.peer import ClientId
 from sac.wire.server import Server
 
@@ -69,18 +67,18 @@ def learner(
         with released_on_failure(folder, resume is None):
             stack.enter_context(run_log(folder.role_log("learner") if config.logger_in_file else None, console))
             interruption = stack.enter_context(Interruption())
-            training, source = _build(config, folder, networks, resume, stack, interruption, make_env, observer)
+            training, say_over = _build(config, folder, networks, resume, stack, interruption, make_env, observer)
         result = finish(training, config, folder, stack, console, observer)
         if not interruption.requested:
-            source.finish()
+            say_over()
     return say_farewell(config, folder, result, interruption)
 
 
 def _build(
     config: Config, folder: RunFolder, networks: Path | None, resume: str | int | None, stack: ExitStack,
     interruption: Interruption, make_env: Callable[..., Env], observer: Observer,
-) -> tuple[Training, ActorsSource]:  # fmt: skip
-    """The learner's training and its source of transitions, connected to the cell, with state from a checkpoint."""
+) -> tuple[Training, Callable[[], None]]:  # fmt: skip
+    """The learner's training, connected to the cell, with state from a checkpoint, and what tells others of its end."""
     assemble.start_tensorflow(config.base.threads)
     seed, clock, progress = assemble.seed_of_run(config), Clock(), Progress()
     open_env = partial(make_env, config, log_folder=folder.path)
@@ -112,18 +110,28 @@ def _build(
         agent, lambda: make_agent(seed), with_td_errors=assemble.actors_send_td_errors(config)
     )  # fmt: skip
     service = _policy_server(config, folder, description, env.spec, agent, policy, stack)
-    source: ActorsSource = RemoteSource(remote, service, policy, learner, progress, config.base.update_sac_bak_per_step)
+    actors = RemoteSource(remote, service, policy, learner, progress, config.base.update_sac_bak_per_step)
+    source: TransitionSource = actors
+    finish_run = actors.finish
     if config.base.evolver_enabled:
-        evolved = EvolvedNetworks(agent, lambda number: make_agent(seed_of(seed, number)))
-        source = EvolvingSource(source, _evolver_client(config, folder, env.spec, evolved, stack), evaluator)
+        agents = config.base.n_agents * config.base.max_actors_each_learner
+        heritage = heritage_of(config, agent, make_agent, stats)
+        line = evolver_client(config, folder, env.spec, heritage, stack, agent.state_size)
+        fitness = fitness_of(config, evaluator, progress, agents)
+        source = EvolvingSource(actors, line, fitness, progress, actors.publish, remote.pump)
+
+        def finish_run() -> None:
+            line.finish()
+            actors.finish()
+
     training = make_training(
         config, folder, interruption, observer, agent=agent, learner=learner, source=source, progress=progress,
         clock=clock, evaluator=evaluator,
     )  # fmt: skip
     if resume is not None:
         resume_training(training, config, folder, resume)
-    source.begin()
-    return training, source
+    actors.begin()
+    return training, finish_run
 
 
 def _policy_server(
@@ -139,18 +147,3 @@ def _policy_server(
     service = PolicyServer(server, policy.act)
     stack.callback(service.close)
     return service
-
-
-def _evolver_client(
-    config: Config, folder: RunFolder, spec: Spec, evolved: EvolvedNetworks, stack: ExitStack
-) -> EvolverClient:
-    """The connection to the evolver, closed with the stack. Learners may differ in keys that are drawn at random."""
-    columns, drawn = evolved.schema, keyed(config.random_params)
-    shared = {name: value for name, value in describe(config, spec).shared.items() if name not in drawn}
-    shared |= {"networks": {name: [list(shape), dtype] for name, (shape, dtype) in columns.items()}}
-    client = Client(
-        "evolver", evolver_codec(columns), Description(shared, {}), ClientId("learner", config.net.number),
-        evolver_directory(config, folder), make_keys(config),
-    )  # fmt: skip
-    stack.callback(client.close)
-    return EvolverClient(client, evolved)

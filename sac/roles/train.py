@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -13,6 +14,8 @@ from sac import assemble
 from sac.collect.restarting_env import RestartingEnv, failing
 from sac.collect.rollout import Rollout
 from sac.config.schema import Config
+from sac.population.member import EvolvingSource
+from sac.replay.two_replays import WithOthers
 from sac.roles.lifecycle import (
     evaluation_env,
     finish,
@@ -22,6 +25,7 @@ from sac.roles.lifecycle import (
     run_to_begin,
     say_farewell,
 )
+from sac.roles.population import evolver_client, fitness_of, heritage_of, share_rows
 from sac.runs.checkpoint import Checkpoints
 from sac.runs.folder import RunFolder
 from sac.runs.log_file import run_log
@@ -32,7 +36,7 @@ from sac.track.observer import Observer
 from sac.training.learner import Learner
 from sac.training.loop import Training
 from sac.training.progress import Progress
-from sac.training.source import LocalSource
+from sac.training.source import LocalSource, TransitionSource
 from sac.types import Env
 
 SECOND_ENVIRONMENT_FAILED = (
@@ -56,16 +60,21 @@ def train(
         with released_on_failure(folder, resume is None):
             stack.enter_context(run_log(folder.text_log if config.logger_in_file else None, console))
             interruption = stack.enter_context(Interruption())
-            training = _build(config, folder, networks, resume, stack, interruption, make_env, observer)
+            training, say_over = _build(config, folder, networks, resume, stack, interruption, make_env, observer)
         result = finish(training, config, folder, stack, console, observer)
+        if not interruption.requested:
+            say_over()
     return say_farewell(config, folder, result, interruption)
 
 
 def _build(
     config: Config, folder: RunFolder, networks: Path | None, resume: str | int | None, stack: ExitStack,
     interruption: Interruption, make_env: Callable[..., Env], observer: Observer,
-) -> Training:  # fmt: skip
-    """The objects of one run, with their state from a checkpoint, or new with a filled replay."""
+) -> tuple[Training, Callable[[], None]]:  # fmt: skip
+    """The objects of one run, with their state from a checkpoint, or new with a filled replay.
+
+    The second result tells the evolver, if there is one, that the run is over.
+    """
     assemble.start_tensorflow(config.base.threads)
     seed, clock, progress, curriculum = (
         assemble.seed_of_run(config),
@@ -81,7 +90,8 @@ def _build(
     )  # fmt: skip
     stack.callback(env.close)
     folder.write_scene(env)
-    agent = assemble.make_agent(config, env.spec, networks, seed)
+    make_agent = partial(assemble.make_agent, config, env.spec, networks)
+    agent = make_agent(seed)
     replay = assemble.make_replay(config, env.spec, agent.state_size, env.n_agents, seed)
     stats = assemble.make_running_stats(config, env.spec)
     limiter = assemble.make_limiter(config, env.n_agents)
@@ -94,7 +104,7 @@ def _build(
         Rollout, env, exploring, max_step_each_iter=config.base.max_step_each_iter,
         reset_on_iteration=config.base.reset_on_iteration, clock=clock,
     )  # fmt: skip
-    source = LocalSource(
+    local = LocalSource(
         rollout, exploring, replay, stats, limiter, learner, progress, curriculum, seed, config.replay.save
     )
 
@@ -105,6 +115,15 @@ def _build(
             return evaluation_env(config, open_env, stack, interruption)
 
     evaluator = assemble.make_evaluator(config, agent, open_evaluation_env, lambda: interruption.requested)
+    source: TransitionSource = local
+    say_over = _nothing
+    if config.base.evolver_enabled:
+        heritage = heritage_of(config, agent, make_agent, stats)
+        line = evolver_client(config, folder, env.spec, heritage, stack, agent.state_size)
+        if isinstance(replay, WithOthers):
+            share_rows(line, local, replay.second)
+        fitness, say_over = fitness_of(config, evaluator, progress, env.n_agents), line.finish
+        source = EvolvingSource(local, line, fitness, progress, publish=_nothing, wait=time.sleep)
     training = make_training(
         config, folder, interruption, observer, agent=agent, learner=learner, source=source, progress=progress,
         clock=clock, evaluator=evaluator,
@@ -115,4 +134,8 @@ def _build(
         resume_training(training, config, folder, resume)
         assemble.load_again(config, env, replay, agent.state_size)
         assemble.check_log_prob(config, replay)
-    return training
+    return training, say_over
+
+
+def _nothing() -> None:
+    pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ class Progress:
         self.steps = self.episodes = self.iterations = 0
         self.summarised = 0  # updates at the last summary
         self.lost = 0  # episodes that broke off, because of unusable numbers or a dead player
+        self.on_episode: Callable[[float], None] = lambda _: None  # is told the return of each complete episode
         self._returns: deque[float] = deque(maxlen=RECENT_EPISODES)
         self._lengths: deque[int] = deque(maxlen=RECENT_EPISODES)
         self._seconds, self._began = 0.0, time.monotonic()
@@ -48,6 +49,7 @@ class Progress:
         self.episodes += 1
         self._returns.append(total_reward)
         self._lengths.append(length)
+        self.on_episode(total_reward)
 
     def news(self) -> dict[str, float]:
         """Mean return and length of the latest training episodes.

@@ -9,12 +9,13 @@ from sac.collect.exploration import Exploring
 from sac.collect.rollout import Rollout
 from sac.replay import RateLimiter, Replay
 from sac.replay.running_stats import RunningStats
-from sac.replay.with_loaded import WithLoaded
+from sac.replay.two_replays import TwoReplays
 from sac.runs.checkpoint_files import Part
 from sac.seeds import resumed_seed
 from sac.training.curriculum import Curriculum
 from sac.training.learner import Diverged, Learner
 from sac.training.progress import Progress
+from sac.types import Step
 
 
 class TransitionSource(Protocol):
@@ -57,7 +58,7 @@ class LocalSource:
     """
 
     def __init__(
-        self, make_rollout: Callable[..., Rollout], exploring: Exploring, replay: Replay | WithLoaded,
+        self, make_rollout: Callable[..., Rollout], exploring: Exploring, replay: Replay | TwoReplays,
         stats: RunningStats, limiter: RateLimiter, learner: Learner, progress: Progress, curriculum: Curriculum,
         seed: int, saves_replay: bool,
     ):  # fmt: skip
@@ -65,6 +66,8 @@ class LocalSource:
         self.limiter, self.learner, self.progress, self.curriculum = limiter, learner, progress, curriculum
         self._seed, self._saves_replay = seed, saves_replay
         self.rollout = make_rollout(seed=seed)
+        self.on_rows: Callable[[Step], None] = lambda _: None  # is told the rows of each turn
+        self.on_resumed: Callable[[], None] = lambda: None  # is called when the replay was restored
         self._refill_until_step = 0  # a resumed run without its replay does not learn before this step
 
     @property
@@ -75,6 +78,7 @@ class LocalSource:
         rollout_step = self.rollout.advance()
         transitions = self.replay.add(rollout_step.step)
         self.stats.add(rollout_step.step)
+        self.on_rows(rollout_step.step)
         self.progress.add(rollout_step, transitions)
         returns = [episode.total_reward for episode in rollout_step.episodes if episode.complete]
         if self.curriculum.add(returns, self.progress.steps):
@@ -99,6 +103,7 @@ class LocalSource:
         self.rollout.env.set_reset(self.curriculum.values())  # type: ignore[attr-defined]  # of both adapters
 
     def resumed(self) -> str:
+        self.on_resumed()
         if self.curriculum.metrics():
             self._begin_lesson()
         if not len(self.replay):

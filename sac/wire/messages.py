@@ -118,21 +118,28 @@ def learner_codec(spec: Spec, state_size: int, candidates: int, weights: Columns
     ])  # fmt: skip
 
 
-def evolver_codec(networks: Columns) -> Codec:
+def evolver_codec(networks: Columns, rows: Columns) -> Codec:
     """The evolver's kinds of messages; `networks` are the variables that evolve.
 
-    `assigned` counts what the evolver has assigned to a learner: networks, or to begin anew.
+    `assigned` counts what the evolver has assigned to a learner: networks, or to begin anew. Networks may contain
+    hyperparameters, numbers/<key> []. `rows` are the columns of rows that learners share; they may
+    share none.
     """
+    numbers = {name: column for name, column in networks.items() if name.startswith("numbers/")}
     return Codec([
         *CONNECTION,
         MessageKind("evaluated", {"assigned": int, "step": int, "value": float}),  # the mean return of an evaluation
         MessageKind("noted", {"step": int}),  # the evaluation at this step has been saved
-        MessageKind("what_am_i?", {"assigned": int}),  # what the learner has now; asked again and again
-        MessageKind("networks?", {"generation": int}),  # asks an elite for its networks, to make this generation
+        MessageKind("what_am_i?", {"assigned": int}, (), numbers),  # what the learner has now; asked again and again
+        MessageKind("networks?", {"generation": int}),  # asks a donor for its networks, to make this generation
         MessageKind("networks", {"generation": int, "assigned": int}, (), networks, one_frame=True),
         MessageKind("become", {"assigned": int}, (), networks, one_frame=True),
         MessageKind("begin_anew", {"assigned": int}),
         MessageKind("over"),  # the learner's run has ended
+        *([
+            MessageKind("rows", {"seq": int}, ("r",), rows),  # chunk number `seq` of what a learner has collected
+            MessageKind("rows_of", {"learner": int, "seq": int}, ("r",), rows),  # ... passed on to the others
+        ] if rows else []),
     ])  # fmt: skip
 
 

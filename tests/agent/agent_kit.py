@@ -55,7 +55,7 @@ def hyperparameters(**changes) -> Hyperparameters:
 
 def make_agent(
     spec: Spec, *, seed=0, ensemble=2, nn: ModuleType | None = None, jit=False, choice=ByPolicy, scale=Plain,
-    extras=None, networks=None, loaded_share=0.0, **hyper,
+    extras=None, networks=None, loaded_share=0.0, live=None, **hyper,
 ) -> Agent:  # fmt: skip
     """`extras` is an Extras, or a function of builder and spec that returns one; `networks` go to build_networks."""
     seed_everything(seed)
@@ -63,7 +63,7 @@ def make_agent(
     build = Builder(nn, kwargs)
     nets = build_networks(spec, build, ensemble, **networks or {})
     extras = extras(build, nets.spec) if callable(extras) else extras
-    return Agent(nets, hyperparameters(jit=jit, **hyper), seed, choice, scale, extras, loaded_share)
+    return Agent(nets, hyperparameters(jit=jit, **hyper), seed, choice, scale, extras, loaded_share, live)
 
 
 def observations(spec: Spec, rng, *lead) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sac.nets import saving
-from sac.population.member import EvolvedNetworks
+from sac.population.heritage import EvolvedNetworks
 from tests.agent.agent_kit import SPECS, make_agent, windows
 
 

@@ -20,7 +20,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Sweep
 from markdown.extensions.toc import slugify
 from omegaconf import OmegaConf
 
-from launchers.cells.options import RoleOptions
+from launchers.cells.options import PopulationOptions, RoleOptions
 from launchers.jobs.options import ProcessOptions
 from launchers.kubernetes_manifests.options import KubernetesOptions
 from launchers.ray_cluster.options import RayCellOptions, RayJobOptions
@@ -37,7 +37,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(d for d in DOCS if d.pa
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.S | re.M)
 CODE = re.compile(r"`([^`\n]+)`")
 OPTIONS = {
-    "processes": ProcessOptions, "roles": RoleOptions, "ray": RayJobOptions, "ray_roles": RayCellOptions,
+    "processes": ProcessOptions, "roles": RoleOptions, "population": PopulationOptions, "ray": RayJobOptions,
+    "ray_roles": RayCellOptions,
     "kubernetes": KubernetesOptions, "optuna": SearchOptions,
 }  # fmt: skip
 PROGRAMS = {

@@ -23,7 +23,9 @@ from sac.config.validation import validated
 from sac.distributed.insert_client import InsertClient
 from sac.errors import UserError
 from sac.files import OftenWritten, write_atomically
-from sac.population.cem import Evolution, Member
+from sac.population.cem import Cem
+from sac.population.evolution import Evolution
+from sac.population.learners import Member
 from sac.population.store import PopulationStore
 from sac.replay import RateLimiter, UnlimitedRate
 from sac.roles import replay as replay_role
@@ -438,16 +440,16 @@ def test_a_limiter_without_its_state_takes_what_was_earned_for_learnt(rate, call
 
 
 def population(folder: Path) -> tuple[PopulationStore, Evolution]:
-    evolution = Evolution(None, 3)
+    evolution = Evolution(None, Cem(None), 3)
     evolution.members = {"learner-1": Member(assigned=1), "learner-2": Member()}
-    evolution.generation, evolution.distribution = 1, ({"w": np.ones(2)}, {"w": np.ones(2)})
+    evolution.generation, evolution.strategy.distribution = 1, ({"w": np.ones(2)}, {"w": np.ones(2)})
     shelf = PopulationStore(folder)
     shelf.save(evolution, {"learner-1": {"w": np.arange(2.0)}})
     return shelf, evolution
 
 
 def restored(folder: Path) -> Evolution:
-    evolution = Evolution(None, 0)
+    evolution = Evolution(None, Cem(None), 0)
     PopulationStore(folder).load(evolution)
     return evolution
 
@@ -471,7 +473,7 @@ def test_torn_files_beside_the_state_cost_what_is_in_them_and_no_more(tmp_path, 
     tear(tmp_path / "evolver" / name)
     found = restored(tmp_path)
     assert found.generation == 1
-    assert (found.distribution is None) == (name == "generation.1.npz")
+    assert (found.strategy.distribution is None) == (name == "generation.1.npz")
     assert (PopulationStore(tmp_path).networks("learner-1", 1) is None) == (name == "learner-1.1.npz")
 
 

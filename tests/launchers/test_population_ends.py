@@ -124,13 +124,15 @@ def test_draws_are_spread_over_the_whole_distribution_and_the_same_for_a_seed():
     assert draws_of(job_with({"sac.tau": {"in": [1]}}, trial={"number": 1}), 2) == [{}, {}], "the search has drawn"
 
 
-def test_what_was_drawn_outlives_a_restart_though_it_was_typed(tmp_path, monkeypatch):
+def test_what_was_drawn_outlives_a_restart_though_it_was_typed(tmp_path):
     given = []
-    monkeypatch.setattr(populations, "processes_of", lambda job, *_, **__: given.append(job) or [])
-    config = {"base": {"models": "m", "scene": "s", "name": "n", "evolver_enabled": False}, "net": {}, "seed": 3}
+    base = {"models": "m", "scene": "s", "name": "n", "evolver_enabled": False, "evolver_shared_start": True}
+    config = {"base": base | {"evolver_start_seed": None}, "net": {}, "seed": 3}
     job = job_with({"sac.tau": {"std": 0.001}})
     job = replace(job, folder=tmp_path, config=OmegaConf.merge(job.config, config), typed={"sac.tau": 0.005, "seed": 3})
-    populations.population_of(job, Share(0, 1), 2, 1, {}, 10.0)
+    populations.population_of(job, Share(0, 1), 2, lambda mine, number: given.append(mine) or [])
+    assert {mine.config.base.evolver_start_seed for mine in given} == {3}, "one ancestor"
+    assert len({mine.config.sac.seed for mine in given}) == 2
     assert [mine.typed for mine in given] == [{"seed": 3}] * 2
     assert len({mine.config.sac.tau for mine in given}) == 2
 

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from sac.population.cem import CemRules, Descent, Evolution, draw, mean_and_std
+from sac.population.cem import Cem, CemRules, NearCem, draw, mean_and_std
+from sac.population.evolution import Descent, Evolution, Rules
+from sac.population.strategy import OnlyCompare
 
-RULES = {
-    "length": 3, "best": 0.5, "min_length": 2, "seconds": 60.0, "remove_worst": -1, "keep_elites": True,
-    "min_std": 0.01, "strategy": "cem",
-}  # fmt: skip
+RULES = Rules(length=3, min_length=2, seconds=60.0)
+CEM = {"best": 0.5, "remove_worst": -1, "keep_elites": True, "min_std": 0.01}
 ALL = ("a", "b", "c", "d")
 
 
@@ -23,8 +23,8 @@ class Clock:
         return self.now
 
 
-def population(clock=None, members=ALL, **rules) -> Evolution:
-    evolution = Evolution(CemRules(**RULES | rules), 7, clock or Clock())
+def population(clock=None, members=ALL, strategy=None, **rules) -> Evolution:
+    evolution = Evolution(RULES, strategy or Cem(CemRules(**CEM | rules)), 7, clock or Clock())
     for name in members:
         evolution.join(name)
     return evolution
@@ -76,7 +76,7 @@ def test_it_is_due_when_all_windows_are_full_or_time_has_passed():
 
 
 def test_without_a_strategy_nothing_is_ever_due():
-    evolution = population(strategy="none")
+    evolution = population(strategy=OnlyCompare())
     evaluate(evolution, 5)
     assert not evolution.due(ALL) and list(evolution.returns()) == ["b", "c", "d", "a"]
 
@@ -85,7 +85,7 @@ def test_without_a_strategy_nothing_is_ever_due():
 def test_elites_are_the_best_share_and_at_least_one(best, names):
     evolution = population(best=best)
     evaluate(evolution, 1)
-    assert evolution.elites(ALL) == list(names)
+    assert evolution.donors(ALL) == list(names)
 
 
 def test_elites_stay_and_the_others_are_drawn_about_them():
@@ -152,7 +152,7 @@ def test_who_is_selected_too_seldom_begins_anew_once():
     fresh = []
     for _ in range(5):
         evaluate(evolution, 3)
-        become = evolution.evolve({name: networks(1.0) for name in evolution.elites(ALL)})
+        become = evolution.evolve({name: networks(1.0) for name in evolution.donors(ALL)})
         fresh.append([name for name, x in become.items() if x is None])
     assert fresh == [[], [], ["a"], [], ["a"]], "a was never selected, the mean is 0.75 of the generations"
     assert [evolution.members[name].selected for name in ALL] == [0, 1, 1, 1]
@@ -202,7 +202,7 @@ def test_who_has_ended_is_no_elite():
     evolution = population()
     evaluate(evolution, 3)
     evolution.members["b"].ended = True
-    assert evolution.elites(ALL) == ["c"] and evolution.elites(("a", "b", "d")) == ["d"]
+    assert evolution.donors(ALL) == ["c"] and evolution.donors(("a", "b", "d")) == ["d"]
 
 
 def test_each_generation_draws_other_networks():
@@ -241,7 +241,7 @@ def test_what_was_saved_goes_on_alike():
     other = population(Clock(), members=())
     later = [*one.lineage, Descent(2, "a", 1, "drawn", "b", 0.0, 1, 1), Descent(1, "a", 2, "drawn", "b", 0.0, 1, 1)]
     later.append(Descent(1, "late", 1, "drawn", "", 0.0, 0, -1))
-    other.restore(json.loads(json.dumps(one.state())), one.distribution, later)
+    other.restore(json.loads(json.dumps(one.state())), one.strategy.arrays(), later)
     assert other.state() == one.state() and other.lineage == one.lineage
     for evolution in (one, other):
         evaluate(evolution, 2)
@@ -251,3 +251,26 @@ def test_what_was_saved_goes_on_alike():
     first, second = (evolution.evolve({"b": networks(2.0)}) for evolution in (one, other))
     for name, drawn_networks in first.items():
         np.testing.assert_array_equal(drawn_networks["w"], second[name]["w"])
+
+
+def near(value: float) -> dict:
+    return {
+        "policy/0": np.full(1000, value, np.float32), "critic_0/0": np.full(3, value, np.float32),
+        "optimizer_policy/0": np.int64(value),
+    }  # fmt: skip
+
+
+def test_near_draws_change_policies_little_and_copy_all_else_of_the_best():
+    evolution = population(strategy=NearCem(CemRules(**CEM), max_std=0.01))
+    evaluate(evolution, 3)
+    become = evolution.evolve({"b": near(2.0), "c": near(4.0)})
+    for networks in become.values():
+        assert networks["critic_0/0"].tolist() == [2.0] * 3 and networks["optimizer_policy/0"] == 2
+        assert abs(networks["policy/0"].mean() - 3.0) < 0.005 and abs(networks["policy/0"].std() - 0.03) < 0.005
+    assert not np.array_equal(become["a"]["policy/0"], become["d"]["policy/0"])
+    other = population(strategy=NearCem(CemRules(**CEM), max_std=0.01), members=())
+    other.restore(json.loads(json.dumps(evolution.state())), evolution.strategy.arrays(), evolution.lineage)
+    one, same = evolution.diverged("b"), other.diverged("b")
+    assert one.keys() == same.keys() == near(2.0).keys()
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, same[name])

@@ -12,9 +12,10 @@ import pytest
 
 from sac.errors import UserError
 from sac.population import client, member, server, store
-from sac.population.cem import CemRules, Evolution
+from sac.population.cem import Cem, CemRules
 from sac.population.client import EvolverClient
-from sac.population.member import EvolvingSource
+from sac.population.evolution import Evolution, Rules
+from sac.population.member import EvaluationReturns, EvolvingSource
 from sac.population.server import EvolverServer
 from sac.population.store import PopulationStore
 from sac.training.learner import Diverged, diverged
@@ -31,9 +32,8 @@ from tests.wire.wire_kit import InThread, wait_for
 COLUMNS = {"w": ((4, 3), "float32"), "b": ((), "float32")}
 pytestmark = pytest.mark.timeout(60)
 SAME = Description({"networks": "these"}, {})
-RULES = CemRules(
-    length=2, best=0.5, min_length=1, seconds=1e9, remove_worst=-1, keep_elites=True, min_std=0.01, strategy="cem"
-)  # fmt: skip
+RULES = Rules(length=2, min_length=1, seconds=1e9)
+CEM = CemRules(best=0.5, remove_worst=-1, keep_elites=True, min_std=0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +48,10 @@ class Learner:
     def __init__(self, value: float):
         self.now = {"w": np.full((4, 3), value, np.float32), "b": np.float32(value)}
         self.taken: list[str] = []
+        self.numbers: dict[str, float] = {}
+
+    def change(self, numbers):
+        self.numbers = {**self.numbers, **numbers}
 
     def networks(self):
         return self.now
@@ -66,7 +70,7 @@ class Lines:
 
     def __init__(self, folder: Path, count: int):
         self.learners = [Learner(1.0 + i) for i in range(count)]
-        codec, directory = evolver_codec(COLUMNS), Records(folder / "net", "127.0.0.1")
+        codec, directory = evolver_codec(COLUMNS, {}), Records(folder / "net", "127.0.0.1")
         clients = (Client("evolver", codec, SAME, ClientId("learner", 1 + i), directory) for i in range(count))
         self.lines = list(map(EvolverClient, clients, self.learners))
         self.step = 0
@@ -88,11 +92,11 @@ class Lines:
 class Served(InThread):
     """An evolver in a thread; what it does not save dies with it."""
 
-    def __init__(self, folder: Path, rules: CemRules = RULES):
+    def __init__(self, folder: Path, rules: Rules = RULES):
         super().__init__()
-        self.evolution, self.store = Evolution(rules, 3), PopulationStore(folder)
+        self.evolution, self.store = Evolution(rules, Cem(CEM), 3), PopulationStore(folder)
         self.store.load(self.evolution)
-        self.server = Server("evolver", evolver_codec(COLUMNS), Records(folder / "net", "127.0.0.1"), SAME)
+        self.server = Server("evolver", evolver_codec(COLUMNS, {}), Records(folder / "net", "127.0.0.1"), SAME)
         self.service = EvolverServer(self.server, self.evolution, self.store)
         self.server.arrived = self.service.arrived
 
@@ -114,7 +118,7 @@ def generations(lines: Lines, served: Served, number: int) -> None:
     """Evaluates until so many generations were made and everybody has become what it shall be."""
 
     def settled() -> bool:
-        members, idle = served.evolution.members, not served.service._elites
+        members, idle = served.evolution.members, not served.service._donors
         same = all(members[line.client.me.uid].assigned == line.assigned for line in lines.lines)
         return idle and same and not any(line._unconfirmed for line in lines.lines)
 
@@ -181,7 +185,7 @@ def test_a_decision_that_never_came_to_be_is_made_anew(tmp_path, lines, monkeypa
         generations(lines, served, 1)
         (file,) = (tmp_path / "evolver").glob("generation.*.npz")
         with np.load(file) as saved:
-            np.testing.assert_array_equal(saved["mean/w"], served.evolution.distribution[0]["w"])
+            np.testing.assert_array_equal(saved["mean/w"], served.evolution.strategy.distribution[0]["w"])
         assert [bool(x.taken) for x in lines.learners] == [True, True, False, False]
 
 
@@ -222,10 +226,10 @@ class Diverging:
 
     def __init__(self, learner: Learner, line: EvolverClient, times: int):
         self.learner, self.times, self.published, self.error = learner, times, 0, None
-        self.progress, self.remote = SimpleNamespace(steps=700), SimpleNamespace(pump=time.sleep)
         evaluator = SimpleNamespace(latest=None, scores=SimpleNamespace(returns=[1.0]))
         self.evaluator, self.taken_back = evaluator, 0
-        self.whole = EvolvingSource(self, line, evaluator)
+        fitness, progress = EvaluationReturns(evaluator), SimpleNamespace(steps=700)
+        self.whole = EvolvingSource(self, line, fitness, progress, self.publish, time.sleep)
 
     def advance(self) -> bool:
         if len(self.learner.taken) < self.times:
@@ -298,7 +302,7 @@ def test_who_diverges_while_it_is_asked_for_its_networks_is_no_parent(tmp_path, 
             wait_for(
                 lambda: not any(line._unconfirmed for line in lines.lines), meanwhile=lambda: turn_three(lines, served)
             )
-        wait_for(lambda: served.service._elites, meanwhile=lambda: turn_three(lines, served))
+        wait_for(lambda: served.service._donors, meanwhile=lambda: turn_three(lines, served))
         best.diverged(800)
         wait_for(lambda: any(line.what == "drawn" for line in served.evolution.lineage), meanwhile=lines.turn)
         assert {line.parents for line in served.evolution.lineage if line.what == "drawn"} == {"learner-3"}
@@ -327,14 +331,14 @@ def test_a_disk_that_refuses_to_the_end_is_told_in_words(tmp_path):
     folder = PopulationStore(tmp_path)
     folder.give_up = lambda: True
     with small_files(10), pytest.raises(UserError, match="the population cannot be saved"):
-        folder.save(Evolution(RULES, 3), {})
+        folder.save(Evolution(RULES, Cem(CEM), 3), {})
 
 
 @pytest.mark.slow
 def test_an_elite_that_is_gone_is_not_waited_for_for_ever(tmp_path, lines, monkeypatch):
     monkeypatch.setattr(server, "NETWORKS_TIMEOUT_SECONDS", 0.5)
     with Served(tmp_path) as served:
-        lines.lines[3]._learner = None  # it would raise if it were asked
+        lines.learners[3].networks = None  # it would raise if it were asked
         wait_for(lambda: len(served.evolution.members) == 4, meanwhile=lines.turn)
         for _ in range(2):
             lines.evaluate()
@@ -350,9 +354,9 @@ def test_an_elite_that_is_gone_is_not_waited_for_for_ever(tmp_path, lines, monke
 
 def turn_three(lines: Lines, served: Served) -> None:
     """All as long as nobody is asked for networks."""
-    for line in lines.lines[: 3 if served.service._elites else 4]:
+    for line in lines.lines[: 3 if served.service._donors else 4]:
         line.turn()
-    if served.service._elites:
+    if served.service._donors:
         lines.lines[3]._unconfirmed.clear()
 
 
@@ -382,7 +386,7 @@ def test_a_damaged_population_is_told_in_words(tmp_path):
     for text in ("{", '{"seed": 1}', '{"seed": 1, "generation": 2, "elapsed": 0, "members": {}}'):
         (tmp_path / "evolver" / "state.json").write_text(text)
         with pytest.raises(UserError, match="remove that folder to begin with a new one"):
-            folder.load(Evolution(RULES, 3))
+            folder.load(Evolution(RULES, Cem(CEM), 3))
     for text in ("{", '{"shared": {}, "told": {}}', '{"shared": {"networks": {"w": [[2], "what"]}}, "told": {}}'):
         (tmp_path / "evolver" / "description.json").write_text(text)
         with pytest.raises(UserError, match="remove that folder to begin with a new one"):
@@ -397,18 +401,18 @@ def test_networks_of_what_a_learner_is_no_more_make_no_generation(tmp_path, line
         for _ in range(2):
             lines.evaluate()
             wait_for(lambda: not any(line._unconfirmed for line in lines.lines), meanwhile=lines.turn)
-        wait_for(lambda: "learner-4" in served.service._elites, meanwhile=best.pump)  # asked, and not answered
+        wait_for(lambda: "learner-4" in served.service._donors, meanwhile=best.pump)  # asked, and not answered
         for told in ({"generation": 1, "assigned": 5}, {"generation": 2, "assigned": 0}):
             best.send(best.codec.encode("networks", told, Learner(9.0).networks()))
         best.say("evaluated", assigned=0, step=9999, value=3.0)
         wait_for(lambda: served.evolution.members["learner-4"].step == 9999, meanwhile=best.pump)
-        assert served.service._elites["learner-4"] is None
+        assert served.service._donors["learner-4"] is None
 
 
 def test_only_learners_are_answered(tmp_path, lines):
     with Served(tmp_path) as served:
         directory = Records(tmp_path / "net", "127.0.0.1")
-        stranger = Client("evolver", evolver_codec(COLUMNS), SAME, ClientId("actor", 9), directory)
+        stranger = Client("evolver", evolver_codec(COLUMNS, {}), SAME, ClientId("actor", 9), directory)
         wait_for(lambda: stranger.connected, meanwhile=lambda: stranger.pump(0.01))
         stranger.say("evaluated", assigned=0, step=1, value=1.0)
         stranger.say("what_am_i?", assigned=0)

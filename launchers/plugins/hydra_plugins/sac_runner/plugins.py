@@ -62,6 +62,15 @@ class RayLauncher(_JobLauncher):
         self.launcher = RayJobs(hydra_context, config, self._options)
 
 
+class PopulationLauncher(_JobLauncher):
+    """`hydra/launcher=population`; its options are in conf/hydra/launcher/population.yaml."""
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        from launchers.cells.populations import Populations
+
+        self.launcher = Populations(hydra_context, config, self._options)
+
+
 class RayRolesLauncher(_JobLauncher):
     """`hydra/launcher=ray_roles`; its options are in conf/hydra/launcher/ray_roles.yaml."""
 

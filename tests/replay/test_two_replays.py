@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sac.replay import Prioritized, Replay, Uniform
-from sac.replay.with_loaded import WithLoaded
+from sac.replay.two_replays import WithLoaded
 from sac.types import Sensor, Spec, Step, loaded_windows
 
 SPEC = Spec((Sensor("v", (1,)),), 1)
@@ -36,7 +36,7 @@ def prioritized(capacity):
 @pytest.fixture
 def mixed():
     made = WithLoaded(replay(seed=1), replay(seed=2), 0.25)
-    made.loaded.add_foreign(rows([-1, -2, -3, -4]))
+    made.second.add_foreign(rows([-1, -2, -3, -4]))
     made.add(rows([1, 2, 3, 4, 5]))
     return made
 
@@ -57,12 +57,12 @@ def test_the_share_is_rounded(share, size, count):
 def test_loaded_rows_are_never_overwritten(mixed):
     for _ in range(50):
         mixed.add(rows(list(range(1, 20))))
-    assert len(mixed.loaded) == 4 and (mixed.sample(8, 1).obs["v"][0, :2, 0] < 0).all()
+    assert len(mixed.second) == 4 and (mixed.sample(8, 1).obs["v"][0, :2, 0] < 0).all()
 
 
 def test_priorities_go_to_the_replay_of_their_rows():
     made = WithLoaded(replay(seed=1, sampler=prioritized), replay(seed=2, sampler=prioritized), 0.5)
-    made.loaded.add_foreign(rows([-1, -2, -3]))
+    made.second.add_foreign(rows([-1, -2, -3]))
     made.add(rows([1, 2, 3]))
     for _ in range(20):
         batch = made.sample(16, 1)
@@ -73,7 +73,7 @@ def test_priorities_go_to_the_replay_of_their_rows():
 
 def test_learning_waits_for_rows_of_its_own():
     made = WithLoaded(replay(), replay(), 0.25)
-    made.loaded.add_foreign(rows([-1, -2]))
+    made.second.add_foreign(rows([-1, -2]))
     assert not made.ready and len(made) == 0
     made.add(rows([1, 2]))
     assert made.ready and not made.log_prob_known
@@ -91,4 +91,4 @@ def test_a_checkpoint_holds_both_parts_to_the_bit(mixed):
 def test_a_state_without_loaded_rows_restores_the_own_ones(mixed):
     other = WithLoaded(replay(), replay(), 0.25)
     other.restore(*mixed.own.state())
-    assert len(other) == 5 and len(other.loaded) == 0
+    assert len(other) == 5 and len(other.second) == 0

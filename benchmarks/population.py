@@ -1,0 +1,278 @@
+"""What a population gains, at equal environment steps and updates.
+
+    python benchmarks/population.py [--tasks wide delayed ...] [--methods pbt none ...] [--populations 10]
+        [--models models/population] [--minutes 600] [--report]
+
+Each population of 4 learners of S steps is one command of `hydra/launcher=population`, as a user types it. "one
+learner" is one run of 4 S steps with what the first learner of the population has drawn. "halving" begins 8 learners
+and lets the better half go on, three times, so that each round takes S steps. Finished populations are not repeated, so
+that the measurement may be spread over many calls; `--report` only reads. The learner that is deployed is the one that
+the evolver calls the best, by its latest training episodes; it is scored by 50 deterministic episodes of other seeds.
+Writes evolver.csv, evolver.md and evolver.png into docs/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.population_report import report
+from benchmarks.report import RESULTS, ROOT, commit
+
+LEARNERS, EVALUATIONS, EPISODES = 4, 5, 50
+CORES = 2  # processes that run at once where a method has no launcher of its own
+TRAINING = "episode/return"
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment, what learners draw, and what one of them may use."""
+
+    env: str
+    steps: int  # of each of the 4 learners
+    generation: int  # training episodes of each learner that make a generation
+    draws: dict[str, str]  # key -> form of random_params
+    overrides: tuple[str, ...] = ()
+    success: float = 0.0  # return from which a population counts as successful
+    about: str = ""  # a sentence for the reader
+
+
+WIDE = {
+    "sac.learning_rate": "{truncated: [1e-5, 3e-2], log: true}",
+    "sac.gamma": "{truncated: [0.9, 0.999]}",
+    "sac.init_log_alpha": "{truncated: [-5, 0]}",
+}
+SMALL = "base.nn_kwargs={ModelPolicy: {hidden: [64, 64]}, ModelQ: {hidden: [64, 64]}}"
+FIXED_ALPHA = "sac.use_auto_alpha=false"
+TASKS = {
+    "wide": Task("gym/pendulum", 3000, 3, WIDE, (SMALL, FIXED_ALPHA), -200.0),
+    "delayed": Task(
+        "gym/pendulum", 5000, 3, WIDE,
+        (SMALL, FIXED_ALPHA, "base.build_path=benchmarks.delayed:PendulumDelayed-v0", "base.scene=delayed"), -200.0,
+    ),
+    "car": Task(
+        "gym/mountain_car", 20000, 3, WIDE, (SMALL, FIXED_ALPHA, "base.build_path=MountainCarContinuous-v0",
+        "base.scene=car"), 90.0,
+    ),
+}  # fmt: skip
+SHARE, PBT = "base.evolver_share_replay=0.5", "base.evolver_strategy=pbt"
+NONE, NEAR = "base.evolver_strategy=none", "base.evolver_shared_start=true"
+POPULATIONS = {
+    "best of 4": (NONE,),
+    "shared rows": (NONE, SHARE),
+    "pbt": (PBT,),
+    "pbt, shared rows": (PBT, SHARE),
+    "cem": ("base.evolver_strategy=cem",),
+    "cem, shared start": ("base.evolver_strategy=cem", NEAR),
+}
+METHODS = (*POPULATIONS, "one learner", "halving")
+ROUNDS = (8, 4, 2, 1)  # learners of each round of "halving"
+running: set[subprocess.Popen] = set()
+
+
+@dataclass
+class Found:
+    """What a population came to."""
+
+    task: str
+    method: str
+    seed: int
+    score: float  # of the deployed learner
+    best: float  # of the best learner, which nobody knew
+    curve: list[float]  # the deployed learner's evaluation after each fifth of the steps
+    steps: int  # environment steps of all learners
+    updates: int
+    minutes: float
+    commit: str
+
+
+def common(task: Task, models: Path, steps: int) -> list[str]:
+    """Arguments of every run of a task that takes so many steps."""
+    evaluation = [f"eval.per_step={steps // EVALUATIONS}", f"eval.episodes={EPISODES}", f"eval.window={EPISODES}"]
+    quiet = ["track.wandb=disabled", "track.tensorboard=false", "replay.save=false", "eval.n_agents=10"]
+    return [f"env={task.env}", *task.overrides, f"base.models={models}", f"base.max_step={steps}", *evaluation, *quiet]
+
+
+def start(words: Sequence[str], log: Path) -> subprocess.Popen:
+    """Starts `run.py` with these arguments, in a process group of its own."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [sys.executable, "run.py", *words], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    running.add(process)
+    return process
+
+
+def finish(process: subprocess.Popen, words: Sequence[str]) -> None:
+    """Waits for the end. Raises CalledProcessError for a failure."""
+    try:
+        code = process.wait(timeout=1800)
+    finally:
+        running.discard(process)
+    if code:
+        raise subprocess.CalledProcessError(code, list(words))
+
+
+def run_all(commands: Sequence[tuple[list[str], Path]]) -> None:
+    """Runs these commands, CORES at a time."""
+    for i in range(0, len(commands), CORES):
+        batch = [(start(words, log), words) for words, log in commands[i : i + CORES]]
+        for process, words in batch:
+            finish(process, words)
+
+
+def population(task: Task, overrides: Sequence[str], seed: int, models: Path, name: str, learners: int, steps: int):
+    """Trains a population; its run folders."""
+    forms = "+random_params={" + ", ".join(f"{key}: {form}" for key, form in task.draws.items()) + "}"
+    words = ["-m", *common(task, models, steps), "hydra/launcher=population", f"hydra.launcher.learners={learners}"]
+    words += [f"base.name={name}", f"seed={seed}", forms, "base.evolver_fitness=training", *overrides]
+    words += [f"base.evolver_cem_length={task.generation}", "base.evolver_cem_time=600"]
+    finish(start(words, models / f"{name}.txt"), words)
+    return folders(models, name, learners)
+
+
+def folders(models: Path, name: str, learners: int) -> list[Path]:
+    """The run folders of a population's learners."""
+    return [next(models.glob(f"*/{name}-0-{number}")) for number in range(1, learners + 1)]
+
+
+def deployed(run: Path) -> int:
+    """The number of the learner that the evolver in this run folder calls the best."""
+    state = json.loads((run / "evolver" / "state.json").read_text())
+    means = {
+        name: sum(member["scores"]) / len(member["scores"]) if member["scores"] else member["latest"]
+        for name, member in state["members"].items()
+    }
+    known = {name: mean for name, mean in means.items() if mean is not None}
+    return int(max(known, key=lambda name: known[name]).removeprefix("learner-"))
+
+
+def result(run: Path) -> dict:
+    return json.loads((run / "result.json").read_text())
+
+
+def curve(runs: Sequence[Path]) -> list[float]:
+    """Evaluations over time of the learner whose training episodes were best at each time."""
+    from sac.report.curves import EVALUATION, read_run
+
+    read = [read_run(run) for run in runs]
+    evaluated = [one.series(EVALUATION) for one in read]
+    trained = [one.series(TRAINING) for one in read]
+    found = []
+    for i in range(min(len(values) for _, values in evaluated)):
+        standing = []
+        for (steps, values), (at, returns) in zip(evaluated, trained):
+            before = returns[at <= steps[i]]
+            standing.append((float(before[-1]) if len(before) else float("-inf"), float(values[i])))
+        found.append(max(standing)[1])
+    return found
+
+
+def told(task: str, method: str, seed: int, runs: Sequence[Path], chosen: int, minutes: float) -> Found:
+    """What these runs of a population came to; `chosen` is the position of the deployed one."""
+    results = [result(run) for run in runs]
+    scores = [one["objective"] for one in results]
+    known = [score for score in scores if score is not None]
+    score = scores[chosen] if scores[chosen] is not None else float("nan")
+    steps, updates = (sum(one[name] for one in results) for name in ("env_steps", "updates"))
+    return Found(task, method, seed, score, max(known), curve(runs), steps, updates, minutes, commit())
+
+
+def measure(name: str, method: str, seed: int, models: Path) -> Found:
+    """Trains one population by one method."""
+    task, began, short = TASKS[name], time.monotonic(), method.replace(",", "").replace(" ", "_")
+    label, here = f"{short}-{seed}", models / name
+    if method in POPULATIONS:
+        runs = population(task, POPULATIONS[method], seed, here, label, LEARNERS, task.steps)
+        chosen = deployed(runs[0].with_name(f"{label}-0")) - 1
+    elif method == "one learner":
+        config = OmegaConf.load(folders(here, f"best_of_4-{seed}", LEARNERS)[0] / "config.yaml")
+        drawn = [f"{key}={OmegaConf.select(config, key)}" for key in task.draws]
+        words = common(task, here, LEARNERS * task.steps)
+        run_all([([*words, f"base.name={label}", f"seed={seed}", "base.threads=1", *drawn], here / f"{label}.txt")])
+        runs, chosen = [next(here.glob(f"*/{label}"))], 0
+    else:
+        runs, chosen = halving(task, here, label, seed), 0
+    return told(name, method, seed, runs, chosen, (time.monotonic() - began) / 60)
+
+
+def halving(task: Task, models: Path, label: str, seed: int) -> list[Path]:
+    """Successive halving (Jamieson and Talwalkar, arXiv:1502.07943); the runs, the one that is left first."""
+    from sac.report.curves import read_run
+
+    steps = task.steps // ROUNDS[0]
+    runs = population(task, (NONE,), seed, models, label, ROUNDS[0], steps)
+    left = list(runs)
+    for learners in ROUNDS[1:]:
+        returns = {run: read_run(run).last(TRAINING) for run in left}
+        known = {run: float("-inf") if value is None else value for run, value in returns.items()}
+        left = sorted(left, key=lambda run: -known[run])[:learners]
+        steps += task.steps // learners
+        commands = []
+        for run in left:
+            words = [
+                f"env={task.env}",
+                f"base.models={models}",
+                f"base.scene={run.parent.name}",
+                f"base.name={run.name}",
+            ]
+            words += ["ckpt=latest", f"base.max_step={steps}", "base.evolver_enabled=false", "base.threads=1"]
+            words += [f"eval.per_step={steps // EVALUATIONS}"]
+            commands.append((words, models / f"{label}.txt"))
+        run_all(commands)
+    return [left[0], *(run for run in runs if run != left[0])]
+
+
+def measured(models: Path) -> Iterator[Found]:
+    """What was measured before."""
+    for file in sorted((models / "found").glob("*.json")):
+        yield Found(**json.loads(file.read_text()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--populations", type=int, default=10)
+    parser.add_argument("--models", type=Path, default=ROOT / "models" / "population")
+    parser.add_argument("--minutes", type=float, default=600, help="begin no further population after so long")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--report", action="store_true")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    until, models = time.monotonic() + 60 * args.minutes, args.models.resolve()
+    (models / "found").mkdir(parents=True, exist_ok=True)
+    try:
+        for seed in range(1, args.populations + 1):
+            for name in args.tasks:
+                for method in args.methods:
+                    file = models / "found" / f"{name}-{method.replace(', ', '_').replace(' ', '_')}-{seed}.json"
+                    if file.exists() or args.report or time.monotonic() > until:
+                        continue
+                    found = measure(name, method, seed, models)
+                    file.write_text(json.dumps(asdict(found)))
+                    print(f"{name} {method} {seed}: {found.score:.1f} (best {found.best:.1f}) {found.minutes:.1f} min",
+                          flush=True)  # fmt: skip
+        report(list(measured(models)), TASKS, METHODS, args.out)
+    finally:
+        for process in list(running):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

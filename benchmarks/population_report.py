@@ -1,0 +1,119 @@
+"""The tables and the picture of what `benchmarks/population.py` has measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.report import Row, show, stamp, versions, write_csv, write_markdown
+from sac.report.statistics import BOOTSTRAP_RESAMPLES, CONFIDENCE, bootstrap_interval, iqm
+
+if TYPE_CHECKING:
+    from benchmarks.population import Found, Task
+
+BASELINE = "best of 4"
+HEADER = (
+    "task", "method", "populations", "score (IQM)", "95 %", "minus best of 4", "95 %", "P(better)", "success",
+    "area", "best (unknown)", "steps", "updates", "minutes",
+)  # fmt: skip
+LEGEND = """\
+*score*: mean return of 50 deterministic episodes of the learner that was deployed, as interquartile mean over the
+populations with a bootstrap interval (Agarwal et al., arXiv:2108.13264). *minus best of 4*: the difference of the
+interquartile means, both resampled independently. *P(better)*: the share of pairs of populations in which the method is
+ahead of best of 4. *success*: populations with a score of at least {success}. *area*: the mean over time, in fifths of
+the steps, of the learner whose training episodes are best at that time. *best*: the interquartile mean of the best
+score of any learner, which nobody knows when one is chosen. *steps*, *updates*: of all learners together, medians."""
+
+
+def difference_interval(one: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """The percentile bootstrap interval of iqm(one) - iqm(other), both resampled independently."""
+    random, found = np.random.default_rng(seed), []
+    for _ in range(BOOTSTRAP_RESAMPLES):
+        found.append(iqm(random.choice(one, len(one))) - iqm(random.choice(other, len(other))))
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(found, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def probability_ahead(one: Sequence[float], other: Sequence[float]) -> float:
+    """The share of pairs in which `one` is ahead; equal ones count a half."""
+    a, b = np.asarray(one)[:, None], np.asarray(other)[None]
+    return float(((a > b) + 0.5 * (a == b)).mean())
+
+
+def rows_of(name: str, task: Task, found: Sequence[Found], methods: Sequence[str]) -> list[Row]:
+    """A row for each method that was measured on this task."""
+    scores = {method: [one.score for one in found if one.method == method] for method in methods}
+    base, rows = scores.get(BASELINE, []), list[Row]()
+    for method in methods:
+        mine, values = [one for one in found if one.method == method], scores[method]
+        if len(mine) < 2:
+            continue
+        versus: Row = ("", "", "")
+        if method != BASELINE and len(base) > 1:
+            low, high = difference_interval(values, base)
+            difference, better = iqm(values) - iqm(base), probability_ahead(values, base)
+            versus = (f"{difference:+.1f}", f"{low:+.1f} to {high:+.1f}", f"{better:.2f}")
+        low, high = bootstrap_interval(values)
+        success = sum(value >= task.success for value in values)
+        rows.append((
+            name, method, len(mine), f"{iqm(values):.1f}", f"{low:.1f} to {high:.1f}", *versus,
+            f"{success} of {len(values)}", f"{iqm([np.mean(one.curve) for one in mine]):.1f}",
+            f"{iqm([one.best for one in mine]):.1f}", int(np.median([one.steps for one in mine])),
+            int(np.median([one.updates for one in mine])), f"{np.median([one.minutes for one in mine]):.1f}",
+        ))  # fmt: skip
+    return rows
+
+
+def draw(found: Sequence[Found], tasks: dict[str, Task], methods: Sequence[str], path: Path) -> None:
+    """A panel for each task: the deployed learner's evaluation over time, interquartile mean with its interval."""
+    from matplotlib.figure import Figure
+
+    shown = [name for name in tasks if any(one.task == name for one in found)]
+    figure = Figure((5.2 * len(shown), 4.2), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown):
+        for i, method in enumerate(methods):
+            curves = [one.curve for one in found if (one.task, one.method) == (name, method)]
+            if len(curves) < 2:
+                continue
+            length = min(map(len, curves))
+            values = np.array([curve[:length] for curve in curves])
+            x = np.arange(1, length + 1) / length
+            middle = [iqm(values[:, j]) for j in range(length)]
+            low, high = zip(*(bootstrap_interval(values[:, j]) for j in range(length)))
+            axes.plot(x, middle, color=f"C{i}", label=f"{method} ({len(curves)})", marker="o", markersize=3)
+            axes.fill_between(x, low, high, color=f"C{i}", alpha=0.12)
+        axes.set_title(name)
+        axes.set_xlabel("share of the environment steps")
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("return of the deployed learner")
+    figure.axes[0].legend(fontsize="small")
+    figure.savefig(path, dpi=110)
+
+
+def report(found: Sequence[Found], tasks: dict[str, Task], methods: Sequence[str], out: Path) -> None:
+    """Prints the table and writes evolver.csv, evolver.md and evolver.png into `out`."""
+    rows: list[Row] = [HEADER]
+    parts: list[str | Sequence[Row]] = [
+        "Written by `benchmarks/population.py`: what a population gains at equal environment steps and updates. "
+        "See [populations](../populations.md).", "![the deployed learner over time](evolver.png)"
+    ]  # fmt: skip
+    for name, task in tasks.items():
+        mine = rows_of(name, task, [one for one in found if one.task == name], methods)
+        if mine:
+            rows += mine
+            numbers = ", ".join(f"`{key}` {form}" for key, form in task.draws.items())
+            parts += [f"## {name}", f"`{task.env}`, {task.steps} steps of each of 4 learners, a generation every "
+                      f"{task.generation} training episodes. {task.about} Drawn: {numbers}. With "
+                      f"`{'`, `'.join(task.overrides)}`.",
+                      [[cell for j, cell in enumerate(row) if j] for row in (HEADER, *mine)],
+                      LEGEND.format(success=f"{task.success:g}")]  # fmt: skip
+    show(rows)
+    commits = sorted({one.commit for one in found})
+    parts.append(f"Trained by commit {', '.join(commits)}. {stamp(versions('tensorflow', 'numpy', 'gymnasium'))}")
+    write_csv(out / "evolver.csv", rows)
+    write_markdown(out / "evolver.md", "What populations gain", parts)
+    draw(found, tasks, methods, out / "evolver.png")

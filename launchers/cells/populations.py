@@ -1,0 +1,54 @@
+"""The launcher `population`: runs every job of a multirun as a population whose learners are single processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from launchers.cells.options import PopulationOptions
+from launchers.cells.population import Population, check_population, population_of
+from launchers.cells.process import Process
+from launchers.cells.role_jobs import copy_of, trusted
+from launchers.jobs.job import Job
+from launchers.jobs.processes import Processes
+from launchers.jobs.resources import Share
+from sac.config.run_names import name_in_multirun
+from sac.errors import UserError
+
+
+class Populations(Processes):
+    """Launches populations with the options of conf/hydra/launcher/population.yaml.
+
+    Each learner is one process with the role `train`, and one more process is the evolver. Raises UserError for invalid
+    options.
+    """
+
+    Options: type[Any] = PopulationOptions
+    doing = "asking the learners to save and end"
+
+    def start(self, job: Job, share: Share) -> Population:
+        """Starts a population."""
+        self.check(job)
+        job.config.base.name = job.config.base.name if job.named else name_in_multirun(job.config, job.number)
+        job.roles = True
+        job.folder.mkdir(parents=True, exist_ok=True)
+        learners = self.options.learners
+        own = replace(share, threads=self.options.threads or max(share.threads // learners, 1))
+
+        def processes_of_member(mine: Job, number: int) -> Sequence[Process]:
+            mine = trusted(mine)
+            config = copy_of(mine.config)
+            config.net.number, config.ckpt = number, config.ckpt or "auto"
+            alone = Job(number, mine.folder / config.role, config, [], mine.typed, named=True, env=dict(mine.env))
+            return [Process(config.role, alone, own)]
+
+        population = population_of(job, share, learners, processes_of_member)
+        population.start()
+        return population
+
+    def check(self, job: Job) -> None:
+        """Raises UserError for a job that cannot be a population."""
+        if job.config.role != "train":
+            raise UserError(f"role={job.config.role}: hydra/launcher=population trains: leave role out")
+        check_population(job, self.options.learners)

@@ -1,0 +1,64 @@
+"""The keys of `random_params` that an evolver moves while learners train (base.evolver_strategy=pbt)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from sac.config.distributions import Distribution, OneOf, keyed, parse
+from sac.config.schema import EVOLVER, field_of
+from sac.errors import UserError
+
+LIVE_KEYS = (
+    "sac.learning_rate", "sac.gamma", "sac.tau", "sac.n_step", "sac.v_lambda", "sac.init_log_alpha",
+    "sac.target_entropy_ratio",
+)  # fmt: skip
+
+
+def live_distributions(config: Any) -> dict[str, Distribution]:
+    """Key -> distribution of what the evolver moves; nothing where it moves nothing.
+
+    `config` has attributes or items as Config has. Raises UserError for a key that cannot change while a learner
+    trains, and for one that would change nothing.
+    """
+    base, s = config.base, config.sac
+    if not (base.evolver_enabled or config.role == EVOLVER) or base.evolver_strategy != "pbt":
+        return {}
+    forms = keyed(dict(config.random_params))
+    for name in forms:
+        if name not in LIVE_KEYS:
+            raise UserError(
+                f"random_params.{name}: base.evolver_strategy=pbt cannot move it while a learner trains; it moves "
+                f"{', '.join(LIVE_KEYS)}"
+            )
+    if "sac.init_log_alpha" in forms and s.use_auto_alpha:
+        raise UserError(
+            "random_params.sac.init_log_alpha: a learned temperature leaves its first value: set "
+            "sac.use_auto_alpha=false, or leave this key out"
+        )
+    found = {name: _parsed(name, form, getattr(s, name.removeprefix("sac."))) for name, form in forms.items()}
+    if _highest(found.get("sac.n_step")) == math.inf:
+        raise UserError("random_params.sac.n_step: windows of the replay need a bound: add truncated: [low, high]")
+    return found
+
+
+def longest_n_step(config: Any) -> int:
+    """The most steps that a return will have in this run. Raises UserError as `live_distributions`."""
+    moved = live_distributions(config).get("sac.n_step")
+    return config.sac.n_step if moved is None else max(config.sac.n_step, int(_highest(moved)))
+
+
+def _parsed(name: str, form: Any, configured: Any) -> Distribution:
+    field = field_of(name)
+    assert field is not None
+    return parse(name, form, configured, str(field.type).startswith("int"))
+
+
+def _highest(distribution: Distribution | None) -> float:
+    match distribution:
+        case None:
+            return -math.inf
+        case OneOf(values):
+            return max(values)
+        case _:
+            return distribution.high

@@ -1,0 +1,48 @@
+"""Which hyperparameters of a population move, and how long the windows of its replays are."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from sac.config.distributions import OneOf, UniformRange
+from sac.config.live_keys import LIVE_KEYS, live_distributions, longest_n_step
+from sac.errors import UserError
+
+
+def config(forms, *, strategy="pbt", enabled=True, role="train", **sac) -> SimpleNamespace:
+    numbers = {name.removeprefix("sac."): 1 for name in LIVE_KEYS} | {"use_auto_alpha": False, "n_step": 2} | sac
+    base = SimpleNamespace(evolver_strategy=strategy, evolver_enabled=enabled)
+    return SimpleNamespace(random_params=forms, base=base, sac=SimpleNamespace(**numbers), role=role)
+
+
+def test_keys_move_under_pbt_only():
+    forms = {"sac.gamma": {"truncated": [0.9, 0.99]}, "sac": {"n_step": {"in": [1, 3]}}}
+    expected = {"sac.gamma": UniformRange(0.9, 0.99), "sac.n_step": OneOf((1, 3))}
+    assert live_distributions(config(forms)) == expected
+    assert live_distributions(config(forms, enabled=None, role="evolver")) == expected
+    for options in ({"strategy": "cem"}, {"strategy": "none"}, {"enabled": None}, {"enabled": False}):
+        assert live_distributions(config(forms, **options)) == {}
+    assert live_distributions(config({"replay.alpha": {"in": [1]}}, strategy="cem")) == {}, (
+        "it draws, and moves nothing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "longest"),
+    [({"in": [1, 7, 3]}, 7), ({"truncated": [1, 5]}, 5), ({"std": 3.0, "truncated": [1, 4]}, 4), ({"in": [1]}, 2)],
+)
+def test_windows_have_rows_for_the_longest_return(form, longest):
+    assert longest_n_step(config({"sac.n_step": form})) == longest
+    assert longest_n_step(config({})) == longest_n_step(config({"sac.n_step": form}, strategy="cem")) == 2
+
+
+def test_what_cannot_move_is_refused():
+    for forms, options, words in (
+        ({"sac.ensemble_q_num": {"in": [2, 4]}}, {}, "it moves sac.learning_rate"),
+        ({"sac.init_log_alpha": {"in": [-2, -1]}}, {"use_auto_alpha": True}, "sac.use_auto_alpha=false"),
+        ({"sac.n_step": {"std": 2.0}}, {}, "add truncated"),
+    ):
+        with pytest.raises(UserError, match=words):
+            live_distributions(config(forms, **options))

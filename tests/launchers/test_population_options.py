@@ -1,0 +1,39 @@
+"""What `hydra/launcher=population` refuses, in words that say what to do, before any process starts."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.launchers.multiruns import Multirun
+
+pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"), pytest.mark.slow]
+PBT = ("hydra/launcher=population", "base.evolver_strategy=pbt")
+RATE = "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}}"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("hydra.launcher.learners=1",), "hydra.launcher.learners=1: allowed is a whole number at least 2"),
+        (("eval.per_step=-1",), "set eval.per_step to a number of steps, or base.evolver_fitness=training"),
+        (("+random_params={replay.alpha: {truncated: [0.1, 0.9]}}",), "cannot move it while a learner trains"),
+        (("+random_params={sac.init_log_alpha: {in: [-1, -2]}}",), "set sac.use_auto_alpha=false"),
+        (("+random_params={sac.n_step: {std: 2}}",), "add truncated"),
+        (("base.evolver_strategy=best",), "base.evolver_strategy=best: allowed is cem | pbt | none"),
+        (("base.evolver_pbt_share=0.6",), "base.evolver_pbt_share=0.6: allowed is a number between 0 and 0.5"),
+        (("role=play",), "role=play: hydra/launcher=population trains"),
+        (("net=static",), "its learners need net=default"),
+        (("base.evolver_share_replay=0.01",), "leaves no window of one kind"),
+        (("hydra/launcher=roles", "hydra.launcher.learners=2", "base.evolver_share_replay=0.5"),
+         "use hydra/launcher=population"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_a_population_is_refused_in_words(tmp_path, words, said):
+    run = Multirun(
+        tmp_path.resolve(), *PBT, "base.name=pop", *(() if "random_params" in " ".join(words) else (RATE,)), *words
+    )
+    assert run.wait(60) == 1
+    assert said in " ".join(run.said.split()) and "Traceback" not in run.said, run.said
+    assert run.children() == []
