@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "launchers.jobs": "sac.config sac.roles sac.runs sac.track sac.report",
     "launchers.cells": "launchers.jobs sac.config sac.runs",
     "launchers.search": "launchers.jobs sac.config sac.track",
-    "launchers.ray_cluster": "launchers.cells launchers.jobs sac.config sac.wire",
+    "launchers.ray_cluster": "launchers.cells launchers.jobs sac.config sac.runs sac.wire",
     "launchers.kubernetes_manifests": "launchers.jobs sac.config sac.runs",
     "launchers.plugins": "launchers",
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 
-from launchers.cells.restarts import POLICIES, Restarts
+from launchers.cells.restarts import POLICIES, Policy, Restarts
 from launchers.jobs import job as states
 from launchers.jobs.job import Job, Status
 from launchers.jobs.resources import Share
@@ -19,15 +19,16 @@ class Process:
     """A role's process, which may start again after its end; `start(job, share)` starts it.
 
     A process that has not written its status for more than `timeout` seconds hangs; None: it may be silent for long.
+    `policy` says how often it may start again; None: as its role in a cell.
     """
 
     def __init__(
         self, role: str, job: Job, share: Share, timeout: float | None = None,
-        start: Callable[[Job, Share], RunningProcess] = Worker,
+        start: Callable[[Job, Share], RunningProcess] = Worker, policy: Policy | None = None,
     ):  # fmt: skip
         self.role, self.job, self.share, self._timeout, self._start = role, job, share, timeout, start
         self.name = f"actor {job.config.net.number}" if role == "actor" else role
-        self.restarts = Restarts(POLICIES[role])
+        self.restarts = Restarts(policy or POLICIES[role])
         self.worker: RunningProcess | None = None
         self.last: Status = Status()  # how the process last ended
         self.next_start: float | None = time.monotonic()  # None: no start is planned

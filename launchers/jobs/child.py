@@ -16,6 +16,7 @@ from launchers.jobs.status_file import StatusFile
 from sac.config.validation import validated
 from sac.errors import UserError
 from sac.roles import run
+from sac.runs.lock import ending_seconds
 from sac.runs.resume import stored_config
 from sac.screen import unbreakable_screen
 
@@ -31,7 +32,7 @@ def main(folder: Path, observer_of: Callable[[Job], StatusFile] = status_file_of
     watch_parent()
     job = Job.read(folder)
     try:
-        with FileLock(job.lock, timeout=LOCK_TIMEOUT_SECONDS):
+        with FileLock(job.lock, timeout=ending_seconds(LOCK_TIMEOUT_SECONDS)):
             return _run(job, observer_of(job))
     except Timeout:
         sys.stderr.write(f"error: another process still runs {folder}\n")

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from sac.files import write_atomically
 
 WAITING, RUNNING, DONE, PRUNED, FAILED, INTERRUPTED = "waiting", "running", "done", "pruned", "failed", "interrupted"
-KILLED = "killed by"  # first words of the error of a process that a signal has ended
+KILLED = "killed by"  # first words of the error of a process that a signal, or the loss of its node, has ended
 CHILD_MODULE = "launchers.jobs.child"  # what a child process runs, if the job comes from no search
 SEEDS = ("seed", "sac.seed", "repeat")  # keys in which the runs of one experiment differ
 
@@ -48,7 +48,7 @@ class Status:
 
     @property
     def killed(self) -> bool:
-        """Whether a signal has ended the process."""
+        """Whether a signal, or the loss of its node, has ended the process."""
         return self.error.startswith(KILLED)
 
     @property

@@ -20,22 +20,23 @@ class Pool:
     """`run(jobs)` takes the next job when a slot is free, and yields each job with how it ended.
 
     After a signal no further job begins, and those that run are asked to save and end; a job that takes longer than
-    `grace` seconds is killed. `start(job, share)` starts a job.
+    `grace` seconds is killed. `start(job, share)` starts a job. Where jobs run, the next one also waits until
+    `admits(number of running jobs)` is true.
     """
 
     def __init__(
         self, shares: Sequence[Share], table: Table, interruption: Interruption, grace: float,
-        start: Callable[[Job, Share], RunningJob] = Worker,
+        start: Callable[[Job, Share], RunningJob] = Worker, admits: Callable[[int], bool] = lambda running: True,
     ):  # fmt: skip
         self._shares, self._table, self._interruption, self._grace = shares, table, interruption, grace
-        self._start = start
+        self._start, self._admits = start, admits
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Status]]:
         jobs, free = iter(jobs), list(self._shares)[::-1]
         running: list[RunningJob] = []
         try:
             while True:
-                while free and not self._interruption.requested and (job := next(jobs, None)) is not None:
+                while self._may_begin(free, running) and (job := next(jobs, None)) is not None:
                     running.append(self._start(job, free.pop()))
                     self._table.began(job)
                 if not running:
@@ -58,6 +59,9 @@ class Pool:
         finally:
             if running:  # an error passes through here: the jobs may still save what they have learnt
                 self._end_in_order(running)
+
+    def _may_begin(self, free: Sequence[Share], running: Sequence[RunningJob]) -> bool:
+        return bool(free) and not self._interruption.requested and (not running or self._admits(len(running)))
 
     def _end_in_order(self, running: Sequence[RunningJob]) -> None:
         """Asks all jobs to end, and kills after `grace` seconds; returns when all have ended."""

@@ -33,7 +33,7 @@ from sac.track.wandb_run import sync_command, unsynced
 class Processes:
     """Launches jobs with the options of conf/hydra/launcher/processes.yaml. Raises UserError for invalid options.
 
-    Launchers that run a job as several processes inherit from this class, and replace `start`, `shares`, `check`.
+    Launchers that run jobs in another way inherit from this class, and replace `start`, `shares`, `check` ...
     """
 
     Options: type[Any] = ProcessOptions
@@ -70,6 +70,11 @@ class Processes:
         _complain(ended)
         return [_returned(job, status) for job, status in sorted(ended, key=lambda one: one[0].number)]
 
+    @property
+    def several_machines(self) -> bool:
+        """Whether jobs may run on machines that share nothing but a disk."""
+        return False
+
     def check(self, job: Job) -> None:
         """Raises UserError for a job that these options do not fit."""
 
@@ -83,13 +88,21 @@ class Processes:
         gpus = resources.visible_gpus() if self.options.gpus is None else [str(gpu) for gpu in self.options.gpus]
         yield resources.divide(n_jobs, resources.cores(), gpus)
 
+    def most_at_once(self) -> int:
+        """How many jobs may run at once."""
+        return int(self.options.n_jobs or resources.cores())
+
+    def admits(self, running: int) -> bool:
+        """Whether a further job may begin beside `running` others, while a slot is free."""
+        return True
+
     def stream(self, jobs: Iterable[Job], total: int | None = None) -> Iterator[tuple[Job, Status]]:
         """Yields jobs as they end; takes the next of `jobs` when a slot is free. `total` is their number, if known.
 
         After a signal it waits until all running jobs have ended, and raises SystemExit with the signal's exit code
         (130 for SIGINT, 75 for SIGTERM).
         """
-        n_jobs = self.options.n_jobs or resources.cores()
+        n_jobs = self.most_at_once()
         if total is not None:
             n_jobs = max(min(n_jobs, total), 1)
         with (
@@ -97,7 +110,7 @@ class Processes:
             Interruption(doing=self.doing) as interruption,
             Table(total) as table,
         ):
-            yield from Pool(shares, table, interruption, self.options.grace, self.start).run(jobs)
+            yield from Pool(shares, table, interruption, self.options.grace, self.start, self.admits).run(jobs)
         if interruption.requested:
             raise SystemExit(interruption.exit_code)
 

@@ -91,7 +91,8 @@ class Table:
         ended = [row for row in rows if row[1][1].over]
         left_out = max(0, len(rows) - MAX_ROWS)  # of those that ended, the lowest numbers
         for number, (job, s) in sorted(running + ended[left_out:]):
-            what = Text(_words(job) if not s.error else f"{_words(job)}\n{s.error}")
+            more = [s.error, s.note if s.state == states.WAITING else ""]
+            what = Text("\n".join([_words(job), *filter(None, more)]))
             of = f"/{s.max_step:,}" if s.max_step > 0 else ""
             numbers = [_number(s.return_), _number(s.score), "" if s.rate is None else f"{s.rate:,.0f}"]
             state = Text(s.state, STYLES.get(s.state, ""))

@@ -26,7 +26,7 @@ class Worker:
         job.write()
         self.job, self.share, self._asked, self._began = job, share, False, time.monotonic()
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-        environment = os.environ | job.env | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", PROGRAM: program()}
+        environment = os.environ | {PROGRAM: program()} | job.env | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
         with job.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", job.module, str(job.folder)],

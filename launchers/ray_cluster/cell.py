@@ -2,113 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from launchers.cells.cell import Cell
 from launchers.cells.role_jobs import processes_of
-from launchers.jobs import job as states
-from launchers.jobs.job import Job, Status
+from launchers.jobs.job import Job
 from launchers.jobs.resources import Share
-from launchers.jobs.table import REFRESH_INTERVAL_SECONDS
-from launchers.ray_cluster.options import RayOptions
-from launchers.ray_cluster.replica import ADDRESSES, AddressBook, Network, Replica
+from launchers.ray_cluster.cell_replica import ADDRESSES, AddressBook, CellReplica, Network
+from launchers.ray_cluster.options import RayCellOptions
+from launchers.ray_cluster.remote_worker import REPLICA_THREADS, RemoteWorker
 from sac.wire.keys import Keys
-
-KILL_TIMEOUT_SECONDS = 2.0  # time for a Ray actor to kill its process
-REPLICA_THREADS = 4  # of a Ray actor: one waits for the process, the others answer
-
-
-class RemoteWorker:
-    """A process on another node: a RunningProcess that asks the Ray actor `replica` for everything."""
-
-    def __init__(self, replica: Any, job: Job, share: Share):
-        self.job, self.share, self._replica = job, share, replica
-        self._outcome = replica.run.remote(job, share)
-        self._status, self._placed = Status(states.RUNNING, note="waits for Ray to place it"), False
-        self._answer: Any = None  # to the question for the status that is under way
-        self._next_question, self._silent_seconds = 0.0, 0.0
-        self._asked = self._killed = False
-
-    def status(self) -> Status:
-        """The latest status that has arrived; asks for the next one and never waits."""
-        if self._answer is None and time.monotonic() >= self._next_question:
-            self._next_question = time.monotonic() + REFRESH_INTERVAL_SECONDS
-            self._answer = self._replica.status.remote()
-        elif self._answer is not None and ray.wait([self._answer], timeout=0)[0]:
-            with contextlib.suppress(RayError):
-                (self._status, self._silent_seconds), self._placed = ray.get(self._answer), True
-            self._answer = None
-        return self._status
-
-    def silent_seconds(self) -> float:
-        """Seconds since the process last wrote its status, by its node's clock; 0 until Ray has placed it."""
-        self.status()
-        return self._silent_seconds
-
-    def processes(self) -> list[tuple[str, Status]]:
-        return []
-
-    def poll(self) -> Status | None:
-        """How the process ended; None while it runs, and while Ray places it on another node."""
-        if not self._over:
-            return None
-        try:
-            return ray.get(self._outcome)
-        except RayError as error:
-            lost = f"its Ray actor is lost: {' '.join(str(error).split())}"
-            return Status(states.INTERRUPTED if self._asked else states.FAILED, error=lost)
-
-    def ask_to_end(self) -> None:
-        self._asked = True
-        if self._placed:
-            self._replica.ask_to_end.remote()
-        else:
-            self.end()
-
-    def kill(self) -> None:
-        """Kills the process; the next `poll` returns how it ended."""
-        if not self._killed:
-            self._killed = True
-            self._replica.kill.remote()
-
-    def end(self) -> None:
-        """Kills the process; a Ray actor that does not answer is killed itself, and its process ends with it."""
-        self._asked = True
-        if self._over:
-            return
-        if self._placed:
-            self._replica.end.remote()
-            ray.wait([self._outcome], timeout=KILL_TIMEOUT_SECONDS)
-        if not self._over:
-            ray.kill(self._replica)
-
-    @property
-    def _over(self) -> bool:
-        return bool(ray.wait([self._outcome], timeout=0)[0])
 
 
 class RayCell(Cell):
     """A cell in a placement group of its own, whose processes find each other by an address book."""
 
-    def __init__(self, job: Job, share: Share, roles: Sequence[str], options: RayOptions, keys: dict[str, str] | None):
+    def __init__(
+        self, job: Job, share: Share, roles: Sequence[str], options: RayCellOptions, keys: dict[str, str] | None
+    ):
         self._options, self._keys = options, keys
         self._namespace = f"{job.config.base.scene}/{job.config.base.name}-{secrets.token_hex(4)}"
         self._replicas: dict[str, Any] = {}
         threads = {role: resources.threads for role, resources in options.resources.items()}
         processes = processes_of(job, share, roles, options.actors, threads, options.actor_timeout, self._start_process)
-        has_gpus = "GPU" in ray.cluster_resources()
-        self._bundles = [options.resources[process.role].bundle(has_gpus) for process in processes]
+        gpus = float("GPU" in ray.cluster_resources())
+        self._bundles = [options.resources[process.role].bundle(gpus) for process in processes]
         self._indices = {process.job.folder: index for index, process in enumerate(processes)}
         self._group = placement_group(self._bundles, options.placement, name=self._namespace)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
@@ -132,12 +58,12 @@ class RayCell(Cell):
     def _replica(self, name: str, job: Job) -> Any:
         index, role = self._indices[job.folder], job.config.role
         bundle = dict(self._bundles[index])
-        return ray.remote(Replica).options(
+        return ray.remote(CellReplica).options(
             name=name, namespace=self._namespace, num_cpus=bundle.pop("CPU"), num_gpus=bundle.pop("GPU", 0),
             resources=bundle, max_restarts=self._options.restarts[role], max_task_retries=-1,
             max_concurrency=REPLICA_THREADS,
             scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, index),
-        ).remote(self._namespace, Network(keys_for(role, self._keys)), str(Path.cwd()))  # fmt: skip
+        ).remote(str(Path.cwd()), self._namespace, Network(keys_for(role, self._keys)))  # fmt: skip
 
 
 def make_keys() -> dict[str, str]:

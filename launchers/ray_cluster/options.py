@@ -1,4 +1,4 @@
-"""The options of the launcher `ray_roles`: types and ranges. Their defaults are in conf/."""
+"""The options of the launchers `ray` and `ray_roles`: types and ranges. Their defaults are in conf/."""
 
 # ruff: noqa: RUF009 - each call of key() makes a new dataclasses.field
 
@@ -13,18 +13,22 @@ from sac.config.validation import checked
 
 @dataclass
 class Resources:
-    """What Ray reserves for one process; `num_gpus` None means one where the cluster has any."""
+    """What Ray reserves for one process; what `num_gpus` None means is up to the launcher."""
 
     num_cpus: float = positive()
-    num_gpus: float | None = at_least(0)
+    num_gpus: float | None = key(
+        "of at least 0, whole where above 1,", lambda n: n >= 0 and (n <= 1 or float(n).is_integer())
+    )
     custom: dict[str, Any] | None = key(
-        "of names to numbers above 0",
-        lambda custom: all(isinstance(n, int | float) and n > 0 for n in custom.values()),
+        "of names other than CPU and GPU to numbers above 0",
+        lambda custom: all(
+            name not in ("CPU", "GPU") and isinstance(n, int | float) and n > 0 for name, n in custom.items()
+        ),
     )
 
-    def bundle(self, has_gpus: bool) -> dict[str, float]:
-        """The resources under the names that Ray gives them."""
-        gpus = float(has_gpus) if self.num_gpus is None else self.num_gpus
+    def bundle(self, default_gpus: float) -> dict[str, float]:
+        """The resources under the names that Ray gives them; `default_gpus` where `num_gpus` is None."""
+        gpus = default_gpus if self.num_gpus is None else self.num_gpus
         return {"CPU": self.num_cpus} | ({"GPU": gpus} if gpus else {}) | (self.custom or {})
 
     @property
@@ -33,7 +37,17 @@ class Resources:
 
 
 @dataclass
-class RayOptions:
+class RayJobOptions(Resources):
+    """The section hydra.launcher; conf/hydra/launcher/ray.yaml says what each key means."""
+
+    address: str | None = key()
+    n_jobs: int | None = at_least(1)
+    grace: float = at_least(0)
+    restarts: int = at_least(-1)
+
+
+@dataclass
+class RayCellOptions:
     """The section hydra.launcher; conf/hydra/launcher/ray_roles.yaml says what each key means.
 
     Raises UserError for invalid resources.

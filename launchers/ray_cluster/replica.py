@@ -1,98 +1,59 @@
-"""The Ray actors on the nodes of a cluster: one for each process of a cell, and the cell's address book.
+"""The Ray actor of one process, which is its child on whichever node Ray has found.
 
-The processes of a cell do not load Ray, which would take over SIGTERM there and end a process together with the node's
-manager. Instead each is a child process of its Ray actor, which passes addresses on by small files in a private folder.
+The processes do not load Ray, which would take over SIGTERM there and end a process together with the node's manager.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import ray
-from ray.exceptions import RayError
 
 from launchers.jobs import job as states
 from launchers.jobs.job import Job, Status
 from launchers.jobs.pool import POLL_SECONDS
 from launchers.jobs.resources import Share
 from launchers.jobs.worker import Worker
-from sac.wire.discovery import Records
-
-EXCHANGE_INTERVAL_SECONDS = 0.5  # between two exchanges of a replica with the address book
-ADDRESSES = "addresses"  # name of the address book in the namespace of its cell
-SERVERS = ("replay", "learner")  # roles whose addresses other processes need
-AddressRecord = Mapping[str, Any]  # what a server writes into its record, see sac.wire.discovery
-
-
-class AddressBook:
-    """The addresses of one cell's servers. When its node is lost, the replicas fill a new one as they exchange."""
-
-    def __init__(self) -> None:
-        self._addresses: dict[str, AddressRecord] = {}
-
-    def exchange(self, mine: Mapping[str, AddressRecord]) -> dict[str, AddressRecord]:
-        """Adds the record of a replica's server, and returns the records of all: role -> record."""
-        self._addresses |= mine
-        return self._addresses
-
-
-@dataclass(frozen=True)
-class Network:
-    """How the processes of a cell reach each other: with `keys` at their nodes' addresses, else on one node only."""
-
-    keys: Mapping[str, str] | None  # file name -> text
-
-    def settle(self, job: Job, private: Path) -> Records:
-        """Makes the job's process listen at this node, and read keys and addresses in the folder `private`."""
-        net, keys = job.config.net, private / "keys"
-        net.directory, net.records = "ray", str(private / "addresses")
-        net.bind = ray.util.get_node_ip_address() if self.keys else "127.0.0.1"
-        net.keys = str(keys) if self.keys else None
-        job.typed = {name: value for name, value in job.typed.items() if not name.startswith("net.")}
-        keys.mkdir(mode=0o700)
-        for name, text in (self.keys or {}).items():
-            with open(keys / name, "w", opener=_private, encoding="utf8") as file:
-                file.write(text)
-        return Records(Path(net.records), net.bind)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, mode=0o600)
 
 
 class Replica:
-    """The Ray actor of one process, which is its child; it answers the RemoteWorker in the launcher's process."""
+    """Runs a process in `folder`, the working folder of the launcher; answers the RemoteWorker in the launcher."""
 
-    def __init__(self, space: str, network: Network, folder: str):
-        self._book, self._network, self._folder = ray.get_actor(ADDRESSES, space), network, folder
+    restarted = False  # whether Ray has started this actor again after the process had run
+
+    def __init__(self, folder: str):
+        self._folder = folder
         self._child: Worker | None = None
         self._asked = False
-        self._restarted = ray.get_runtime_context().was_current_actor_reconstructed
+
+    @contextmanager
+    def surrounded(self, job: Job) -> Iterator[Callable[[], None]]:
+        """Prepares what the job's process needs around it; yields what is due at each look at the process."""
+        yield lambda: None
 
     def run(self, job: Job, share: Share) -> Status:
-        """Runs the process and returns how it ended. When this Ray actor is lost, Ray calls `run` of a new one."""
+        """Runs the process and returns how it ended. When this Ray actor is lost, Ray may call `run` of a new one."""
         try:
             os.chdir(self._folder)
             job.folder.parent.stat()
         except OSError as error:
             here = ray.util.get_node_ip_address()
             return Status(states.FAILED, error=f"node {here} does not share the disk of this run: {error}")
+        if self.restarted:
+            job.config.ckpt = "auto"  # the process of the lost Ray actor has begun the run
         gpus = ",".join(str(gpu) for gpu in ray.get_gpu_ids())
-        with TemporaryDirectory(prefix="sac-") as private:
-            relay = Relay(self._book, job.config.role, self._network.settle(job, Path(private)))
+        with self.surrounded(job) as look:
             child = Worker(job, replace(share, gpu=gpus or "-1"))
             self._child = child
             try:
                 if self._asked:
                     child.ask_to_end()
                 while (outcome := child.poll()) is None:
-                    relay.exchange()
+                    look()
                     time.sleep(POLL_SECONDS)
                 return outcome
             finally:
@@ -105,7 +66,7 @@ class Replica:
         if child is None:
             return Status(states.RUNNING), 0.0
         status = child.status()
-        if self._restarted:
+        if self.restarted:
             status.note = "restarted by Ray" + f", {status.note}" * bool(status.note)
         return status, child.silent_seconds()
 
@@ -125,32 +86,3 @@ class Replica:
         if (child := self._child) is not None:
             child.ask_to_end()
             child.end()
-
-
-class Relay:
-    """Exchanges addresses between the records of this replica's process and the address book."""
-
-    def __init__(self, book: Any, role: str, records: Records):
-        self._book, self._role, self._records = book, role, records
-        self._known: dict[str, AddressRecord] = {}
-        self._answer: Any = None  # of the exchange that is under way
-        self._next_exchange = 0.0
-
-    def exchange(self) -> None:
-        """Starts an exchange or takes its answer, and never waits; asks again when the address book was lost."""
-        if self._answer is None and time.monotonic() >= self._next_exchange:
-            self._next_exchange = time.monotonic() + EXCHANGE_INTERVAL_SECONDS
-            mine = self._records.record(self._role) if self._role in SERVERS else None
-            self._answer = self._book.exchange.remote({self._role: mine} if mine else {})
-        elif self._answer is not None and ray.wait([self._answer], timeout=0)[0]:
-            answer, self._answer = self._answer, None
-            try:
-                self._write_new(ray.get(answer))
-            except RayError:
-                return
-
-    def _write_new(self, records: Mapping[str, AddressRecord]) -> None:
-        for role, record in records.items():
-            if role != self._role and self._known.get(role) != record:
-                self._records.write(role, record)
-                self._known[role] = record

@@ -9,7 +9,8 @@ from typing import Any
 import optuna
 from omegaconf import DictConfig
 
-from launchers.search.study import FILES, StudySpec
+from launchers.search.study import FILES, StudySpec, sqlite
+from sac.config.overrides import override
 from sac.errors import UserError
 
 
@@ -23,6 +24,24 @@ def check_config(config: DictConfig) -> None:
         raise UserError("a search compares evaluations: set eval.per_step to a number of steps")
     if config.base.max_step <= 0 and config.base.max_iter <= 0:
         raise UserError("a trial must end: set base.max_step or base.max_iter")
+
+
+def usual_storage(folder: Path, several_machines: bool) -> str | None:
+    """The value of hydra.sweeper.storage where none is given: the file that the folder holds already.
+
+    Of a new study it is a journal where several machines write, since SQLite does not work over a network drive; else
+    None. Raises UserError where several machines would write into a database of SQLite.
+    """
+    database, journal = (folder / file for file in FILES)
+    if journal.exists() and not database.exists():
+        return "journal"
+    if several_machines and database.exists() and not journal.exists():
+        here = override("hydra.sweeper.storage", sqlite(folder))
+        raise UserError(
+            f"{database} was begun on one machine, and SQLite does not work over a network drive: begin another search "
+            f"by hydra.sweeper.study_name=..., or give {here} where all nodes are on this machine"
+        )
+    return "journal" if several_machines else None
 
 
 def open_study(spec: StudySpec, folder: Path, settings: Mapping[str, Any]) -> optuna.Study:

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from launchers.jobs.compose import Composition
 from launchers.search import results
+from launchers.search.opening import usual_storage
 from launchers.search.options import SearchOptions
 from launchers.search.search import Search
 from sac.config.overrides import same_command
@@ -26,7 +27,9 @@ class Sweep:
     def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, options: dict[str, Any]):
         setup_globals()
         self._composition = Composition(context, config)
-        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
+        launcher: Any = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=task, config=config
+        )
         if not hasattr(launcher, "stream"):
             raise UserError("a sweep runs its trials in processes of their own: leave out hydra/launcher=...")
         self._pool = launcher.stream
@@ -36,6 +39,8 @@ class Sweep:
         chosen.folder = chosen.folder or str(
             Path(config.base.models) / config.base.scene / "sweeps" / chosen.study_name
         )
+        if chosen.storage is None:
+            chosen.storage = usual_storage(Path(chosen.folder), launcher.several_machines)
         self._options = chosen
 
     def run(self, arguments: list[str]) -> float | None:

@@ -18,6 +18,7 @@ from sac.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
 ENDING_SECONDS = 10.0  # time that an earlier process with the same lock may need to end
+LOCK_SECONDS = "SAC_LOCK_SECONDS"  # environment variable: that time where a drive keeps the locks of a lost machine
 # Errors of network drives that do not offer locks:
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
@@ -26,8 +27,8 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.E
 def hold_run_lock(folder: RunFolder, role: str) -> Iterator[None]:
     """Holds the lock of `role` (train, learner, actor-1 ...) of this run, so that no second process runs that role.
 
-    Raises UserError when another process keeps the lock for ENDING_SECONDS, or when the folder cannot be written. On a
-    drive without locks a warning is logged.
+    Raises UserError when another process keeps the lock for longer than it may take to end, or when the folder cannot
+    be written. On a drive without locks a warning is logged.
     """
     path = folder.lock(role)
     try:
@@ -36,9 +37,10 @@ def hold_run_lock(folder: RunFolder, role: str) -> Iterator[None]:
         raise UserError(f"cannot write the run folder {folder.path}: {error.strerror or error}") from error
     lock, holder = FileLock(path), Holder(path)
     if not _taken(lock, 0, folder):
-        waits = f"{folder.path} is in use by {holder.name()}: waiting up to {ENDING_SECONDS:.0f} s for its end"
+        seconds = ending_seconds(ENDING_SECONDS)
+        waits = f"{folder.path} is in use by {holder.name()}: waiting up to {seconds:.0f} s for its end"
         sys.stderr.write(f"{waits}\n")
-        if not _taken(lock, ENDING_SECONDS, folder):
+        if not _taken(lock, seconds, folder):
             does, more = ("trains", "") if role == "train" else (f"is {role} of", " (actors differ in net.number)")
             raise UserError(
                 f"{holder.name()} {does} the run {folder.path} already: wait for its end, or end it, or choose another "
@@ -52,6 +54,11 @@ def hold_run_lock(folder: RunFolder, role: str) -> Iterator[None]:
         with contextlib.suppress(OSError):  # Windows removes it by itself
             path.unlink()  # while it is held: a waiting process then sees that the file is gone and makes a new one
         lock.release()
+
+
+def ending_seconds(usual: float) -> float:
+    """How many seconds a process waits for a lock of an earlier one: `usual`, or what LOCK_SECONDS says."""
+    return float(os.environ.get(LOCK_SECONDS, usual))
 
 
 def _taken(lock: FileLock, seconds: float, folder: RunFolder) -> bool:

@@ -54,10 +54,9 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
             check_value(key, OmegaConf.select(composed, key))
         except OmegaConfBaseException as error:  # a text that still looks like an interpolation
             raise UserError(f"{key}: {str(error).splitlines()[0]}") from error
-    wants_stored = composed.role == "play" or composed.ckpt not in (None, "auto")
+    wants_stored = _wants_stored(composed)
     if job is not None:
-        exists = wants_stored and _exists(RunFolder.of(composed).config)  # then the name means that run
-        composed.base.name = composed.base.name if exists else name_in_multirun(composed, job)
+        composed.base.name = name_of_job(composed, job)
         check_value("base.name", composed.base.name)
     folder = RunFolder.of(composed)
     if not _exists(folder.config):
@@ -76,6 +75,17 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
         return composed
     folder.check_kind(composed, stored)
     return _merged(stored, composed, overrides)
+
+
+def name_of_job(composed: DictConfig, job: int) -> str:
+    """The base.name of a multirun's job: with its number, unless it resumes or plays the very run that is named."""
+    exists = _wants_stored(composed) and _exists(RunFolder.of(composed).config)
+    return str(composed.base.name) if exists else name_in_multirun(composed, job)
+
+
+def _wants_stored(composed: DictConfig) -> bool:
+    """Whether the run must exist already."""
+    return composed.role == "play" or composed.ckpt not in (None, "auto")
 
 
 def _resolved(composed: DictConfig) -> DictConfig:

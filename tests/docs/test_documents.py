@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 from launchers.cells.options import PopulationOptions, RoleOptions
 from launchers.jobs.options import ProcessOptions
 from launchers.kubernetes_manifests.options import KubernetesOptions
-from launchers.ray_cluster.options import RayOptions
+from launchers.ray_cluster.options import RayCellOptions, RayJobOptions
 from launchers.search.options import SearchOptions
 from sac.config.command_line import FREE_FORM, as_texts, begin, check_overrides
 from sac.config.command_line import _groups as groups
@@ -37,7 +37,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(d for d in DOCS if d.pa
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.S | re.M)
 CODE = re.compile(r"`([^`\n]+)`")
 OPTIONS = {
-    "processes": ProcessOptions, "roles": RoleOptions, "population": PopulationOptions, "ray_roles": RayOptions,
+    "processes": ProcessOptions, "roles": RoleOptions, "population": PopulationOptions, "ray": RayJobOptions,
+    "ray_roles": RayCellOptions,
     "kubernetes": KubernetesOptions, "optuna": SearchOptions,
 }  # fmt: skip
 PROGRAMS = {

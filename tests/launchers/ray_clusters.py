@@ -1,4 +1,4 @@
-"""Several Ray nodes on this machine, and a tiny cell on them."""
+"""Several Ray nodes on this machine, a tiny cell on them, and tiny jobs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
+from launchers.jobs.job import RUNNING, Status, read_status
 from tests.faults.cells import RunningCell
 from tests.figures import figure
 from tests.launchers.multiruns import Multirun
+from tests.runs.short_runs import RunFiles
 
 CELL = (
     "hydra/launcher=ray_roles", "base.name=cell", "seed=1", "base.max_step=-1", "eval.per_step=-1",
@@ -21,17 +23,27 @@ CELL = (
 
 
 class Nodes:
-    """A head for the learner and the actors, and two small nodes of which one gets the replay."""
+    """A head, and two small nodes that can be removed; for a cell, one of these gets the replay."""
 
-    def __init__(self):
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "include_dashboard": False})
-        self._spare = [self._cluster.add_node(num_cpus=1, resources={"spare": 1}) for _ in range(2)]
+    def __init__(self, head_cpus: int = 3, resources: dict[str, float] = {"spare": 1}):  # noqa: B006 - never changed
+        head = {"num_cpus": head_cpus, "include_dashboard": False}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._spare = {}
+        for _ in range(2):
+            self.add_node(num_cpus=1, resources=resources)
         self.address = self._cluster.address
+
+    def add_node(self, **resources) -> None:
+        node = self._cluster.add_node(**resources)
+        self._spare[node.all_processes["raylet"][0].process.pid] = node
 
     def remove_node_of(self, ray_actor: int) -> None:
         """Kills the node on which a Ray actor runs, and all that is Ray's there."""
-        (node,) = [n for n in self._spare if n.all_processes["raylet"][0].process.pid == parent(ray_actor)]
-        self._cluster.remove_node(node, allow_graceful=False)
+        self._cluster.remove_node(self._spare.pop(parent(ray_actor)), allow_graceful=False)
+
+    def can_lose(self, ray_actor: int) -> bool:
+        """Whether a Ray actor runs on a node that can be removed."""
+        return parent(ray_actor) in self._spare
 
     def end(self) -> None:
         self._cluster.shutdown()
@@ -66,3 +78,33 @@ class RunningRayCell(RunningCell):
         more = self.seconds_until(lambda: len(self.replay_addresses()) > len(before), 120)
         assert self.replay_addresses()[-1] != before[-1]
         figure("F18", f"{name}: an actor welcome at the new address after", process + more, "s", found)
+
+
+class RayJobs(Multirun):
+    """`run.py -m hydra/launcher=ray ...` with short jobs that save often."""
+
+    def __init__(self, folder: Path, address: str | None, *arguments: str):
+        words = ["hydra/launcher=ray", "sac.save_model_per_step=20", *arguments]
+        super().__init__(folder, *words, *([f"hydra.launcher.address={address}"] if address else []))
+
+    @property
+    def newest(self) -> Path:
+        """The folder of the newest multirun."""
+        return max((self.folder / "m" / "pendulum" / "multirun").glob("*"), default=self.folder)
+
+    def status(self, job: int) -> Status:
+        search = self.folder / "m" / "pendulum" / "sweeps" / "s"
+        return read_status((search if search.exists() else self.newest) / "jobs" / str(job))
+
+    def ray_actor(self, job: int) -> int:
+        """The process of a running job's Ray actor; 0 where there is none just now."""
+        process = self.status(job).process
+        try:
+            return parent(process) if process in self.children() else 0
+        except OSError:
+            return 0
+
+    def saved(self, job: int) -> bool:
+        """Whether a job runs that has written a checkpoint."""
+        status = self.status(job)
+        return status.state == RUNNING and bool(status.folder) and bool(RunFiles(self.folder / status.folder).steps)

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from launchers.jobs.job import Job
 from launchers.ray_cluster.cells import RayCells
-from launchers.ray_cluster.options import RayOptions
+from launchers.ray_cluster.options import RayCellOptions
 from sac.config.validation import checked
 from sac.errors import UserError
 from tests.faults.test_cell_faults import BROKEN
@@ -21,20 +21,20 @@ HAS_RAY = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed: pip install -e '.[ray]'")
 
 
-def options(*changes: str) -> RayOptions:
+def options(*changes: str) -> RayCellOptions:
     shipped = OmegaConf.load(ROOT / "conf" / "hydra" / "launcher" / "ray_roles.yaml")
     del shipped["_target_"]
     merged = OmegaConf.merge(shipped, OmegaConf.from_dotlist(list(changes)))
-    return checked(RayOptions, merged, "hydra.launcher.")
+    return checked(RayCellOptions, merged, "hydra.launcher.")
 
 
 def test_the_shipped_options_are_valid_and_reserve_a_gpu_for_the_learner_only():
     resources = options().resources
-    assert {role: own.bundle(has_gpus=True).get("GPU") for role, own in resources.items()} == {
+    assert {role: own.bundle(1.0).get("GPU") for role, own in resources.items()} == {
         "replay": None, "learner": 1.0, "actor": None
     }  # fmt: skip
-    assert "GPU" not in resources["learner"].bundle(has_gpus=False)
-    assert options("resources.actor.custom={arm: 2}").resources["actor"].bundle(False) == {"CPU": 1.0, "arm": 2}
+    assert "GPU" not in resources["learner"].bundle(0.0)
+    assert options("resources.actor.custom={arm: 2}").resources["actor"].bundle(0.0) == {"CPU": 1.0, "arm": 2}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_an_actor_gets_no_secret_of_a_server_and_files_are_private(tmp_path, mon
 @needs_ray
 def test_a_cell_listens_at_its_nodes_with_keys_or_at_loopback_without(tmp_path):
     from launchers.jobs.job import Job
-    from launchers.ray_cluster.replica import Network
+    from launchers.ray_cluster.cell_replica import Network
 
     def settled(name, keys):
         job = Job(0, tmp_path, OmegaConf.create({"net": {}}), [], {"net.bind": "1.2.3.4", "seed": 1})

@@ -27,6 +27,10 @@ class _JobLauncher(_Options, Launcher):
     def launch(self, job_overrides: Any, initial_job_idx: int) -> Any:
         return self.launcher.launch(job_overrides, initial_job_idx)
 
+    @property
+    def several_machines(self) -> bool:
+        return bool(self.launcher.several_machines)
+
     def stream(self, jobs: Any, total: int | None) -> Any:
         return self.launcher.stream(jobs, total)
 
@@ -47,6 +51,15 @@ class RolesLauncher(_JobLauncher):
         from launchers.cells.cells import Cells
 
         self.launcher = Cells(hydra_context, config, self._options)
+
+
+class RayLauncher(_JobLauncher):
+    """`hydra/launcher=ray`; its options are in conf/hydra/launcher/ray.yaml."""
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        from launchers.ray_cluster.jobs import RayJobs
+
+        self.launcher = RayJobs(hydra_context, config, self._options)
 
 
 class PopulationLauncher(_JobLauncher):
