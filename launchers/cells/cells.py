@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.utils import JobReturn
@@ -10,9 +11,9 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from launchers.cells.cell import Cell
+from launchers.cells.members import Members, check_population, population_of
 from launchers.cells.options import RoleOptions
-from launchers.cells.population import Population, check_population, population_of
-from launchers.cells.process import Process
+from launchers.cells.population import Population
 from launchers.cells.role_jobs import processes_of
 from launchers.cells.shutdown import ROLES_IN_SHUTDOWN_ORDER as ALL_ROLES
 from launchers.jobs.job import Job
@@ -53,23 +54,14 @@ class Cells(Processes):
     def start(self, job: Job, share: Share) -> Cell | Population:
         """Starts a cell, or a population where there are several learners."""
         self.prepare(job)
-        options = self.options
-        # The cell waits for its learner, which may therefore use every core; actors need few while they wait.
-        threads = {"replay": 1, "actor": options.actor_threads, "learner": options.learner_threads or share.threads}
-        made: Cell | Population
-        if options.learners > 1:
-
-            def processes_of_member(mine: Job, number: int) -> list[Process]:
-                return processes_of(
-                    mine, share, ALL_ROLES, options.actors, threads, options.actor_timeout, learner=number
-                )
-
-            made = population_of(job, share, options.learners, processes_of_member)
-        else:
-            processes = processes_of(job, share, self._roles, options.actors, threads, options.actor_timeout)
-            made = Cell(job, share, processes)
+        learners, members = self.options.learners, self.members(share)
+        made = population_of(job, share, learners, members) if learners > 1 else members.cell(job, 1)
         made.start()
         return made
+
+    def members(self, share: Share) -> Members:
+        """Makes the cells of one job, and the evolver of a population."""
+        return CellsHere(share, self._roles, self.options)
 
     def prepare(self, job: Job) -> None:
         """Checks a job that is about to start, and gives it its final base.name and its folder."""
@@ -107,3 +99,19 @@ class Cells(Processes):
                 "here"
             )
         check_population(job, self.options.learners)
+
+
+@dataclass(frozen=True)
+class CellsHere(Members):
+    """Cells whose processes are on this machine; `share` is what each cell may use."""
+
+    share: Share
+    roles: Sequence[str]
+    options: RoleOptions
+
+    def cell(self, job: Job, number: int) -> Cell:
+        # The cell waits for its learner, which may therefore use every core; actors need few while they wait.
+        o, share = self.options, self.share
+        threads = {"replay": 1, "actor": o.actor_threads, "learner": o.learner_threads or share.threads}
+        processes = processes_of(job, share, self.roles, o.actors, threads, o.actor_timeout, learner=number)
+        return Cell(job, share, processes)

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from launchers.cells.cell import SAVE_SECONDS_PER_ROLE, Cell
 from launchers.cells.process import Process
-from launchers.cells.role_jobs import copy_of
 from launchers.jobs import job as states
-from launchers.jobs.job import CHILD_MODULE, Job, Status
+from launchers.jobs.job import Job, Status
 from launchers.jobs.resources import Share
-from sac.config.live_keys import live_distributions
-from sac.config.parameter_space import ParameterSpace
 from sac.config.schema import EVOLVER
-from sac.config.validation import check_assignable
-from sac.errors import UserError
-from sac.runs.folder import RunFolder
-from sac.seeds import seed_of
 
 Draw = Mapping[str, Any]  # key of the config -> value
 LEARNING_ROLES = ("learner", "train")
@@ -142,81 +132,3 @@ def _short(value: Any) -> Any:
 def _objective(status: Status) -> float:
     value = status.result.get("objective")
     return -math.inf if value is None else float(value)
-
-
-def evolves(config: DictConfig) -> bool:
-    """Whether the learners of a population report to an evolver."""
-    return config.base.evolver_enabled is not False
-
-
-def population_of(
-    job: Job, share: Share, learners: int, processes_of_member: Callable[[Job, int], Sequence[Process]]
-) -> Population:
-    """The members of a job; each has a run of its own, <name>-1, <name>-2 ..., beside the evolver's run <name>.
-
-    `processes_of_member(job, number)` makes the processes of a member from its own job.
-    """
-    run, draws, cells = RunFolder.of(job.config).path.absolute(), draws_of(job, learners), []
-    if job.config.base.evolver_shared_start and job.config.base.evolver_start_seed is None:
-        job.config.base.evolver_start_seed = _seed(job.config)
-    for number, draw in enumerate(draws, 1):
-        config = copy_of(job.config)
-        config.base.name = f"{job.config.base.name}-{number}"
-        config.base.evolver_enabled = evolves(job.config)
-        config.net.evolver_records = str(run / "net")
-        for name, value in draw.items():
-            OmegaConf.update(config, name, value, force_add=True)
-        for holder in (config, config.sac):
-            if holder.seed is not None:
-                holder.seed = seed_of(holder.seed, number)
-        typed = {
-            name: value for name, value in job.typed.items() if name not in draw
-        }  # so that a drawn value is not overwritten at a restart
-        folder = job.folder / str(number)
-        mine = replace(
-            job, folder=folder, config=config, typed=typed, trial=None, module=CHILD_MODULE, env=dict(job.env)
-        )
-        cells.append(Cell(mine, share, processes_of_member(mine, number)))
-    return Population(job, share, cells, _evolver_of(job, share) if evolves(job.config) else None, draws)
-
-
-def check_population(job: Job, learners: int) -> None:
-    """Raises UserError for a population that cannot run."""
-    base, many = job.config.base, f"hydra.launcher.learners={learners}"
-    for key in ("evolver_enabled", "evolver_strategy", "evolver_fitness"):
-        check_assignable(f"base.{key}", base[key])
-    check_assignable("eval.per_step", job.config.eval.per_step)
-    draws_of(job, learners)
-    if job.config.net.directory != "file":
-        raise UserError(f"{many}: its learners need net=default, not fixed addresses")
-    if not evolves(job.config):
-        return
-    enabled = copy_of(job.config)
-    enabled.base.evolver_enabled = True
-    live_distributions(enabled)
-    if base.evolver_fitness == "evaluation" and job.config.eval.per_step < 1:
-        raise UserError(
-            f"{many}: learners are compared by their evaluations: set eval.per_step to a number of steps, or "
-            "base.evolver_fitness=training"
-        )
-
-
-def draws_of(job: Job, learners: int) -> Sequence[Draw]:
-    """What each learner draws from `random_params`; nothing in a search, whose trial has chosen the values.
-
-    Raises UserError as ParameterSpace does.
-    """
-    if job.trial is not None or not job.config.random_params:
-        return [{} for _ in range(learners)]
-    return ParameterSpace.of(job.config).spread(learners, _seed(job.config))
-
-
-def _seed(config: DictConfig) -> int:
-    return config.sac.seed if config.sac.seed is not None else int.from_bytes(os.urandom(3), "little")
-
-
-def _evolver_of(job: Job, share: Share) -> Process:
-    config = copy_of(job.config)
-    config.role, config.ckpt = EVOLVER, "auto"
-    mine = Job(1, job.folder / EVOLVER, config, [f"role={EVOLVER}"], job.typed, named=True, env=dict(job.env))
-    return Process(EVOLVER, mine, replace(share, threads=1, gpu="-1" if share.gpu else None))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from launchers.cells.cell import Cell
+from launchers.cells.members import Members, check_population, population_of
 from launchers.cells.options import PopulationOptions
-from launchers.cells.population import Population, check_population, population_of
+from launchers.cells.population import Population
 from launchers.cells.process import Process
 from launchers.cells.role_jobs import copy_of, trusted
 from launchers.jobs.job import Job
@@ -35,15 +36,7 @@ class Populations(Processes):
         job.folder.mkdir(parents=True, exist_ok=True)
         learners = self.options.learners
         own = replace(share, threads=self.options.threads or max(share.threads // learners, 1))
-
-        def processes_of_member(mine: Job, number: int) -> Sequence[Process]:
-            mine = trusted(mine)
-            config = copy_of(mine.config)
-            config.net.number, config.ckpt = number, config.ckpt or "auto"
-            alone = Job(number, mine.folder / config.role, config, [], mine.typed, named=True, env=dict(mine.env))
-            return [Process(config.role, alone, own)]
-
-        population = population_of(job, share, learners, processes_of_member)
+        population = population_of(job, share, learners, SingleProcesses(own))
         population.start()
         return population
 
@@ -52,3 +45,17 @@ class Populations(Processes):
         if job.config.role != "train":
             raise UserError(f"role={job.config.role}: hydra/launcher=population trains: leave role out")
         check_population(job, self.options.learners)
+
+
+@dataclass(frozen=True)
+class SingleProcesses(Members):
+    """Learners as single processes of this machine; `share` is what each of them may use."""
+
+    share: Share
+
+    def cell(self, job: Job, number: int) -> Cell:
+        mine = trusted(job)
+        config = copy_of(mine.config)
+        config.net.number, config.ckpt = number, config.ckpt or "auto"
+        alone = Job(number, mine.folder / config.role, config, [], mine.typed, named=True, env=dict(mine.env))
+        return Cell(job, self.share, [Process(config.role, alone, self.share)])

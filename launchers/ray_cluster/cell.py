@@ -16,37 +16,43 @@ from launchers.cells.cell import Cell
 from launchers.cells.role_jobs import processes_of
 from launchers.jobs.job import Job
 from launchers.jobs.resources import Share
-from launchers.ray_cluster.cell_replica import ADDRESSES, AddressBook, CellReplica, Network
+from launchers.ray_cluster.cell_replica import AddressBook, CellReplica, Network
 from launchers.ray_cluster.options import RayCellOptions
 from launchers.ray_cluster.remote_worker import REPLICA_THREADS, RemoteWorker
 from sac.wire.keys import Keys
 
 
 class RayCell(Cell):
-    """A cell in a placement group of its own, whose processes find each other by an address book."""
+    """A cell in a placement group of its own, whose processes find each other by its address book `book`.
+
+    `number` is that of its learner in a population.
+    """
 
     def __init__(
-        self, job: Job, share: Share, roles: Sequence[str], options: RayCellOptions, keys: dict[str, str] | None
-    ):
+        self, job: Job, share: Share, roles: Sequence[str], options: RayCellOptions, keys: dict[str, str] | None,
+        number: int = 1,
+    ):  # fmt: skip
         self._options, self._keys = options, keys
         self._namespace = f"{job.config.base.scene}/{job.config.base.name}-{secrets.token_hex(4)}"
         self._replicas: dict[str, Any] = {}
         threads = {role: resources.threads for role, resources in options.resources.items()}
-        processes = processes_of(job, share, roles, options.actors, threads, options.actor_timeout, self._start_process)
+        processes = processes_of(
+            job, share, roles, options.actors, threads, options.actor_timeout, self._start_process, number
+        )
         gpus = float("GPU" in ray.cluster_resources())
         self._bundles = [options.resources[process.role].bundle(gpus) for process in processes]
         self._indices = {process.job.folder: index for index, process in enumerate(processes)}
         self._group = placement_group(self._bundles, options.placement, name=self._namespace)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        self._book = ray.remote(AddressBook).options(
-            name=ADDRESSES, namespace=self._namespace, num_cpus=0, max_restarts=-1, scheduling_strategy=here
+        self.book = ray.remote(AddressBook).options(
+            name="addresses", namespace=self._namespace, num_cpus=0, max_restarts=-1, scheduling_strategy=here
         ).remote()  # fmt: skip
         super().__init__(job, share, processes)
 
     def end(self) -> None:
         super().end()
         remove_placement_group(self._group)
-        ray.kill(self._book)
+        ray.kill(self.book)
 
     def _start_process(self, job: Job, share: Share) -> RemoteWorker:
         """Starts a process in its Ray actor, which a restarted process keeps."""
@@ -63,11 +69,11 @@ class RayCell(Cell):
             resources=bundle, max_restarts=self._options.restarts[role], max_task_retries=-1,
             max_concurrency=REPLICA_THREADS,
             scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, index),
-        ).remote(str(Path.cwd()), self._namespace, Network(keys_for(role, self._keys)))  # fmt: skip
+        ).remote(str(Path.cwd()), [self.book], Network(keys_for(role, self._keys)))  # fmt: skip
 
 
 def make_keys() -> dict[str, str]:
-    """New keys for one cell: file name -> text."""
+    """New keys for one job: file name -> text."""
     with TemporaryDirectory(prefix="sac-") as folder:
         Keys.make(Path(folder))
         return {file.name: file.read_text(encoding="utf8") for file in Path(folder).iterdir()}

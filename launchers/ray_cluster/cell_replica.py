@@ -1,13 +1,14 @@
 """The Ray actors of a cell: one for each of its processes, and the address book by which these find each other.
 
-The processes of a cell do not load Ray. Their Ray actors pass addresses on by small files in a private folder.
+The Ray actor of an evolver exchanges addresses with the address books of all cells of its population. The processes do
+not load Ray: their Ray actors pass addresses on by small files in a private folder.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +20,17 @@ from ray.exceptions import RayError
 
 from launchers.jobs.job import Job
 from launchers.ray_cluster.replica import Replica
+from sac.config.schema import EVOLVER
 from sac.wire.discovery import Records
 
 EXCHANGE_INTERVAL_SECONDS = 0.5  # between two exchanges of a replica with the address book
-ADDRESSES = "addresses"  # name of the address book in the namespace of its cell
-SERVERS = ("replay", "learner")  # roles whose addresses other processes need
+SERVERS_OF = {"learner": ("replay", EVOLVER), "actor": ("replay", "learner")}  # the servers that a role connects to
+SERVERS = ("replay", "learner", EVOLVER)
 AddressRecord = Mapping[str, Any]  # what a server writes into its record, see sac.wire.discovery
 
 
 class AddressBook:
-    """The addresses of one cell's servers. When its node is lost, the replicas fill a new one as they exchange."""
+    """The addresses of the servers that a cell needs. When its node is lost, the replicas fill a new one."""
 
     def __init__(self) -> None:
         self._addresses: dict[str, AddressRecord] = {}
@@ -48,7 +50,7 @@ class Network:
     def settle(self, job: Job, private: Path) -> Records:
         """Makes the job's process listen at this node, and read keys and addresses in the folder `private`."""
         net, keys = job.config.net, private / "keys"
-        net.directory, net.records = "ray", str(private / "addresses")
+        net.directory, net.records, net.evolver_records = "ray", str(private / "addresses"), None
         net.bind = ray.util.get_node_ip_address() if self.keys else "127.0.0.1"
         net.keys = str(keys) if self.keys else None
         job.typed = {name: value for name, value in job.typed.items() if not name.startswith("net.")}
@@ -64,19 +66,25 @@ def _private(path: str, flags: int) -> int:
 
 
 class CellReplica(Replica):
-    """The Ray actor of one process of a cell; `space` is the namespace in which the cell's address book is."""
+    """The Ray actor of one process of a cell, whose address book is in `books`, or of an evolver of several cells."""
 
-    def __init__(self, folder: str, space: str, network: Network):
+    def __init__(self, folder: str, books: Sequence[Any], network: Network):
         super().__init__(folder)
         self.restarted = ray.get_runtime_context().was_current_actor_reconstructed
-        self._book, self._network = ray.get_actor(ADDRESSES, space), network
+        self._books, self._network = books, network
 
     @contextmanager
     def surrounded(self, job: Job) -> Iterator[Callable[[], None]]:
         """Makes the job's process one of its cell, and exchanges addresses while it runs."""
         with TemporaryDirectory(prefix="sac-") as private:
-            relay = Relay(self._book, job.config.role, self._network.settle(job, Path(private)))
-            yield relay.exchange
+            records = self._network.settle(job, Path(private))
+            relays = [Relay(book, job.config.role, records) for book in self._books]
+
+            def exchange() -> None:
+                for relay in relays:
+                    relay.exchange()
+
+            yield exchange
 
 
 class Relay:
@@ -102,7 +110,7 @@ class Relay:
                 return
 
     def _write_new(self, records: Mapping[str, AddressRecord]) -> None:
-        for role, record in records.items():
-            if role != self._role and self._known.get(role) != record:
-                self._records.write(role, record)
-                self._known[role] = record
+        for role in SERVERS_OF.get(self._role, ()):
+            if role in records and self._known.get(role) != records[role]:
+                self._records.write(role, records[role])
+                self._known[role] = records[role]

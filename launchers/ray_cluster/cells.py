@@ -1,4 +1,4 @@
-"""The launcher `ray_roles`: runs every job of a multirun as a cell of processes on a Ray cluster."""
+"""The launcher `ray_roles`: runs every job of a multirun as a cell, or a population of cells, on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from launchers.cells.cell import Cell
 from launchers.cells.cells import Cells
+from launchers.cells.members import Members
 from launchers.jobs.job import Job
 from launchers.jobs.resources import Share
 from launchers.ray_cluster.cluster import check_installed, connected, sent_environment
 from launchers.ray_cluster.options import RayCellOptions
+from sac.config.schema import EVOLVER
 from sac.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -36,38 +37,38 @@ class RayCells(Cells):
     def several_machines(self) -> bool:
         return self.options.address is not None
 
-    def start(self, job: Job, share: Share) -> Cell:
-        """Starts a cell on the nodes of the cluster."""
-        from launchers.ray_cluster.cell import RayCell, make_keys  # importing Ray takes a second
-
-        self.prepare(job)
+    def prepare(self, job: Job) -> None:
+        """As in Cells; also gives the job the environment variables that go along to the nodes."""
+        super().prepare(job)
         job.env = sent_environment(self.several_machines) | job.env
-        keys = make_keys() if self.options.address is not None else None
-        cell = RayCell(job, share, self._roles, self.options, keys)
-        cell.start()
-        return cell
 
-    def _check_learners(self, job: Job) -> None:
-        """Does nothing: a cell of Ray has one learner."""
+    def members(self, share: Share) -> Members:
+        """Makes the cells of one job on the nodes of the cluster, and the evolver of a population."""
+        from launchers.ray_cluster.members import RayMembers  # importing Ray takes a second
+
+        return RayMembers(share, self._roles, self.options, self.several_machines)
 
     @contextmanager
     def shares(self, n_jobs: int) -> Iterator[list[Share]]:
-        """A slot for each cell, while this process is connected to Ray. Raises UserError without a cluster.
+        """A slot for each job, while this process is connected to Ray. Raises UserError without a cluster.
 
-        With address=null Ray starts on this machine, with as many cores as `n_jobs` cells ask for: only n_jobs bounds
-        how many cells run at once.
+        With address=null Ray starts on this machine, with as many cores as `n_jobs` jobs ask for: only n_jobs bounds
+        how many jobs run at once.
         """
-        with connected(self.options.address, n_jobs * self._cores_of_a_cell()):
+        with connected(self.options.address, n_jobs * self._cores_of_a_job()):
             self._warn_of_a_small_cluster()
             yield [Share(slot, threads=1) for slot in range(n_jobs)]
 
     def _warn_of_a_small_cluster(self) -> None:
         import ray
 
-        need, has = self._cores_of_a_cell(), ray.cluster_resources().get("CPU", 0)
+        need, has = self._cores_of_a_job(), ray.cluster_resources().get("CPU", 0)
         if need > has:
-            log.warning("a cell needs %g cores and the cluster has %g: it waits until nodes join", need, has)
+            log.warning(
+                "a job needs %g cores and the cluster has %g: what has no room waits until nodes join", need, has
+            )
 
-    def _cores_of_a_cell(self) -> float:
-        numbers = {"actor": self.options.actors}
-        return sum(self.options.resources[role].num_cpus * numbers.get(role, 1) for role in self._roles)
+    def _cores_of_a_job(self) -> float:
+        learners, resources, numbers = self.options.learners, self.options.resources, {"actor": self.options.actors}
+        cell = sum(resources[role].num_cpus * numbers.get(role, 1) for role in self._roles)
+        return float(learners * cell + (resources[EVOLVER].num_cpus if learners > 1 else 0))

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -39,17 +40,24 @@ class Places:
     """Starts processes on nodes that have room for `bundle`, each in a Ray actor of its own."""
 
     bundle: Mapping[str, float]  # resource -> amount, under Ray's names
+    replica: type[Replica] = Replica  # what the Ray actor is
+    told: tuple[Any, ...] = ()  # arguments of the replica, after the folder
 
     def start(self, job: Job, share: Share) -> Attempt:
         """Asks Ray for a place for the job's process; a Process calls this for each of its starts."""
         custom = dict(self.bundle)
-        replica = ray.remote(Replica).options(
+        replica = ray.remote(self.replica).options(
             name=f"{job.config.base.name} {secrets.token_hex(4)}",
             num_cpus=custom.pop("CPU"), num_gpus=custom.pop("GPU", 0), resources=custom,
             # When a Ray actor is lost before it has begun, on a node that Ray took for alive, Ray itself moves it.
             max_restarts=-1, max_task_retries=0, max_concurrency=REPLICA_THREADS,
-        ).remote(str(Path.cwd()))  # fmt: skip
+        ).remote(str(Path.cwd()), *self.told)  # fmt: skip
         return Attempt(replica, job, share)
+
+
+def policy_of(restarts: int) -> Policy:
+    """A process starts again after so many losses or deaths by a signal (-1: without end), and after no exception."""
+    return Policy(deaths=None if restarts < 0 else restarts, exceptions=0)
 
 
 class RayJob:
@@ -61,7 +69,7 @@ class RayJob:
 
     def __init__(self, job: Job, share: Share, bundle: Mapping[str, float], restarts: int):
         self.job, self.share, self._places = job, share, Places(bundle)
-        self._policy = Policy(deaths=None if restarts < 0 else restarts, exceptions=0)
+        self._policy = policy_of(restarts)
         self._process: Process | None = None  # None: the job was refused
         self._asked = False
         self._result: Status | None = None

@@ -55,6 +55,7 @@ class RayCellOptions:
 
     address: str | None = key()
     actors: int = at_least(1)
+    learners: int = at_least(1)
     n_jobs: int = at_least(1)
     placement: str = one_of("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
     grace: float = at_least(0)

@@ -1,4 +1,4 @@
-"""Several Ray nodes on this machine, a tiny cell on them, and tiny jobs."""
+"""Several Ray nodes on this machine, and on them a tiny cell, a tiny population, and tiny jobs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ray.cluster_utils import Cluster
 
 from launchers.jobs.job import RUNNING, Status, read_status
 from tests.faults.cells import RunningCell
+from tests.faults.test_population_faults import CELLS, PopulationOfCells
 from tests.figures import figure
 from tests.launchers.multiruns import Multirun
 from tests.runs.short_runs import RunFiles
@@ -20,17 +21,22 @@ CELL = (
     "base.update_policy_mode=false", "hydra.launcher.resources.learner.num_cpus=1",
     "hydra.launcher.resources.replay.custom={spare: 1}",
 )  # fmt: skip
+POPULATION = (
+    *(word for word in CELLS if not word.startswith(("hydra/launcher=", "hydra.launcher.learners="))),
+    "hydra/launcher=ray_roles", "hydra.launcher.learners=2", "hydra.launcher.placement=STRICT_PACK",
+    "hydra.launcher.resources.learner.num_cpus=1",
+)  # fmt: skip
 
 
 class Nodes:
-    """A head, and two small nodes that can be removed; for a cell, one of these gets the replay."""
+    """A head, and two smaller nodes that can be removed; for a cell, one of these gets the replay."""
 
-    def __init__(self, head_cpus: int = 3, resources: dict[str, float] = {"spare": 1}):  # noqa: B006 - never changed
+    def __init__(self, head_cpus: int = 3, resources: dict[str, float] = {"spare": 1}, cpus: int = 1):  # noqa: B006 - never changed
         head = {"num_cpus": head_cpus, "include_dashboard": False}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._spare = {}
         for _ in range(2):
-            self.add_node(num_cpus=1, resources=resources)
+            self.add_node(num_cpus=cpus, resources=resources)
         self.address = self._cluster.address
 
     def add_node(self, **resources) -> None:
@@ -108,3 +114,15 @@ class RayJobs(Multirun):
         """Whether a job runs that has written a checkpoint."""
         status = self.status(job)
         return status.state == RUNNING and bool(status.folder) and bool(RunFiles(self.folder / status.folder).steps)
+
+
+class RayPopulation(PopulationOfCells):
+    """`run.py -m hydra/launcher=ray_roles hydra.launcher.learners=2 ...` with one actor in each cell."""
+
+    def __init__(self, folder: Path, nodes: Nodes, *arguments: str):
+        super().__init__(folder, *POPULATION, f"hydra.launcher.address={nodes.address}", *arguments)
+
+    def ray_actor(self, role: str) -> int:
+        """The process of the Ray actor of evolver, 1/learner ...; 0 where there is none just now."""
+        pid = self.pid(role)
+        return parent(pid) if pid in self.children() else 0

@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 
 from launchers.cells import population as populations
 from launchers.cells.cell import Cell
-from launchers.cells.population import Population, draws_of
+from launchers.cells.members import Members, draws_of, population_of
+from launchers.cells.population import Population
 from launchers.cells.process import Process
 from launchers.jobs.job import DONE, FAILED, INTERRUPTED, RUNNING, Job, Status
 from launchers.jobs.resources import Share
@@ -124,13 +125,25 @@ def test_draws_are_spread_over_the_whole_distribution_and_the_same_for_a_seed():
     assert draws_of(job_with({"sac.tau": {"in": [1]}}, trial={"number": 1}), 2) == [{}, {}], "the search has drawn"
 
 
+class Kept(Members):
+    """Keeps the jobs of the learners, and makes cells without processes."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def cell(self, job, number):
+        self.jobs.append(job)
+        return Cell(job, Share(0, 1), [])
+
+
 def test_what_was_drawn_outlives_a_restart_though_it_was_typed(tmp_path):
-    given = []
+    kept = Kept()
     base = {"models": "m", "scene": "s", "name": "n", "evolver_enabled": False, "evolver_shared_start": True}
     config = {"base": base | {"evolver_start_seed": None}, "net": {}, "seed": 3}
     job = job_with({"sac.tau": {"std": 0.001}})
     job = replace(job, folder=tmp_path, config=OmegaConf.merge(job.config, config), typed={"sac.tau": 0.005, "seed": 3})
-    populations.population_of(job, Share(0, 1), 2, lambda mine, number: given.append(mine) or [])
+    population_of(job, Share(0, 1), 2, kept)
+    given = kept.jobs
     assert {mine.config.base.evolver_start_seed for mine in given} == {3}, "one ancestor"
     assert len({mine.config.sac.seed for mine in given}) == 2
     assert [mine.typed for mine in given] == [{"seed": 3}] * 2
