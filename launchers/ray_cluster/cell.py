@@ -16,14 +16,14 @@ from launchers.cells.cell import Cell
 from launchers.cells.role_jobs import processes_of
 from launchers.jobs.job import Job
 from launchers.jobs.resources import Share
-from launchers.ray_cluster.cell_replica import AddressBook, CellReplica, Network
+from launchers.ray_cluster.cell_replica import ADDRESSES, AddressBook, CellReplica, Network
 from launchers.ray_cluster.options import RayCellOptions
 from launchers.ray_cluster.remote_worker import REPLICA_THREADS, RemoteWorker
 from sac.wire.keys import Keys
 
 
 class RayCell(Cell):
-    """A cell in a placement group of its own, whose processes find each other by its address book `book`.
+    """A cell in a placement group of its own, whose processes find each other by the address book in namespace `space`.
 
     `number` is that of its learner in a population.
     """
@@ -33,7 +33,7 @@ class RayCell(Cell):
         number: int = 1,
     ):  # fmt: skip
         self._options, self._keys = options, keys
-        self._namespace = f"{job.config.base.scene}/{job.config.base.name}-{secrets.token_hex(4)}"
+        self.space = f"{job.config.base.scene}/{job.config.base.name}-{secrets.token_hex(4)}"
         self._replicas: dict[str, Any] = {}
         threads = {role: resources.threads for role, resources in options.resources.items()}
         processes = processes_of(
@@ -42,17 +42,17 @@ class RayCell(Cell):
         gpus = float("GPU" in ray.cluster_resources())
         self._bundles = [options.resources[process.role].bundle(gpus) for process in processes]
         self._indices = {process.job.folder: index for index, process in enumerate(processes)}
-        self._group = placement_group(self._bundles, options.placement, name=self._namespace)
+        self._group = placement_group(self._bundles, options.placement, name=self.space)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        self.book = ray.remote(AddressBook).options(
-            name="addresses", namespace=self._namespace, num_cpus=0, max_restarts=-1, scheduling_strategy=here
+        self._book = ray.remote(AddressBook).options(
+            name=ADDRESSES, namespace=self.space, num_cpus=0, max_restarts=-1, scheduling_strategy=here
         ).remote()  # fmt: skip
         super().__init__(job, share, processes)
 
     def end(self) -> None:
         super().end()
         remove_placement_group(self._group)
-        ray.kill(self.book)
+        ray.kill(self._book)
 
     def _start_process(self, job: Job, share: Share) -> RemoteWorker:
         """Starts a process in its Ray actor, which a restarted process keeps."""
@@ -65,11 +65,11 @@ class RayCell(Cell):
         index, role = self._indices[job.folder], job.config.role
         bundle = dict(self._bundles[index])
         return ray.remote(CellReplica).options(
-            name=name, namespace=self._namespace, num_cpus=bundle.pop("CPU"), num_gpus=bundle.pop("GPU", 0),
+            name=name, namespace=self.space, num_cpus=bundle.pop("CPU"), num_gpus=bundle.pop("GPU", 0),
             resources=bundle, max_restarts=self._options.restarts[role], max_task_retries=-1,
             max_concurrency=REPLICA_THREADS,
             scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, index),
-        ).remote(str(Path.cwd()), [self.book], Network(keys_for(role, self._keys)))  # fmt: skip
+        ).remote(str(Path.cwd()), [self.space], Network(keys_for(role, self._keys)))  # fmt: skip
 
 
 def make_keys() -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,7 @@ from sac.config.schema import EVOLVER
 from sac.wire.discovery import Records
 
 EXCHANGE_INTERVAL_SECONDS = 0.5  # between two exchanges of a replica with the address book
+ADDRESSES = "addresses"  # name of the address book in the namespace of its cell
 SERVERS_OF = {"learner": ("replay", EVOLVER), "actor": ("replay", "learner")}  # the servers that a role connects to
 SERVERS = ("replay", "learner", EVOLVER)
 AddressRecord = Mapping[str, Any]  # what a server writes into its record, see sac.wire.discovery
@@ -66,12 +67,18 @@ def _private(path: str, flags: int) -> int:
 
 
 class CellReplica(Replica):
-    """The Ray actor of one process of a cell, whose address book is in `books`, or of an evolver of several cells."""
+    """The Ray actor of a process that uses the address books in the namespaces `spaces`.
 
-    def __init__(self, folder: str, books: Sequence[Any], network: Network):
+    A process of a cell uses the book of its cell, an evolver those of all cells that have not ended.
+    """
+
+    def __init__(self, folder: str, spaces: Sequence[str], network: Network):
         super().__init__(folder)
         self.restarted = ray.get_runtime_context().was_current_actor_reconstructed
-        self._books, self._network = books, network
+        self._books, self._network = [], network
+        for space in spaces:
+            with suppress(ValueError):  # the cell has ended, and its address book with it
+                self._books.append(ray.get_actor(ADDRESSES, space))
 
     @contextmanager
     def surrounded(self, job: Job) -> Iterator[Callable[[], None]]:

@@ -34,7 +34,7 @@ class RayMembers(Members):
     def evolver(self, job: Job, share: Share) -> Process:
         """The evolver of the cells that have been made; each of its starts is in a Ray actor of its own."""
         own, restarts = self._options.resources[EVOLVER], self._options.restarts[EVOLVER]
-        books = [cell.book for cell in self._cells]
-        places = Places(own.bundle(0.0), CellReplica, (books, Network(self._keys)))
+        spaces = [cell.space for cell in self._cells]
+        places = Places(own.bundle(0.0), CellReplica, (spaces, Network(self._keys)))
         share = replace(share, threads=own.threads)
         return Process(EVOLVER, job, share, start=places.start, policy=policy_of(restarts))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ray.cluster_utils import Cluster
 
@@ -24,19 +25,22 @@ CELL = (
 POPULATION = (
     *(word for word in CELLS if not word.startswith(("hydra/launcher=", "hydra.launcher.learners="))),
     "hydra/launcher=ray_roles", "hydra.launcher.learners=2", "hydra.launcher.placement=STRICT_PACK",
-    "hydra.launcher.resources.learner.num_cpus=1",
+    "hydra.launcher.resources.learner.num_cpus=1", "hydra.launcher.resources.evolver.custom={evolver: 1}",
 )  # fmt: skip
+SPARE = {"num_cpus": 1, "resources": {"spare": 1}}  # a node with room for a replay
+FOR_EVOLVER = {"num_cpus": 1, "resources": {"evolver": 1}}  # the node of the evolver
+FOR_CELL = {"num_cpus": 3}  # the node of one cell of the population
 
 
 class Nodes:
-    """A head, and two smaller nodes that can be removed; for a cell, one of these gets the replay."""
+    """A head, and nodes that can be removed; usually two of one core, one of which gets the replay of a cell."""
 
-    def __init__(self, head_cpus: int = 3, resources: dict[str, float] = {"spare": 1}, cpus: int = 1):  # noqa: B006 - never changed
+    def __init__(self, head_cpus: int = 3, others: Sequence[Mapping[str, Any]] = (SPARE, SPARE)):
         head = {"num_cpus": head_cpus, "include_dashboard": False}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._spare = {}
-        for _ in range(2):
-            self.add_node(num_cpus=cpus, resources=resources)
+        for other in others:
+            self.add_node(**other)
         self.address = self._cluster.address
 
     def add_node(self, **resources) -> None:

@@ -1,7 +1,8 @@
-"""What `hydra/launcher=population` refuses, in words that say what to do, before any process starts."""
+"""What the launchers of populations refuse, in words that say what to do, before any process starts."""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from tests.launchers.multiruns import Multirun
 
 pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"), pytest.mark.slow]
+RAY = ("hydra/launcher=ray_roles", "hydra.launcher.learners=2")
+NEEDS_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 PBT = ("hydra/launcher=population", "base.evolver_strategy=pbt")
 RATE = "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}}"
 
@@ -28,6 +31,9 @@ RATE = "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}}
         (("base.evolver_share_replay=0.01",), "leaves no window of one kind"),
         (("hydra/launcher=roles", "hydra.launcher.learners=2", "base.evolver_share_replay=0.5"),
          "use hydra/launcher=population"),
+        ((*RAY, "net=static"), "Ray finds a place for each role"),
+        pytest.param((*RAY, "eval.per_step=-1"), "set eval.per_step to a number of steps", marks=NEEDS_RAY),
+        pytest.param((*RAY, "role=learner"), "hydra.launcher.learners=2: a population has all roles", marks=NEEDS_RAY),
     ],
 )  # fmt: skip
 def test_what_cannot_be_a_population_is_refused_in_words(tmp_path, words, said):

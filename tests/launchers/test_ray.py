@@ -28,7 +28,7 @@ def nodes():
     """Three nodes with one core each."""
     from tests.launchers.ray_clusters import Nodes
 
-    nodes = Nodes(1, {})
+    nodes = Nodes(1, [{"num_cpus": 1}] * 2)
     yield nodes
     nodes.end()
 

@@ -31,7 +31,7 @@ def options(*changes: str) -> RayCellOptions:
 def test_the_shipped_options_are_valid_and_reserve_a_gpu_for_the_learner_only():
     resources = options().resources
     assert {role: own.bundle(1.0).get("GPU") for role, own in resources.items()} == {
-        "replay": None, "learner": 1.0, "actor": None
+        "replay": None, "learner": 1.0, "actor": None, "evolver": None
     }  # fmt: skip
     assert "GPU" not in resources["learner"].bundle(0.0)
     assert options("resources.actor.custom={arm: 2}").resources["actor"].bundle(0.0) == {"CPU": 1.0, "arm": 2}
@@ -40,6 +40,8 @@ def test_the_shipped_options_are_valid_and_reserve_a_gpu_for_the_learner_only():
 @pytest.mark.parametrize(
     ("change", "told"),
     [("placement=DENSE", "hydra.launcher.placement=DENSE"), ("actors=0", "hydra.launcher.actors=0"),
+     ("learners=0", "hydra.launcher.learners=0"), ("restarts.evolver=-2", "hydra.launcher.restarts="),
+     ("resources.evolver.num_cpus=0", "hydra.launcher.resources.evolver.num_cpus=0"),
      ("restarts.learner=-2", "hydra.launcher.restarts="),
      ("resources.learner.num_cpus=0", "hydra.launcher.resources.learner.num_cpus=0"),
      ("resources.actor.custom={arm: many}", "hydra.launcher.resources.actor.custom="),
@@ -59,6 +61,15 @@ def test_a_job_is_checked_by_the_options_that_there_are():
     job.config.base.max_actors_each_learner = 2
     with pytest.raises(UserError, match=r"hydra\.launcher\.actors=3"):
         cells.check(job)
+
+
+def test_a_population_asks_for_the_cores_of_all_cells_and_of_the_evolver():
+    cells = object.__new__(RayCells)
+    cells._roles = ("replay", "learner", "actor")
+    cells.options = options()
+    assert cells._cores_of_a_job() == 1 + 2 + 2
+    cells.options = options("learners=3", "resources.evolver.num_cpus=0.5")
+    assert cells._cores_of_a_job() == 3 * 5 + 0.5
 
 
 @pytest.mark.skipif(HAS_RAY, reason="Ray is installed")
@@ -91,7 +102,8 @@ def test_a_cell_listens_at_its_nodes_with_keys_or_at_loopback_without(tmp_path):
     from launchers.ray_cluster.cell_replica import Network
 
     def settled(name, keys):
-        job = Job(0, tmp_path, OmegaConf.create({"net": {}}), [], {"net.bind": "1.2.3.4", "seed": 1})
+        net = {"evolver_records": "a disk of all nodes"}
+        job = Job(0, tmp_path, OmegaConf.create({"net": net}), [], {"net.bind": "1.2.3.4", "seed": 1})
         (tmp_path / name).mkdir()
         Network(keys).settle(job, tmp_path / name)
         assert job.typed == {"seed": 1}  # what was typed would go before
@@ -99,6 +111,7 @@ def test_a_cell_listens_at_its_nodes_with_keys_or_at_loopback_without(tmp_path):
 
     net = settled("one", None)
     assert (net["directory"], net["bind"], net["keys"]) == ("ray", "127.0.0.1", None)
+    assert net["evolver_records"] is None  # the evolver is found where the other servers of the cell are
     net = settled("many", {"server.key": "public"})
     assert net["bind"] != "0.0.0.0" and net["keys"] == str(tmp_path / "many" / "keys")
     assert (tmp_path / "many" / "keys").stat().st_mode & 0o777 == 0o700
