@@ -51,7 +51,7 @@ OPTIONS = (  # title, file in conf/hydra/, module and class that check it, prefi
     ("Launcher ray", "launcher/ray", "launchers.ray_cluster.options:RayJobOptions", "hydra.launcher.",
      "`hydra/launcher=ray`: each job as one process on a Ray cluster. See [Ray](ray.md#jobs)."),
     ("Launcher ray_roles", "launcher/ray_roles", "launchers.ray_cluster.options:RayCellOptions", "hydra.launcher.",
-     "`hydra/launcher=ray_roles`: each job as a cell, or a population of cells, on a Ray cluster. See [Ray](ray.md#cells)."),
+     "`hydra/launcher=ray_roles`: each job as a cell or a population of cells on Ray. See [Ray](ray.md#cells)."),
     ("Launcher kubernetes", "launcher/kubernetes", "launchers.kubernetes_manifests.options:KubernetesOptions",
      "hydra.launcher.", "`hydra/launcher=kubernetes`: prints manifests. See [Kubernetes](kubernetes.md)."),
     ("Search", "sweeper/optuna", "launchers.search.options:SearchOptions", "hydra.sweeper.",
