@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from launchers.cells.options import PopulationOptions
-from launchers.cells.population import Population, check_population, population_of
+from launchers.cells.population import Population, check_population, population_of, say_best
 from launchers.cells.process import Process
 from launchers.cells.role_jobs import copy_of, trusted
-from launchers.jobs.job import Job
+from launchers.jobs.job import Job, Status
 from launchers.jobs.processes import Processes
 from launchers.jobs.resources import Share
 from sac.config.run_names import name_in_multirun
@@ -46,6 +46,9 @@ class Populations(Processes):
         population = population_of(job, share, learners, processes_of_member)
         population.start()
         return population
+
+    def say_more(self, ended: Sequence[tuple[Job, Status]]) -> None:
+        say_best(ended)
 
     def check(self, job: Job) -> None:
         """Raises UserError for a job that cannot be a population."""

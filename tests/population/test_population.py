@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 
 import pytest
@@ -49,8 +50,10 @@ def test_a_population_evolves_and_ends(tmp_path):
     assert all(member["ended"] for member in state["members"].values())
     assert (scene / "pop-0" / "lineage.png").read_bytes().startswith(b"\x89PNG")
 
-    objectives = [member.result["objective"] for member in members]
-    best = max(value for value in objectives if value is not None)  # None: not evaluated since it was changed
-    assert f"objective {best:.4g}" in run.said
     screen = (run.results / "jobs" / "0" / "evolver" / "job.log").read_text()
-    assert "the best of 3 is learner-" in screen and "by chance alone" in screen
+    best = int(re.search(r"the best of 3 is learner-(\d)", screen)[1])
+    assert "by chance alone" in screen
+    objective = members[best - 1].result["objective"]
+    assert f"objective {objective:.4g}" in run.said
+    assert f"the best of 3 learners is learner {best}; play it with: " in run.said
+    assert f"base.name=pop-0-{best}" in run.said.splitlines()[-1]
