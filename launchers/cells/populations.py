@@ -34,14 +34,15 @@ class Populations(Processes):
         job.roles = True
         job.folder.mkdir(parents=True, exist_ok=True)
         learners = self.options.learners
-        own = replace(share, threads=self.options.threads or max(share.threads // learners, 1))
+        threads = self.options.threads or max(share.threads // learners, 1)
 
         def processes_of_member(mine: Job, number: int) -> Sequence[Process]:
             mine = trusted(mine)
             config = copy_of(mine.config)
             config.net.number, config.ckpt = number, config.ckpt or "auto"
             alone = Job(number, mine.folder / config.role, config, [], mine.typed, named=True, env=dict(mine.env))
-            return [Process(config.role, alone, own)]
+            slot = share.slot * learners + number - 1  # each learner has ports of its own
+            return [Process(config.role, alone, replace(share, slot=slot, threads=threads))]
 
         population = population_of(job, share, learners, processes_of_member)
         population.start()
