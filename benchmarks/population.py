@@ -166,10 +166,12 @@ def folders(models: Path, name: str, learners: int) -> list[Path]:
 def deployed(run: Path, episodes: int) -> int:
     """The number of the learner that the evolver in this run folder finds the best, by so many newest episodes.
 
-    A learner that has finished none since it was changed counts by its latest one, as in the evolver's summary.
+    As in the evolver's summary, a learner that has finished none since the last generation counts by those before it,
+    and one that has finished none since it was changed does not count.
     """
-    state, means = json.loads((run / "evolver" / "state.json").read_text()), {}
-    for name, member in state["members"].items():
+    members = json.loads((run / "evolver" / "state.json").read_text())["members"]
+    present, means = {name: one for name, one in members.items() if one["step"] >= 0}, {}
+    for name, member in (present or members).items():
         newest = member["scores"][-episodes:]
         means[name] = sum(newest) / len(newest) if newest else member["latest"]
     known = {name: mean for name, mean in means.items() if mean is not None}

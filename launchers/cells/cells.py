@@ -13,10 +13,10 @@ from omegaconf import DictConfig
 from launchers.cells.cell import Cell
 from launchers.cells.members import Members, check_population, population_of
 from launchers.cells.options import RoleOptions
-from launchers.cells.population import Population
+from launchers.cells.population import Population, say_best
 from launchers.cells.role_jobs import processes_of
 from launchers.cells.shutdown import ROLES_IN_SHUTDOWN_ORDER as ALL_ROLES
-from launchers.jobs.job import Job
+from launchers.jobs.job import Job, Status
 from launchers.jobs.processes import Processes
 from launchers.jobs.resources import Share
 from sac.config.run_names import name_in_multirun
@@ -69,6 +69,9 @@ class Cells(Processes):
         job.config.base.name = job.config.base.name if job.named else name_in_multirun(job.config, job.number)
         job.roles = True
         job.folder.mkdir(parents=True, exist_ok=True)
+
+    def say_more(self, ended: Sequence[tuple[Job, Status]]) -> None:
+        say_best(ended)
 
     def check(self, job: Job) -> None:
         """Raises UserError where a job's config and the options contradict each other."""

@@ -6,13 +6,17 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+from omegaconf import OmegaConf
 
 from launchers.cells.cell import SAVE_SECONDS_PER_ROLE, Cell
 from launchers.cells.process import Process
 from launchers.jobs import job as states
 from launchers.jobs.job import Job, Status
 from launchers.jobs.resources import Share
+from sac.config.overrides import run_command
 from sac.config.schema import EVOLVER
 
 Draw = Mapping[str, Any]  # key of the config -> value
@@ -116,13 +120,19 @@ class Population:
             self.ask_to_end()
 
     def _result(self) -> Status:
-        """The first failure; else the best of the interrupted learners; else the best learner."""
+        """The first failure; else the best of the interrupted learners; else the best learner.
+
+        The best is the one that the evolver calls so; without an evolver it is the one with the best last evaluation.
+        """
         if self._failure is not None:
             return replace(self._failure, seconds=time.monotonic() - self._began)
-        results = list(self._results.values())
-        interrupted = [status for status in results if status.state == states.INTERRUPTED]
-        best = max(interrupted or results, key=_objective)
-        return replace(best, seconds=time.monotonic() - self._began)
+        interrupted = {n: status for n, status in self._results.items() if status.state == states.INTERRUPTED}
+        results = interrupted or self._results
+        told = self._evolver.last.result.get("best") if self._evolver is not None else None
+        named = int(told.removeprefix("learner-")) if told else 0
+        number = named if named in results else max(results, key=lambda n: _objective(results[n]))
+        note = f"the best of {len(self._results)} learners is learner {number}" if named == number else ""
+        return replace(results[number], seconds=time.monotonic() - self._began, note=note)
 
 
 def _short(value: Any) -> Any:
@@ -132,3 +142,12 @@ def _short(value: Any) -> Any:
 def _objective(status: Status) -> float:
     value = status.result.get("objective")
     return -math.inf if value is None else float(value)
+
+
+def say_best(ended: Sequence[tuple[Job, Status]]) -> None:
+    """Prints which learner of each population is the best, and how to play it."""
+    for job, status in ended:
+        if status.note and status.state == states.DONE:
+            base = OmegaConf.merge(job.config.base, {"name": Path(status.folder).name})
+            play = run_command(OmegaConf.create({"base": base}), "role=play")
+            print(f"job {job.number}: {status.note}; play it with: {play}", flush=True)

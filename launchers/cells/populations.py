@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from launchers.cells.cell import Cell
 from launchers.cells.members import Members, check_population, population_of
 from launchers.cells.options import PopulationOptions
-from launchers.cells.population import Population
+from launchers.cells.population import Population, say_best
 from launchers.cells.process import Process
 from launchers.cells.role_jobs import copy_of, trusted
-from launchers.jobs.job import Job
+from launchers.jobs.job import Job, Status
 from launchers.jobs.processes import Processes
 from launchers.jobs.resources import Share
 from sac.config.run_names import name_in_multirun
@@ -35,10 +36,14 @@ class Populations(Processes):
         job.roles = True
         job.folder.mkdir(parents=True, exist_ok=True)
         learners = self.options.learners
-        own = replace(share, threads=self.options.threads or max(share.threads // learners, 1))
-        population = population_of(job, share, learners, SingleProcesses(own))
+        threads = self.options.threads or max(share.threads // learners, 1)
+        members = SingleProcesses(replace(share, threads=threads), learners)
+        population = population_of(job, share, learners, members)
         population.start()
         return population
+
+    def say_more(self, ended: Sequence[tuple[Job, Status]]) -> None:
+        say_best(ended)
 
     def check(self, job: Job) -> None:
         """Raises UserError for a job that cannot be a population."""
@@ -49,13 +54,15 @@ class Populations(Processes):
 
 @dataclass(frozen=True)
 class SingleProcesses(Members):
-    """Learners as single processes of this machine; `share` is what each of them may use."""
+    """So many learners as single processes of this machine; `share` is what each of them may use, but for its slot."""
 
     share: Share
+    learners: int
 
     def cell(self, job: Job, number: int) -> Cell:
         mine = trusted(job)
         config = copy_of(mine.config)
         config.net.number, config.ckpt = number, config.ckpt or "auto"
         alone = Job(number, mine.folder / config.role, config, [], mine.typed, named=True, env=dict(mine.env))
-        return Cell(job, self.share, [Process(config.role, alone, self.share)])
+        slot = self.share.slot * self.learners + number - 1  # each learner has ports of its own
+        return Cell(job, self.share, [Process(config.role, alone, replace(self.share, slot=slot))])

@@ -66,9 +66,13 @@ class Processes:
             _say_how_to_go_on(ended)
             raise
         print(summary.write(ended, folder), flush=True)
+        self.say_more(ended)
         _say_what_to_upload(ended)
         _complain(ended)
         return [_returned(job, status) for job, status in sorted(ended, key=lambda one: one[0].number)]
+
+    def say_more(self, ended: Sequence[tuple[Job, Status]]) -> None:
+        """Prints what the user wants to know besides the summary."""
 
     @property
     def several_machines(self) -> bool:

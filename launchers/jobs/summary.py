@@ -23,6 +23,7 @@ from sac.report.statistics import bootstrap_interval, iqm
 Ended = tuple[Job, Status]
 COLUMNS = ["experiment", "jobs", "failed", "mean", "standard error", "IQM", "IQM low", "IQM high", "each"]
 MAX_CURVES = 12  # experiments in the picture: more curves could not be told apart
+MAX_LEGEND_LETTERS = 60  # of an experiment's name in the picture
 
 
 def write(ended: Sequence[Ended], folder: Path) -> str:
@@ -93,7 +94,8 @@ def _picture(experiments: dict[str, list[Ended]], path: Path) -> bool:
     figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
     metric = EVALUATION if any(len(run.series(EVALUATION)[0]) for runs in curves.values() for run in runs) else TRAINING
     drawn = [
-        draw(axes, runs, metric, f"{name} ({len(runs)} run{'s' * (len(runs) > 1)})") for name, runs in curves.items()
+        draw(axes, runs, metric, f"{_short(name)} ({len(runs)} run{'s' * (len(runs) > 1)})")
+        for name, runs in curves.items()
     ]
     if any(drawn):
         axes.set(xlabel="environment steps (all agents)", ylabel=f"{metric}: mean, lowest and highest seed")
@@ -102,6 +104,11 @@ def _picture(experiments: dict[str, list[Ended]], path: Path) -> bool:
         figure.savefig(path, dpi=130)
     pyplot.close(figure)
     return any(drawn)
+
+
+def _short(name: str) -> str:
+    """The name for the legend, in which a longer one would leave no room for the curves."""
+    return name if len(name) <= MAX_LEGEND_LETTERS else f"{name[: MAX_LEGEND_LETTERS - 1]}…"
 
 
 def _curves(jobs: Sequence[Ended]) -> list[RunCurves]:

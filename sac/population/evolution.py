@@ -113,7 +113,7 @@ class Evolution:
         for change in self.strategy.changes(self.members, compared, donors, random, self.random):
             line = self._line(change)
             if change.what == KEPT:
-                self.members[change.learner].scores = []
+                self._begin_scores(self.members[change.learner])
             else:
                 become[change.learner] = change.networks
                 self._assign(change.learner, fresh=change.networks is None)
@@ -124,6 +124,12 @@ class Evolution:
         """Each learner's mean return with its present networks, or else its latest return; the best first."""
         found = {name: m.mean if m.scores else m.latest for name, m in self.members.items() if m.latest is not None}
         return dict(sorted(found.items(), key=lambda one: -one[1]))
+
+    def best(self) -> tuple[str, float] | None:
+        """The learner that is best with its present networks, and its mean return; else the best with former ones."""
+        returns = self.returns()
+        present = {name: value for name, value in returns.items() if self.members[name].step >= 0}
+        return next(iter((present or returns).items()), None)
 
     def random(self, name: str | None = None) -> np.random.Generator:
         """The random numbers of the next generation, or those of a learner's next change."""
@@ -176,4 +182,10 @@ class Evolution:
     def _assign(self, name: str, fresh: bool) -> None:
         """Counts a change of a learner, whose evaluations begin anew."""
         member = self.members[name]
-        member.assigned, member.scores, member.step, member.fresh = member.assigned + 1, [], -1, fresh
+        self._begin_scores(member)
+        member.assigned, member.step, member.fresh = member.assigned + 1, -1, fresh
+
+    def _begin_scores(self, member: Member) -> None:
+        if member.scores:
+            member.latest = member.mean
+        member.scores = []

@@ -87,12 +87,13 @@ class PopulationStore:
     def summary(self, evolution: Evolution) -> str:
         """The best return with mean and median of all, since the best of many alone would look like progress."""
         returns = evolution.returns()
-        if not returns:
+        best = evolution.best()
+        if best is None:
             return f"{evolution.generation} generations; no learner was evaluated"
-        best, values = next(iter(returns)), list(returns.values())
+        values = list(returns.values())
         return (
-            f"{evolution.generation} generations; the best of {len(values)} is {best} with a mean return of "
-            f"{values[0]:.4g}; their mean is {np.mean(values):.4g}, their median {np.median(values):.4g} (the best of "
+            f"{evolution.generation} generations; the best of {len(values)} is {best[0]} with a mean return of "
+            f"{best[1]:.4g}; their mean is {np.mean(values):.4g}, their median {np.median(values):.4g} (the best of "
             f"several is above these by chance alone)\nlineage: {self.lineage_csv}, lineage.png"
         )
 

@@ -48,7 +48,10 @@ def evolver(config: Config, observer: Observer | None = None) -> None:
         host.serve(evolver_directory(config, folder), lambda: interruption.requested, lambda: host.report(observer))
         draw_lineage(host.store, host.evolution)
         console.print(host.store.summary(host.evolution), soft_wrap=True)
-        observer.close(interruption.exit_code, interruption.name or "end", {})
+        best = host.evolution.best()
+        observer.close(
+            interruption.exit_code, interruption.name or "end", dict(zip(("best", "mean_return"), best)) if best else {}
+        )
     if interruption.requested:
         raise SystemExit(interruption.exit_code)
 
@@ -87,7 +90,7 @@ class EvolverHost(ServiceHost[EvolverServer]):
 
     def report(self, observer: Observer) -> None:
         """Tells the observer how far the evolution is."""
-        evolution, best = self.evolution, next(iter(self.evolution.returns().items()), None)
+        evolution, best = self.evolution, self.evolution.best()
         observer.progress(evolution.generation, 0)
         words = f"generation {evolution.generation}, {len(evolution.members)} learners"
         observer.note(words + (f", best {best[0]}: {best[1]:.4g}" if best else ""))

@@ -158,3 +158,26 @@ def test_what_was_drawn_outlives_a_restart_though_it_was_typed(tmp_path):
 def test_draws_that_make_no_sense_are_refused(params, words):
     with pytest.raises(UserError, match=words):
         draws_of(job_with(params), 2)
+
+
+@pytest.mark.parametrize(("named", "objective"), [("learner-2", -7.0), ("learner-9", -3.0)])
+def test_its_best_is_whom_the_evolver_names(population, named, objective):
+    """The best evaluation of several is above the others by chance alone; a learner that it does not know is nobody."""
+    population, told = population
+    for number, value in ((1, -3.0), (2, -7.0)):
+        end(population, told, number, state=DONE, result={"objective": value})
+    population.poll()
+    told[0].now = Status(DONE, result={"best": named, "mean_return": 1.0})
+    outcome = population.poll()
+    assert outcome.result == {"objective": objective}
+    assert outcome.note == ("the best of 2 learners is learner 2" if objective == -7.0 else "")
+
+
+def test_the_user_is_told_how_to_play_the_best(tmp_path, capsys):
+    base = {"env": "gym/pendulum", "scene": "pendulum", "name": "pop-0", "models": "models"}
+    job = replace(job_with({}), config=OmegaConf.create({"base": base}), folder=tmp_path)
+    ended = Status(DONE, folder="models/pendulum/pop-0-2", note="the best of 4 learners is learner 2")
+    populations.say_best([(job, ended), (job, replace(ended, note="")), (job, replace(ended, state=FAILED))])
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and "learner 2; play it with: " in said
+    assert "run.py role=play env=gym/pendulum base.name=pop-0-2" in said

@@ -29,6 +29,7 @@ RATE = "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}}
         (("role=play",), "role=play: hydra/launcher=population trains"),
         (("net=static",), "its learners need net=default"),
         (("base.evolver_share_replay=0.01",), "leaves no window of one kind"),
+        (("base.evolver_share_replay=0.5", "base.evolver_enabled=false"), "an evolver passes rows on"),
         (("hydra/launcher=roles", "hydra.launcher.learners=2", "base.evolver_share_replay=0.5"),
          "use hydra/launcher=population"),
         ((*RAY, "net=static"), "Ray finds a place for each role"),

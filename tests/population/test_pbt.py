@@ -157,3 +157,16 @@ def test_who_diverges_becomes_a_copy_of_the_best_and_at_first_begins_anew():
     other = population()
     other.restore(evolution.state(), evolution.strategy.arrays(), evolution.lineage)
     np.testing.assert_array_equal(other.diverged("c")["w"], [4.0] * 3)
+
+
+def test_the_best_is_found_by_what_the_learners_are_now():
+    evolution = population()
+    assert evolution.best() is None
+    evaluate(evolution, 0, 10, 20, 30)
+    assert evolution.best() == ("d", 30.5)
+    evolution.evolve({"d": networks(1.0)}, set("abcd"))
+    assert evolution.best() == ("d", 30.5), "the mean before the generation, not the newest evaluation alone"
+    evolution.evaluated("c", 0, 900, 50.0)
+    assert evolution.best() == ("c", 50.0)
+    evolution.members["b"].latest, evolution.members["b"].step = 99.0, -1
+    assert evolution.best() == ("c", 50.0), "b was good with networks that it has no more"

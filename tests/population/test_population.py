@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 
 import pytest
@@ -49,8 +50,41 @@ def test_a_population_evolves_and_ends(tmp_path):
     assert all(member["ended"] for member in state["members"].values())
     assert (scene / "pop-0" / "lineage.png").read_bytes().startswith(b"\x89PNG")
 
-    objectives = [member.result["objective"] for member in members]
-    best = max(value for value in objectives if value is not None)  # None: not evaluated since it was changed
-    assert f"objective {best:.4g}" in run.said
     screen = (run.results / "jobs" / "0" / "evolver" / "job.log").read_text()
-    assert "the best of 3 is learner-" in screen and "by chance alone" in screen
+    best = int(re.search(r"the best of 3 is learner-(\d)", screen)[1])
+    assert "by chance alone" in screen
+    objective = members[best - 1].result["objective"]
+    assert f"objective {objective:.4g}" in run.said
+    assert f"the best of 3 learners is learner {best}; play it with: " in run.said
+    assert f"base.name=pop-0-{best}" in run.said.splitlines()[-1]
+
+
+ALONE = (
+    "hydra/launcher=population", "hydra.launcher.learners=3", "base.name=pop", "seed=1", "base.max_step=1600",
+    "eval.per_step=800", "sac.updates_per_step=0.25", "replay.learning_starts=50", "base.evolver_strategy=pbt",
+    "base.evolver_fitness=training", "base.evolver_cem_length=2", "base.evolver_share_replay=0.5",
+    "base.evolver_pbt_start=0.25",
+    "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}, sac.gamma: {in: [0.9, 0.95, 0.99]}}",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_population_of_single_processes_evolves_and_ends(tmp_path):
+    folder = tmp_path.resolve()
+    run = Multirun(folder, *ALONE)
+    assert run.wait(240) == 0, run.said
+    assert run.children() == [] and "Warning" not in run.said, run.said
+    scene = folder / "m" / "pendulum"
+    members = [RunFiles(scene / f"pop-0-{number}") for number in (1, 2, 3)]
+    assert all(member.result["env_steps"] == 1600 and member.result["objective"] is not None for member in members)
+    with (scene / "pop-0" / "lineage.csv").open() as file:
+        lineage = list(csv.DictReader(file))
+    assert {line["what"] for line in lineage} <= {"kept", "copied"} and len(lineage) >= 3
+    assert all(int(line["step"]) >= 400 for line in lineage), "none in the first quarter of the run"
+    assert {word.partition("=")[0] for word in lineage[0]["numbers"].split()} == {"sac.learning_rate", "sac.gamma"}
+    copies = [line for line in lineage if line["what"] == "copied"]
+    for member, number in zip(members, (1, 2, 3)):
+        applied = (member.path / "log.log").read_text().count("applied change number")
+        mine = sum(line["learner"] == f"learner-{number}" for line in copies)
+        assert applied in (mine, mine - 1), "a learner that has ended does not hear of its last change"
+    assert "play it with: " in run.said
