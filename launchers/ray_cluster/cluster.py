@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 
 from launchers.jobs.resources import cores
 from sac.config.overrides import PROGRAM, program
@@ -16,6 +17,7 @@ from sac.errors import UserError
 from sac.runs.lock import LOCK_SECONDS
 
 SENT_PREFIXES = ("SAC_", "WANDB_")  # of the environment variables that are sent to the nodes
+TOKEN_MODE = "RAY_AUTH_MODE"  # environment variable: whether Ray shows its token
 ADDRESS_TIMEOUT_SECONDS = 10
 LOST_LOCK_SECONDS = 150  # NFS 4 keeps the locks of a lost machine for 90 s
 
@@ -43,11 +45,21 @@ def connected(address: str | None, num_cpus: float) -> Iterator[None]:
             _check_address(address)
             ray.init(address, **quiet)
     except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"hydra.launcher.address={address}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"hydra.launcher.address={address}: {str(error).splitlines()[0]}{_token_hint()}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _token_hint() -> str:
+    """What to try where the cluster may demand a token that this process does not show.
+
+    Ray 2.60 leaves a token in the home folder when it starts on one machine (address=null), and clusters that begin
+    there later demand it.
+    """
+    has_token = (Path.home() / ".ray" / "auth_token").exists()
+    return "; if the cluster uses a token: export RAY_AUTH_MODE=token" * (has_token and TOKEN_MODE not in os.environ)
 
 
 def alive_nodes() -> list[dict[str, float]]:

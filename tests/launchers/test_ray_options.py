@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from launchers.ray_cluster import cluster
+from launchers.ray_cluster.cluster import connected
 from launchers.ray_cluster.options import RayJobOptions
 from launchers.ray_cluster.room import Room, jobs_on, part_of_a_gpu
 from launchers.search.opening import usual_storage
@@ -129,3 +130,23 @@ def test_the_launchers_of_ray_say_whether_there_are_several_machines(monkeypatch
     words = ("env=gym/pendulum", f"base.models={tmp_path}", "sweep=sac", f"hydra/launcher={launcher}")
     assert shipped(*words)._options.storage is None
     assert shipped(*words, "hydra.launcher.address=auto")._options.storage == "journal"
+
+
+@pytest.mark.parametrize("mode", ["", "token"])
+def test_a_token_that_an_earlier_ray_has_left_is_thought_of(tmp_path, monkeypatch, mode):
+    """Ray 2.60: ray.init("local") leaves ~/.ray/auth_token, and clusters that begin there later demand it."""
+    pytest.importorskip("ray")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    if mode:
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+
+    def said() -> str:
+        with pytest.raises(UserError, match="address=127.0.0.1:1: ") as refused, connected("127.0.0.1:1", 1):
+            pass
+        return str(refused.value)
+
+    assert "token" not in said()
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("0" * 64)
+    assert ("export RAY_AUTH_MODE=token" in said()) == (not mode)
