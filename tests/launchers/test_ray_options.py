@@ -142,7 +142,7 @@ def test_a_token_that_an_earlier_ray_has_left_is_thought_of(tmp_path, monkeypatc
         monkeypatch.setenv("RAY_AUTH_MODE", mode)
 
     def said() -> str:
-        with pytest.raises(UserError, match="address=127.0.0.1:1: ") as refused, connected("127.0.0.1:1", 1):
+        with pytest.raises(UserError, match=r"address=127\.0\.0\.1:1: ") as refused, connected("127.0.0.1:1", 1):
             pass
         return str(refused.value)
 
