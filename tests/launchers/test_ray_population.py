@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import signal
 
 import pytest
@@ -12,6 +13,7 @@ pytestmark = [
     pytest.mark.timeout(400), pytest.mark.cells,
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install -e '.[ray]'"),
 ]  # fmt: skip
+OWN_RAY = "hydra.launcher.address=null"
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,14 @@ def restarted(population, role: str, lose) -> None:
     lost = population.pid(role)
     lose(population.ray_actor(role))
     population.wait_until(lambda: population.pid(role) not in (0, lost))
+
+
+def test_on_a_ray_of_its_own_a_population_runs_to_its_end_and_its_best_is_named(start):
+    population = start(OWN_RAY, "base.max_step=1000", "hydra.launcher.resources.evolver.custom=null")
+    assert population.wait() == 0, population.said
+    assert [run.path.name for run in population.runs] == ["pop-0-1", "pop-0-2"]
+    assert re.search(r"the best of 2 learners is learner [12]; play it with: .* base.name=pop-0-[12]", population.said)
+    population.all_gone(10)
 
 
 def test_a_member_that_is_lost_with_its_node_comes_back_and_an_evolver_that_is_killed_is_found_again(start, nodes):
