@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import delayed
 from benchmarks.population import METHODS, TASKS, Found, deployed, measured
-from benchmarks.population_report import BASELINE, difference_interval, probability_ahead, report
+from benchmarks.population_report import BASELINES, difference_interval, probability_ahead, report
 
 
 def test_delayed_rewards_sum_to_those_of_pendulum():
@@ -78,7 +78,7 @@ def test_the_deployed_learner_is_known_without_its_evaluations(tmp_path):
 def test_a_report_is_written_from_what_was_found(tmp_path, capsys):
     found = [
         Found("wide", method, seed, score + seed, score + seed, [score - 1, score + seed], 12000, 11000, 1.0, "abc", {})
-        for method, score in ((BASELINE, -500.0), ("pbt", -150.0)) for seed in range(5)
+        for method, score in ((BASELINES[0], -900.0), (BASELINES[1], -500.0), ("pbt", -150.0)) for seed in range(5)
     ]  # fmt: skip
     lines = "".join(json.dumps(vars(one)) + "\n" for one in found)
     (tmp_path / "evolver.jsonl").write_text(lines)
