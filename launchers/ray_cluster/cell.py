@@ -30,7 +30,7 @@ class RayCell(Cell):
 
     def __init__(
         self, job: Job, share: Share, roles: Sequence[str], options: RayCellOptions, keys: dict[str, str] | None,
-        number: int = 1,
+        number: int,
     ):  # fmt: skip
         self._options, self._keys = options, keys
         self.space = f"{job.config.base.scene}/{job.config.base.name}-{secrets.token_hex(4)}"

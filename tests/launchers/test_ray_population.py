@@ -84,6 +84,8 @@ def test_a_member_that_is_lost_with_its_node_comes_back_and_an_evolver_that_is_k
     next_generation(population)
     assert "goes on with generation" in (population.run / "roles" / "evolver.log").read_text()
     interrupted(population)
+    once = population.applied(3 - number)  # by the learner that was never lost
+    assert len(set(once)) == len(once)
 
 
 def test_the_same_command_goes_on_after_kill_and_the_evolver_moves_when_its_node_is_lost(start, nodes):
