@@ -158,8 +158,6 @@ def _check_population(config: Config) -> None:
         )
     if not base.evolver_share_replay or config.role not in ("train", *CELL):
         return
-    if config.role == "train" and not base.evolver_enabled:
-        raise UserError(f"{shared}: an evolver passes rows on: use hydra/launcher=population, or set 0")
     if config.role in CELL:
         raise UserError(
             f"{shared}: learners share rows where each is a single process: use hydra/launcher=population, or set 0"

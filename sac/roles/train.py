@@ -25,7 +25,7 @@ from sac.roles.lifecycle import (
     run_to_begin,
     say_farewell,
 )
-from sac.roles.population import evolver_client, fitness_of, heritage_of, share_rows
+from sac.roles.population import check_sharing, evolver_client, fitness_of, heritage_of, share_rows
 from sac.runs.checkpoint import Checkpoints
 from sac.runs.folder import RunFolder
 from sac.runs.log_file import run_log
@@ -54,6 +54,7 @@ def train(
     of the user; exits the process with 130 or 75 after SIGINT or SIGTERM.
     """
     observer, console = observer or Observer(), Console()
+    check_sharing(config)
     with ExitStack() as stack:
         folder, resume, networks = run_to_begin(config, stack)
         observer.began(folder.path, config)
