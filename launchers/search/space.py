@@ -10,8 +10,8 @@ from typing import Any
 import optuna
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 
-from sac.config.distributions import Distribution, Normal, OneOf, UniformRange
-from sac.config.parameter_space import TAIL_PROBABILITY, ParameterSpace
+from sac.config.distributions import TAIL_PROBABILITY, Distribution, Normal, OneOf, UniformRange
+from sac.config.parameter_space import ParameterSpace
 from sac.errors import UserError
 
 

@@ -21,6 +21,9 @@ from typing import Any
 from sac.errors import UserError
 
 FORM_KEYS = {"in", "truncated", "std", "log"}
+# Quantiles below this probability, and above 1 minus it, are never drawn: samplers favour the ends of a range, and the
+# ends of a normal distribution lie far from its mean.
+TAIL_PROBABILITY = 0.001
 QUANTILE_MARGIN = 1e-12  # keeps a quantile inside (0, 1), where the inverse of the normal distribution is finite
 FORMS = "{in: [values]}, {truncated: [low, high]} (log: true for its logarithm), {std: number}, or std with truncated"
 

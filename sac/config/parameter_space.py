@@ -11,7 +11,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from sac.config.command_line import check_choice, is_free
-from sac.config.distributions import Distribution, Normal, OneOf, UniformRange, keyed, parse
+from sac.config.distributions import TAIL_PROBABILITY, Distribution, Normal, OneOf, UniformRange, keyed, parse
 from sac.config.schema import field_of
 from sac.config.validation import check_assignable, unknown_key
 from sac.errors import UserError
@@ -26,9 +26,6 @@ NOT_SEARCHABLE = {  # key -> advice that the error message gives
     "ckpt": "trials begin anew",
     "role": "a search trains",
 }
-# Quantiles below this probability, and above 1 minus it, are never drawn: samplers favour the ends of a range, and the
-# ends of a normal distribution lie far from its mean.
-TAIL_PROBABILITY = 0.001
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,6 @@ def of_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def written(numbers: Mapping[str, float]) -> str:
-    """Numbers as text, which `read` reads: key=value key=value."""
+    """Numbers as text: key=value key=value."""
     whole = {name: int(value) if value == int(value) else value for name, value in numbers.items()}
     return " ".join(f"{name}={value!r}" for name, value in sorted(whole.items()))
-
-
-def read(text: str) -> dict[str, float]:
-    """The numbers of a text of `written`. Raises ValueError for other text."""
-    return {name: float(value) for name, _, value in (word.partition("=") for word in text.split())}

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sac.config.distributions import Distribution, Normal, OneOf
+from sac.config.distributions import TAIL_PROBABILITY, Distribution, Normal, OneOf
 from sac.population.pbt import Observation
 
 if TYPE_CHECKING:
     import optuna
 
 SAMPLERS = ("tpe", "cmaes")
-TAIL_PROBABILITY = 0.001  # quantiles of a normal distribution that bound what is proposed: this one, and 1 minus it
 
 
 class Proposals:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sac.population.numbers import read
+from sac.report.lineage import Line
 from tests.faults.cells import RunningCell
 from tests.launchers.multiruns import Multirun
 
@@ -127,7 +127,7 @@ def test_whoever_is_killed_nobody_is_replaced_twice_and_the_same_command_goes_on
         again.end()
     lineage = again.lineage()
     assert (again.run / "lineage.png").read_bytes().startswith(b"\x89PNG")
-    numbers = [read(line["numbers"]) for line in lineage]
+    numbers = [Line.of(line).numbers for line in lineage]
     rates, steps = ({one[name] for one in numbers} for name in ("sac.learning_rate", "sac.n_step"))
     assert len(rates) > 3 and min(rates) >= 1e-5 and max(rates) <= 1e-1 and steps <= {1, 2, 3}, "they have moved"
 
