@@ -65,10 +65,10 @@ TASKS = {
         "A wide prior, of which a part cannot learn; the budget ends while learners still learn.",
     ),
     "delayed": Task(
-        "gym/pendulum", 5000, 3, {**WIDE, "sac.n_step": "{in: [1, 5, 20]}"},
-        (SMALL, FIXED_ALPHA, "sac.use_n_step_is=false", "replay.batch_size=64",
-         "base.build_path=benchmarks.delayed:PendulumDelayed-v0", "base.scene=delayed"), -200.0,
-        "Rewards are paid every 20 steps, as in P3S (arXiv:2001.02907).",
+        "gym/pendulum", 20000, 5, WIDE,
+        (SMALL, FIXED_ALPHA, "sac.n_step=20", "sac.use_n_step_is=false", "replay.batch_size=64",
+         "sac.updates_per_call=16", "base.build_path=benchmarks.delayed:PendulumDelayed-v0", "base.scene=delayed"),
+        -200.0, "The same prior with rewards that are paid every 20 steps, as in P3S (arXiv:2001.02907).",
     ),
     "car": Task(
         "gym/mountain_car", 20000, 3, WIDE, (SMALL, FIXED_ALPHA, "base.build_path=MountainCarContinuous-v0",
