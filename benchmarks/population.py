@@ -8,7 +8,8 @@ learner" is one run of 4 S steps with what the first learner of the population h
 and lets the better half go on, three times, so that each round takes S steps. Finished populations are not repeated, so
 that the measurement may be spread over many calls; `--report` only reads. The learner that is deployed is the one that
 the evolver finds the best by its training episodes: the newest 10, or those since it was changed; it is scored by 50
-deterministic episodes of other seeds.
+deterministic episodes of other seeds. Where training episodes say little about the policy (car), the deployed learner
+is the best in the last evaluation but one, and the last one, of 10 episodes, is its score.
 Keeps what was found in evolver.jsonl and writes evolver.csv, evolver.md and evolver.png, all in docs/results.
 """
 
@@ -30,13 +31,13 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.population_judges import BY_EVALUATION, BY_TRAINING, Judge, curve
 from benchmarks.population_report import report
 from benchmarks.report import RESULTS, ROOT, commit
 
-LEARNERS, EVALUATIONS, EPISODES = 4, 5, 50
+LEARNERS = 4
 FIRST_SEED = 101  # of the populations that are reported; budgets were chosen with others
 CORES = 2  # processes that run at once where a method has no launcher of its own
-TRAINING = "episode/return"
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,12 @@ class Task:
 
     env: str
     steps: int  # of each of the 4 learners
-    generation: int  # training episodes of each learner that make a generation
+    generation: int  # measurements of each learner that make a generation
     draws: dict[str, str]  # key -> form of random_params
     overrides: tuple[str, ...] = ()
     success: float = 0.0  # return from which a population counts as successful
     about: str = ""  # a sentence for the reader
+    judge: Judge = BY_TRAINING
 
 
 WIDE = {
@@ -71,8 +73,8 @@ TASKS = {
         -200.0, "The same prior with rewards that are paid every 20 steps, as in P3S (arXiv:2001.02907).",
     ),
     "car": Task(
-        "gym/mountain_car", 20000, 3, WIDE, (SMALL, FIXED_ALPHA, "base.build_path=MountainCarContinuous-v0",
-        "base.scene=car"), 90.0,
+        "gym/mountain_car", 20000, 2, WIDE, (SMALL, FIXED_ALPHA), 90.0,
+        "Learners explore with pink noise, which finds the goal whatever they have learnt.", BY_EVALUATION,
     ),
 }  # fmt: skip
 SHARE, PBT = "base.evolver_share_replay=0.5", "base.evolver_strategy=pbt"
@@ -111,7 +113,8 @@ class Found:
 
 def common(task: Task, models: Path, steps: int) -> list[str]:
     """Arguments of every run of a task that takes so many steps."""
-    evaluation = [f"eval.per_step={steps // EVALUATIONS}", f"eval.episodes={EPISODES}", f"eval.window={EPISODES}"]
+    evaluations, episodes = task.judge.evaluations, task.judge.episodes
+    evaluation = [f"eval.per_step={steps // evaluations}", f"eval.episodes={episodes}", f"eval.window={episodes}"]
     quiet = ["track.wandb=disabled", "track.tensorboard=false", "replay.save=false", "eval.n_agents=10"]
     return [f"env={task.env}", *task.overrides, f"base.models={models}", f"base.max_step={steps}", *evaluation, *quiet]
 
@@ -151,7 +154,7 @@ def population(task: Task, overrides: Sequence[str], seed: int, models: Path, na
     """Trains a population; its run folders."""
     forms = "+random_params={" + ", ".join(f"{key}: {form}" for key, form in task.draws.items()) + "}"
     words = ["-m", *common(task, models, steps), "hydra/launcher=population", f"hydra.launcher.learners={learners}"]
-    words += [f"base.name={name}", f"seed={seed}", forms, "base.evolver_fitness=training", *overrides]
+    words += [f"base.name={name}", f"seed={seed}", forms, f"base.evolver_fitness={task.judge.fitness}", *overrides]
     length = CHOSEN_BY if NONE in overrides else task.generation
     words += [f"base.evolver_cem_length={length}", "base.evolver_cem_time=600"]
     finish(start(words, models / f"{name}.txt"), words)
@@ -163,40 +166,8 @@ def folders(models: Path, name: str, learners: int) -> list[Path]:
     return [next(models.glob(f"*/{name}-0-{number}")) for number in range(1, learners + 1)]
 
 
-def deployed(run: Path, episodes: int) -> int:
-    """The number of the learner that the evolver in this run folder finds the best, by so many newest episodes.
-
-    As in the evolver's summary, a learner that has finished none since the last generation counts by those before it,
-    and one that has finished none since it was changed does not count.
-    """
-    members = json.loads((run / "evolver" / "state.json").read_text())["members"]
-    present, means = {name: one for name, one in members.items() if one["step"] >= 0}, {}
-    for name, member in (present or members).items():
-        newest = member["scores"][-episodes:]
-        means[name] = sum(newest) / len(newest) if newest else member["latest"]
-    known = {name: mean for name, mean in means.items() if mean is not None}
-    return int(max(known, key=lambda name: known[name]).removeprefix("learner-"))
-
-
 def result(run: Path) -> dict:
     return json.loads((run / "result.json").read_text())
-
-
-def curve(runs: Sequence[Path]) -> list[float]:
-    """Evaluations over time of the learner whose training episodes were best at each time."""
-    from sac.report.curves import EVALUATION, read_run
-
-    read = [read_run(run) for run in runs]
-    evaluated = [one.series(EVALUATION) for one in read]
-    trained = [one.series(TRAINING) for one in read]
-    found = []
-    for i in range(min(len(values) for _, values in evaluated)):
-        standing = []
-        for (steps, values), (at, returns) in zip(evaluated, trained):
-            before = returns[at <= steps[i]]
-            standing.append((float(before[-1]) if len(before) else float("-inf"), float(values[i])))
-        found.append(max(standing)[1])
-    return found
 
 
 def told(task: str, method: str, seed: int, runs: Sequence[Path], chosen: int, minutes: float) -> Found:
@@ -208,7 +179,8 @@ def told(task: str, method: str, seed: int, runs: Sequence[Path], chosen: int, m
     steps, updates = (sum(one[name] for one in results) for name in ("env_steps", "updates"))
     config = OmegaConf.load(runs[0] / "config.yaml")
     drawn = {key: OmegaConf.select(config, key) for key in TASKS[task].draws}
-    return Found(task, method, seed, score, max(known), curve(runs), steps, updates, minutes, commit(), drawn)
+    over_time = curve(TASKS[task].judge, runs)
+    return Found(task, method, seed, score, max(known), over_time, steps, updates, minutes, commit(), drawn)
 
 
 def measure(name: str, method: str, seed: int, models: Path, earlier: Sequence[Found]) -> list[Found]:
@@ -218,9 +190,9 @@ def measure(name: str, method: str, seed: int, models: Path, earlier: Sequence[F
     if method in POPULATIONS:
         runs = population(task, POPULATIONS[method], seed, here, label, LEARNERS, task.steps)
         evolver = runs[0].with_name(f"{label}-0")
-        chosen = deployed(evolver, CHOSEN_BY) - 1
+        chosen = task.judge.deployed(evolver, runs, CHOSEN_BY)
         if method == "best of 4":
-            also = [(NEWEST, deployed(evolver, task.generation) - 1)]
+            also = [(NEWEST, task.judge.deployed(evolver, runs, task.generation))]
     elif method == "one learner":
         drawn = next(x.drawn for x in earlier if (x.task, x.method, x.seed) == (name, "best of 4", seed))
         words = [*common(task, here, LEARNERS * task.steps), *(f"{key}={value}" for key, value in drawn.items())]
@@ -235,15 +207,11 @@ def measure(name: str, method: str, seed: int, models: Path, earlier: Sequence[F
 
 def halving(task: Task, models: Path, label: str, seed: int) -> list[Path]:
     """Successive halving (Jamieson and Talwalkar, arXiv:1502.07943); the runs, the one that is left first."""
-    from sac.report.curves import read_run
-
     steps = task.steps // ROUNDS[0]
     runs = population(task, (NONE,), seed, models, label, ROUNDS[0], steps)
     left = list(runs)
     for learners in ROUNDS[1:]:
-        returns = {run: read_run(run).last(TRAINING) for run in left}
-        known = {run: float("-inf") if value is None else value for run, value in returns.items()}
-        left = sorted(left, key=lambda run: -known[run])[:learners]
+        left = sorted(left, key=task.judge.last, reverse=True)[:learners]
         steps += task.steps // learners
         commands = []
         for run in left:
@@ -254,7 +222,7 @@ def halving(task: Task, models: Path, label: str, seed: int) -> list[Path]:
                 f"base.name={run.name}",
             ]
             words += ["ckpt=latest", f"base.max_step={steps}", "base.evolver_enabled=false", "base.threads=1"]
-            words += [f"eval.per_step={steps // EVALUATIONS}"]
+            words += [f"eval.per_step={steps // task.judge.evaluations}"]
             commands.append((words, models / f"{label}.txt"))
         run_all(commands)
     return [left[0], *(run for run in runs if run != left[0])]

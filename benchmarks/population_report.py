@@ -20,13 +20,14 @@ HEADER = (
     "area", "best (unknown)", "steps", "updates", "minutes",
 )  # fmt: skip
 LEGEND = """\
-*score*: mean return of 50 deterministic episodes of the learner that was deployed, as interquartile mean over the
-populations with a bootstrap interval (Agarwal et al., arXiv:2108.13264). *minus best of 4*: the difference of the
-interquartile means, both resampled independently; of the two ways to choose the best of 4, newest 10 episodes or as few
-as a generation has, it is the one with the better score. *P(better)*: the share of pairs of populations in which the
-method is ahead of it. *success*: populations with a score of at least {success}. *area*: the mean over time, in fifths
-of the steps, of the learner whose training episodes are best at that time. *best*: the interquartile mean of the best
-score of any learner, which nobody knows when one is chosen. *steps*, *updates*: of all learners together, medians."""
+*score*: mean return of {episodes} deterministic episodes of the learner that was deployed, as interquartile mean over
+the populations with a bootstrap interval (Agarwal et al., arXiv:2108.13264). *minus best of 4*: the difference of the
+interquartile means, both resampled independently; of the two ways to choose the best of 4, newest 10 measurements or as
+few as a generation has, it is the one with the better score. *P(better)*: the share of pairs of populations in which
+the method is ahead of it. *success*: populations with a score of at least {success:g}. *area*: the mean over
+{evaluations} evaluations of the learner that was the best, at the time, by {unit}. *best*: the interquartile mean of
+the best score of any learner, which nobody knows when one is chosen. *steps*, *updates*: of all learners together,
+medians."""
 
 
 def difference_interval(one: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float]:
@@ -109,10 +110,11 @@ def report(found: Sequence[Found], tasks: dict[str, Task], methods: Sequence[str
             rows += mine
             numbers = ", ".join(f"`{key}` {form}" for key, form in task.draws.items())
             parts += [f"## {name}", f"`{task.env}`, {task.steps} steps of each of 4 learners, a generation every "
-                      f"{task.generation} training episodes. {task.about} Drawn: {numbers}. With "
+                      f"{task.generation} {task.judge.unit}. {task.about} Drawn: {numbers}. With "
                       f"`{'`, `'.join(task.overrides)}`.",
                       [[cell for j, cell in enumerate(row) if j] for row in (HEADER, *mine)],
-                      LEGEND.format(success=f"{task.success:g}")]  # fmt: skip
+                      LEGEND.format(success=task.success, episodes=task.judge.episodes, unit=task.judge.unit,
+                                    evaluations=task.judge.evaluations)]  # fmt: skip
     show(rows)
     commits = sorted({one.commit for one in found})
     parts.append(f"Trained by commit {', '.join(commits)}. {stamp(versions('tensorflow', 'numpy', 'gymnasium'))}")

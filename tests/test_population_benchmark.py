@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks import delayed
-from benchmarks.population import METHODS, TASKS, Found, deployed, measured
+from benchmarks.population import METHODS, TASKS, Found, measured
+from benchmarks.population_judges import BY_EVALUATION, BY_TRAINING, curve
 from benchmarks.population_report import BASELINES, difference_interval, probability_ahead, report
 
 
@@ -72,7 +73,29 @@ def test_the_deployed_learner_is_known_without_its_evaluations(tmp_path):
     }
     (tmp_path / "evolver").mkdir()
     (tmp_path / "evolver" / "state.json").write_text(json.dumps({"members": members}))
-    assert deployed(tmp_path, 2) == 1 and deployed(tmp_path, 10) == 3
+    assert BY_TRAINING.deployed(tmp_path, [], 2) == 0 and BY_TRAINING.deployed(tmp_path, [], 10) == 2
+
+
+def recorded(folder, evaluations, training):
+    """A run folder whose evaluations end at steps 10, 20, ... and whose training episodes at 5, 15, ..."""
+    folder.mkdir()
+    (folder / "config.yaml").write_text("seed: 1\n")
+    lines = ["env_step,eval/return,episode/return"]
+    for i, (evaluation, episode) in enumerate(zip(evaluations, training)):
+        lines += [f"{10 * i + 5},,{episode}", f"{10 * i + 10},{evaluation},"]
+    (folder / "metrics.csv").write_text("\n".join([*lines, ""]))
+    return folder
+
+
+def test_a_judge_never_sees_the_evaluation_that_is_the_score(tmp_path):
+    one = recorded(tmp_path / "one", [1.0, 5.0, 0.0], [7.0, 7.0, 1.0])
+    other = recorded(tmp_path / "other", [2.0, 4.0, 9.0], [6.0, 8.0, 2.0])
+    assert BY_EVALUATION.deployed(tmp_path, [one, other], 1) == 0  # 5 against 4, whatever comes last
+    assert curve(BY_EVALUATION, [one, other])[1:] == [4.0, 0.0]
+    assert curve(BY_TRAINING, [one, other]) == [1.0, 4.0, 9.0]
+    assert BY_EVALUATION.last(other) == 9.0 and BY_TRAINING.last(one) == 1.0
+    alike = recorded(tmp_path / "alike", [1.0, 5.0, 99.0], [0.0, 0.0, 0.0])
+    assert curve(BY_EVALUATION, [one, alike])[2] == 0.0  # equals are not told apart by what comes later
 
 
 def test_a_report_is_written_from_what_was_found(tmp_path, capsys):

@@ -1,0 +1,92 @@
+"""How `benchmarks/population.py` tells which learner of a population is the best without the score that it reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from sac.report.curves import EVALUATION, TRAINING, RunCurves, read_run
+
+WORST = float("-inf")  # of a learner of which nothing is known yet
+
+
+class Judge(Protocol):
+    """Chooses the learner that is deployed."""
+
+    fitness: str  # value of base.evolver_fitness
+    unit: str  # what a generation counts
+    evaluations: int  # of each run
+    episodes: int  # deterministic ones of an evaluation; those of the last evaluation make the score
+
+    def deployed(self, evolver: Path, runs: Sequence[Path], measurements: int) -> int:
+        """The position of the best learner, by so many newest measurements where the judge has several."""
+
+    def standing(self, run: RunCurves, i: int) -> float:
+        """How good a run is by what was known before its evaluation `i`."""
+
+    def last(self, run: Path) -> float:
+        """How good a run that may go on is, by its newest measurement."""
+
+
+class ByTraining:
+    """By training episodes, which the evaluations never see."""
+
+    fitness, unit, evaluations, episodes = "training", "training episodes", 5, 50
+
+    def deployed(self, evolver: Path, runs: Sequence[Path], measurements: int) -> int:
+        """As in the evolver's summary.
+
+        A learner that has finished no episode since the last generation counts by those before it, and one that has
+        finished none since it was changed does not count.
+        """
+        members = json.loads((evolver / "evolver" / "state.json").read_text())["members"]
+        present, means = {name: one for name, one in members.items() if one["step"] >= 0}, {}
+        for name, member in (present or members).items():
+            newest = member["scores"][-measurements:]
+            means[name] = sum(newest) / len(newest) if newest else member["latest"]
+        known = {name: mean for name, mean in means.items() if mean is not None}
+        return int(max(known, key=lambda name: known[name]).removeprefix("learner-")) - 1
+
+    def standing(self, run: RunCurves, i: int) -> float:
+        (steps, _), (at, returns) = run.series(EVALUATION), run.series(TRAINING)
+        before = returns[at <= steps[i]]
+        return float(before[-1]) if len(before) else WORST
+
+    def last(self, run: Path) -> float:
+        value = read_run(run).last(TRAINING)
+        return WORST if value is None else value
+
+
+class ByEvaluation:
+    """By the evaluation before the one that is scored, where training episodes do not tell what the policy can do."""
+
+    fitness, unit, evaluations, episodes = "evaluation", "evaluations", 20, 10
+
+    def deployed(self, evolver: Path, runs: Sequence[Path], measurements: int) -> int:
+        standings = [self.standing(read_run(run), -1) for run in runs]
+        return standings.index(max(standings))
+
+    def standing(self, run: RunCurves, i: int) -> float:
+        _, values = run.series(EVALUATION)
+        before = values[: i if i >= 0 else len(values) + i]
+        return float(before[-1]) if len(before) else WORST
+
+    def last(self, run: Path) -> float:
+        value = read_run(run).last(EVALUATION)
+        return WORST if value is None else value
+
+
+def curve(judge: Judge, runs: Sequence[Path]) -> list[float]:
+    """Each evaluation of the learner that was the best by what was known before it."""
+    read = [read_run(run) for run in runs]
+    evaluated = [one.series(EVALUATION)[1] for one in read]
+    found = []
+    for i in range(min(map(len, evaluated))):
+        standings = [judge.standing(one, i) for one in read]
+        found.append(float(evaluated[standings.index(max(standings))][i]))
+    return found
+
+
+BY_TRAINING, BY_EVALUATION = ByTraining(), ByEvaluation()
