@@ -14,7 +14,6 @@ import pytest
 from short_runs import PENDULUM, Runner
 
 from envs.gymnasium_adapter.build import build_gym_env
-from sac import assemble
 
 ROOT = Path(__file__).parent.parent.parent
 ENDLESS = (*PENDULUM, "base.build_path=tests.envs.breakers:Endless-v0", "sac.updates_per_step=0", "base.max_step=40")
@@ -43,7 +42,7 @@ def evaluations(go) -> list[tuple[float, float]]:
     ],
 )
 def test_evaluation_and_play_end_and_say_once_where(go, monkeypatch, more, steps, why):
-    monkeypatch.setattr(assemble, "MAX_EPISODE_STEPS", 30)
+    monkeypatch.setattr("sac.assemble.loop.MAX_EPISODE_STEPS", 30)
     trained = go.ok(*ENDLESS, *EVALUATED, *more)
     assert evaluations(go) == [(steps, steps)] * 2
     said = f"an episode of evaluation or play ended after {steps} steps"
