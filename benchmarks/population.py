@@ -8,8 +8,9 @@ learner" is one run of 4 S steps with what the first learner of the population h
 and lets the better half go on, three times, so that each round takes S steps. Finished populations are not repeated, so
 that the measurement may be spread over many calls; `--report` only reads. The learner that is deployed is the one that
 the evolver finds the best by its training episodes: the newest 10, or those since it was changed; it is scored by 50
-deterministic episodes of other seeds. Where training episodes say little about the policy (car), the deployed learner
-is the best in the last evaluation but one, and the last one, of 10 episodes, is its score.
+deterministic episodes of other seeds (10 on cheetah, which needs the extra mujoco). Where training episodes say little
+about the policy (car), the deployed learner is the best in the last evaluation but one, and the last one, of 10
+episodes, is its score.
 Keeps what was found in evolver.jsonl and writes evolver.csv, evolver.md and evolver.png, all in docs/results.
 """
 
@@ -31,7 +32,7 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.population_judges import BY_EVALUATION, BY_TRAINING, Judge, curve
+from benchmarks.population_judges import BY_EVALUATION, BY_TRAINING, BY_TRAINING_LONG, Judge, curve
 from benchmarks.population_report import report
 from benchmarks.report import RESULTS, ROOT, commit
 
@@ -71,6 +72,12 @@ TASKS = {
         (SMALL, FIXED_ALPHA, "sac.n_step=20", "sac.use_n_step_is=false", "replay.batch_size=64",
          "sac.updates_per_call=16", "base.build_path=benchmarks.delayed:PendulumDelayed-v0", "base.scene=delayed"),
         -200.0, "The same prior with rewards that are paid every 20 steps, as in P3S (arXiv:2001.02907).",
+    ),
+    "cheetah": Task(
+        "mujoco/half_cheetah", 20000, 4, WIDE,
+        (SMALL, FIXED_ALPHA, "replay.random_steps=1000", "base.evolver_pbt_start=0.3"), 1000.0,
+        "The wide prior on HalfCheetah-v5, whose episodes have 1000 steps, with few and late generations.",
+        BY_TRAINING_LONG,
     ),
     "car": Task(
         "gym/mountain_car", 20000, 2, WIDE, (SMALL, FIXED_ALPHA), 90.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -17,8 +18,14 @@ class Judge(Protocol):
 
     fitness: str  # value of base.evolver_fitness
     unit: str  # what a generation counts
-    evaluations: int  # of each run
-    episodes: int  # deterministic ones of an evaluation; those of the last evaluation make the score
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of each run."""
+
+    @property
+    def episodes(self) -> int:
+        """Deterministic episodes of an evaluation; those of the last evaluation make the score."""
 
     def deployed(self, evolver: Path, runs: Sequence[Path], measurements: int) -> int:
         """The position of the best learner, by so many newest measurements where the judge has several."""
@@ -30,10 +37,14 @@ class Judge(Protocol):
         """How good a run that may go on is, by its newest measurement."""
 
 
+@dataclass(frozen=True)
 class ByTraining:
     """By training episodes, which the evaluations never see."""
 
-    fitness, unit, evaluations, episodes = "training", "training episodes", 5, 50
+    evaluations: int = 5
+    episodes: int = 50
+    fitness = "training"
+    unit = "training episodes"
 
     def deployed(self, evolver: Path, runs: Sequence[Path], measurements: int) -> int:
         """As in the evolver's summary.
@@ -59,10 +70,14 @@ class ByTraining:
         return WORST if value is None else value
 
 
+@dataclass(frozen=True)
 class ByEvaluation:
     """By the evaluation before the one that is scored, where training episodes do not tell what the policy can do."""
 
-    fitness, unit, evaluations, episodes = "evaluation", "evaluations", 20, 10
+    evaluations: int = 20
+    episodes: int = 10
+    fitness = "evaluation"
+    unit = "evaluations"
 
     def deployed(self, evolver: Path, runs: Sequence[Path], measurements: int) -> int:
         standings = [self.standing(read_run(run), -1) for run in runs]
@@ -89,4 +104,4 @@ def curve(judge: Judge, runs: Sequence[Path]) -> list[float]:
     return found
 
 
-BY_TRAINING, BY_EVALUATION = ByTraining(), ByEvaluation()
+BY_TRAINING, BY_TRAINING_LONG, BY_EVALUATION = ByTraining(), ByTraining(episodes=10), ByEvaluation()
