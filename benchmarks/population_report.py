@@ -16,50 +16,66 @@ if TYPE_CHECKING:
 
 BASELINES = ("best of 4", "best of 4, by fewer")  # the same learners, chosen in two ways
 HEADER = (
-    "task", "method", "populations", "score (IQM)", "95 %", "minus best of 4", "95 %", "P(better)", "success",
-    "area", "best (unknown)", "steps", "updates", "minutes",
+    "task", "method", "populations", "score (IQM)", "95 %", "minus best of 4", "95 %, pairs", "95 %, apart",
+    "P(better)", "success", "area", "best (unknown)", "steps", "updates", "minutes",
 )  # fmt: skip
 LEGEND = """\
 *score*: mean return of {episodes} deterministic episodes of the learner that was deployed, as interquartile mean over
 the populations with a bootstrap interval (Agarwal et al., arXiv:2108.13264). *minus best of 4*: the difference of the
-interquartile means, both resampled independently; of the two ways to choose the best of 4, newest 10 measurements or as
-few as a generation has, it is the one with the better score. *P(better)*: the share of pairs of populations in which
+interquartile means; of the two ways to choose the best of 4, newest 10 measurements or as few as a generation has, it
+is the one with the better score. Populations of one seed begin with the same draws, so the interval resamples these
+pairs together (*pairs*); beside it both are resampled independently (*apart*). *P(better)*: the share of seeds in which
 the method is ahead of it. *success*: populations with a score of at least {success:g}. *area*: the mean over
 {evaluations} evaluations of the learner that was the best, at the time, by {unit}. *best*: the interquartile mean of
 the best score of any learner, which nobody knows when one is chosen. *steps*, *updates*: of all learners together,
 medians."""
 
 
-def difference_interval(one: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float]:
+def apart(one: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float]:
     """The percentile bootstrap interval of iqm(one) - iqm(other), both resampled independently."""
-    random, found = np.random.default_rng(seed), []
+    random = np.random.default_rng(seed)
+    return _interval([
+        iqm(random.choice(one, len(one))) - iqm(random.choice(other, len(other))) for _ in range(BOOTSTRAP_RESAMPLES)
+    ])  # fmt: skip
+
+
+def in_pairs(one: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """The percentile bootstrap interval of iqm(one) - iqm(other), whose values at one position belong together."""
+    random, a, b, found = np.random.default_rng(seed), np.asarray(one), np.asarray(other), []
     for _ in range(BOOTSTRAP_RESAMPLES):
-        found.append(iqm(random.choice(one, len(one))) - iqm(random.choice(other, len(other))))
+        chosen = random.integers(len(a), size=len(a))
+        found.append(iqm(a[chosen]) - iqm(b[chosen]))
+    return _interval(found)
+
+
+def _interval(found: Sequence[float]) -> tuple[float, float]:
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(found, [tail, 100 - tail])
     return float(low), float(high)
 
 
-def probability_ahead(one: Sequence[float], other: Sequence[float]) -> float:
-    """The share of pairs in which `one` is ahead; equal ones count a half."""
-    a, b = np.asarray(one)[:, None], np.asarray(other)[None]
+def share_ahead(one: Sequence[float], other: Sequence[float]) -> float:
+    """The share of positions at which `one` is ahead; equal ones count a half."""
+    a, b = np.asarray(one), np.asarray(other)
     return float(((a > b) + 0.5 * (a == b)).mean())
 
 
 def rows_of(name: str, task: Task, found: Sequence[Found], methods: Sequence[str]) -> list[Row]:
     """A row for each method that was measured on this task."""
-    scores = {method: [one.score for one in found if one.method == method] for method in methods}
-    base = max((scores[one] for one in BASELINES if len(scores.get(one, ())) > 1), key=iqm, default=[])
+    scores = {method: {one.seed: one.score for one in found if one.method == method} for method in methods}
+    known = [scores[one] for one in BASELINES if len(scores.get(one, ())) > 1]
+    base = max(known, key=lambda by_seed: iqm(list(by_seed.values())), default={})
     rows: list[Row] = []
     for method in methods:
-        mine, values = [one for one in found if one.method == method], scores[method]
+        mine, values = [one for one in found if one.method == method], list(scores[method].values())
         if len(mine) < 2:
             continue
-        versus: Row = ("", "", "")
-        if method not in BASELINES and base:
-            low, high = difference_interval(values, base)
-            difference, better = iqm(values) - iqm(base), probability_ahead(values, base)
-            versus = (f"{difference:+.1f}", f"{low:+.1f} to {high:+.1f}", f"{better:.2f}")
+        versus: Row = ("", "", "", "")
+        seeds = sorted(scores[method].keys() & base.keys())
+        if method not in BASELINES and len(seeds) > 1:
+            own, its = [scores[method][seed] for seed in seeds], [base[seed] for seed in seeds]
+            intervals = [f"{low:+.1f} to {high:+.1f}" for low, high in (in_pairs(own, its), apart(own, its))]
+            versus = (f"{iqm(own) - iqm(its):+.1f}", *intervals, f"{share_ahead(own, its):.2f}")
         low, high = bootstrap_interval(values)
         success = sum(value >= task.success for value in values)
         rows.append((

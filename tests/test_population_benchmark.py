@@ -10,7 +10,7 @@ import pytest
 from benchmarks import delayed
 from benchmarks.population import METHODS, TASKS, Found, measured
 from benchmarks.population_judges import BY_EVALUATION, BY_TRAINING, curve
-from benchmarks.population_report import BASELINES, difference_interval, probability_ahead, report
+from benchmarks.population_report import BASELINES, apart, in_pairs, report, share_ahead
 
 
 def test_delayed_rewards_sum_to_those_of_pendulum():
@@ -57,10 +57,19 @@ def test_what_is_owed_is_paid_when_an_episode_ends_and_forgotten_at_a_reset():
 def test_the_interval_of_a_difference_holds_it_and_shrinks():
     rng = np.random.default_rng(0)
     few, many = ([rng.normal(5, 1, n).tolist(), rng.normal(0, 1, n).tolist()] for n in (5, 50))
-    low, high = difference_interval(*many)
-    assert low < 5 < high and high - low < np.diff(difference_interval(*few))[0]
-    assert difference_interval([1.0, 1.0], [0.0, 0.0]) == (1.0, 1.0)
-    assert probability_ahead([1.0, 2.0], [1.0, 0.0]) == 0.875
+    for interval in (apart, in_pairs):
+        low, high = interval(*many)
+        assert low < 5 < high and high - low < np.diff(interval(*few))[0]
+        assert interval([1.0, 1.0], [0.0, 0.0]) == (1.0, 1.0)
+    assert share_ahead([1.0, 2.0, 0.0], [1.0, 0.0, 3.0]) == 0.5
+
+
+def test_what_pairs_have_in_common_does_not_widen_the_interval_of_their_difference():
+    base = np.random.default_rng(1).normal(0, 100, 10)
+    low, high = in_pairs(base + 3, base)
+    assert (low, high) == pytest.approx((3.0, 3.0))
+    low, high = apart(base + 3, base)
+    assert low < -20 and high > 20
 
 
 def test_the_deployed_learner_is_known_without_its_evaluations(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,13 +16,15 @@ from launchers.cells.process import Process
 from launchers.cells.role_jobs import copy_of
 from launchers.jobs.job import CHILD_MODULE, Job
 from launchers.jobs.resources import Share
-from sac.config.live_keys import live_distributions
+from sac.config.live_keys import check_evolution, live_distributions
 from sac.config.parameter_space import ParameterSpace
 from sac.config.schema import EVOLVER
 from sac.config.validation import check_assignable
 from sac.errors import UserError
 from sac.runs.folder import RunFolder
 from sac.seeds import seed_of
+
+log = logging.getLogger(__name__)
 
 
 class Members(Protocol):
@@ -42,10 +45,10 @@ def evolves(config: DictConfig) -> bool:
 
 def population_of(job: Job, share: Share, learners: int, members: Members) -> Population:
     """The population of a job; each learner has a run <name>-1, <name>-2 ..., beside the evolver's run <name>."""
-    run, draws, cells = RunFolder.of(job.config).path.absolute(), draws_of(job, learners), []
+    run, cells, begun = RunFolder.of(job.config).path.absolute(), [], []
     if job.config.base.evolver_shared_start and job.config.base.evolver_start_seed is None:
         job.config.base.evolver_start_seed = _seed(job.config)
-    for number, draw in enumerate(draws, 1):
+    for number, draw in enumerate(draws_of(job, learners), 1):
         config = copy_of(job.config)
         config.base.name = f"{job.config.base.name}-{number}"
         config.base.evolver_enabled = evolves(job.config)
@@ -64,15 +67,17 @@ def population_of(job: Job, share: Share, learners: int, members: Members) -> Po
             job, folder=folder, config=config, typed=typed, trial=None, module=CHILD_MODULE, env=dict(job.env)
         )
         cells.append(members.cell(mine, number))
+        begun.append(_begun_with(config, draw))
     evolver = members.evolver(*_evolver_job(job, share)) if evolves(job.config) else None
-    return Population(job, share, cells, evolver, draws)
+    return Population(job, share, cells, evolver, begun)
 
 
 def check_population(job: Job, learners: int) -> None:
-    """Raises UserError for a population that cannot run."""
+    """Raises UserError for a population that cannot run, and warns of settings without effect."""
     base, many = job.config.base, f"hydra.launcher.learners={learners}"
-    for key in ("evolver_enabled", "evolver_strategy", "evolver_fitness"):
-        check_assignable(f"base.{key}", base[key])
+    for key in base:
+        if str(key).startswith(f"{EVOLVER}_"):
+            check_assignable(f"base.{key}", base[key])
     check_assignable("eval.per_step", job.config.eval.per_step)
     draws_of(job, learners)
     if job.config.net.directory != "file":
@@ -87,6 +92,13 @@ def check_population(job: Job, learners: int) -> None:
             f"{many}: learners are compared by their evaluations: set eval.per_step to a number of steps, or "
             "base.evolver_fitness=training"
         )
+    check_evolution(enabled)
+    explore = base.evolver_explore
+    if explore != "perturb" and (base.evolver_strategy != "pbt" or not job.config.random_params):
+        log.warning(
+            "base.evolver_explore=%s has no effect: it proposes what random_params names, for "
+            "base.evolver_strategy=pbt", explore,
+        )  # fmt: skip
 
 
 def draws_of(job: Job, learners: int) -> Sequence[Draw]:
@@ -97,6 +109,16 @@ def draws_of(job: Job, learners: int) -> Sequence[Draw]:
     if job.trial is not None or not job.config.random_params:
         return [{} for _ in range(learners)]
     return ParameterSpace.of(job.config).spread(learners, _seed(job.config))
+
+
+def _begun_with(config: DictConfig, draw: Draw) -> Draw:
+    """What a learner has begun with: an earlier launch has drawn it where the run exists already."""
+    folder = RunFolder.of(config)
+    try:
+        begun = folder.read_config() if draw and folder.config.exists() else OmegaConf.create()
+    except UserError:  # the learner itself will say what is wrong
+        begun = OmegaConf.create()
+    return {name: OmegaConf.select(begun, name, default=value) for name, value in draw.items()}
 
 
 def _seed(config: DictConfig) -> int:

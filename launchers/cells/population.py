@@ -18,16 +18,18 @@ from launchers.jobs.job import Job, Status
 from launchers.jobs.resources import Share
 from sac.config.overrides import run_command
 from sac.config.schema import EVOLVER
+from sac.runs.folder import RunFolder
 
 Draw = Mapping[str, Any]  # key of the config -> value
 LEARNING_ROLES = ("learner", "train")
+EVOLVER_END_SECONDS = 3 * SAVE_SECONDS_PER_ROLE  # time for the evolver to save and to draw the lineage
 
 
 class Population:
     """Runs one job as several cells and an evolver; for a Pool it is a RunningJob.
 
     It ends when all cells have ended, and then the evolver. When a cell or the evolver fails, the others save and end.
-    `draws` are what each learner has drawn from `random_params`.
+    `draws` are what each learner has drawn from `random_params` at its beginning.
     """
 
     def __init__(self, job: Job, share: Share, cells: Sequence[Cell], evolver: Process | None, draws: Sequence[Draw]):
@@ -52,12 +54,12 @@ class Population:
         return replace(best, state=states.RUNNING, error="", seconds=time.monotonic() - self._began)
 
     def processes(self) -> list[tuple[str, Status]]:
-        """Title and status of each process; the title of a learner says what it has drawn."""
+        """Title and status of each process; the title of a learner says with what it has begun."""
         rows = [(self._evolver.title(), self._evolver.status())] if self._evolver is not None else []
         for number, cell in self._cells.items():
             for title, status in cell.processes():
-                draw = f" {self._draws[number - 1]}" if title.startswith(LEARNING_ROLES) else ""
-                rows.append((f"{number}: {title}{draw}".rstrip(), status))
+                draw = self._draws[number - 1] if title.startswith(LEARNING_ROLES) else ""
+                rows.append((f"{number}: {title}" + (f" began with {draw}" if draw else ""), status))
         return rows
 
     def poll(self) -> Status | None:
@@ -110,7 +112,7 @@ class Population:
         if evolver.alive and self._evolver_asked_at is None:
             self._evolver_asked_at = time.monotonic()
             evolver.ask_to_end()
-        if self._evolver_asked_at is not None and time.monotonic() - self._evolver_asked_at > SAVE_SECONDS_PER_ROLE:
+        if self._evolver_asked_at is not None and time.monotonic() - self._evolver_asked_at > EVOLVER_END_SECONDS:
             evolver.end()
         return not evolver.alive
 
@@ -131,8 +133,17 @@ class Population:
         told = self._evolver.last.result.get("best") if self._evolver is not None else None
         named = int(told.removeprefix("learner-")) if told else 0
         number = named if named in results else max(results, key=lambda n: _objective(results[n]))
-        note = f"the best of {len(self._results)} learners is learner {number}" if named == number else ""
+        note = self._note(number) if named == number else ""
         return replace(results[number], seconds=time.monotonic() - self._began, note=note)
+
+    def _note(self, best: int) -> str:
+        assert self._evolver is not None
+        value, by = self._evolver.last.result["mean_return"], self.job.config.base.evolver_fitness
+        measured = {"training": "training episodes", "evaluation": "evaluations"}[by]
+        return (
+            f"the best of {len(self._results)} learners is learner {best}, whose newest {measured} have a mean return "
+            f"of {value:.4g}"
+        )
 
 
 def _short(value: Any) -> Any:
@@ -151,3 +162,6 @@ def say_best(ended: Sequence[tuple[Job, Status]]) -> None:
             base = OmegaConf.merge(job.config.base, {"name": Path(status.folder).name})
             play = run_command(OmegaConf.create({"base": base}), "role=play")
             print(f"job {job.number}: {status.note}; play it with: {play}", flush=True)
+            lineage = RunFolder.of(job.config).path / "lineage.png"
+            if lineage.exists():
+                print(f"job {job.number}: who descends from whom: {lineage}", flush=True)

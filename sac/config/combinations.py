@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from sac.config.live_keys import live_distributions
+from sac.config.live_keys import check_evolution
 from sac.config.schema import CELL, Config
 from sac.errors import UserError
 from sac.reset_values import ALLOWED, Distribution, Lessons, is_number, parsed
@@ -149,7 +149,7 @@ def _check_environment(config: Config) -> None:
 
 def _check_population(config: Config) -> None:
     base, shared = config.base, f"base.evolver_share_replay={config.base.evolver_share_replay}"
-    live_distributions(config)
+    check_evolution(config)
     learns = config.role in ("train", "learner") and base.evolver_enabled
     if learns and base.evolver_fitness == "evaluation" and config.eval.per_step < 1:
         raise UserError(

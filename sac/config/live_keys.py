@@ -13,6 +13,7 @@ LIVE_KEYS = (
     "sac.learning_rate", "sac.gamma", "sac.tau", "sac.n_step", "sac.v_lambda", "sac.init_log_alpha",
     "sac.target_entropy_ratio",
 )  # fmt: skip
+MEASUREMENTS_OF_PBT = 2  # of each learner in a generation, the fewest that have a standard error
 
 
 def live_distributions(config: Any) -> dict[str, Distribution]:
@@ -40,6 +41,20 @@ def live_distributions(config: Any) -> dict[str, Distribution]:
     if _highest(found.get("sac.n_step")) == math.inf:
         raise UserError("random_params.sac.n_step: windows of the replay need a bound: add truncated: [low, high]")
     return found
+
+
+def check_evolution(config: Any) -> None:
+    """Raises UserError as `live_distributions`, and for generations that are too short to find a better learner."""
+    live_distributions(config)
+    base = config.base
+    if not (base.evolver_enabled or config.role == EVOLVER) or base.evolver_strategy != "pbt":
+        return
+    for name in ("evolver_cem_length", "evolver_cem_min_length"):
+        if getattr(base, name) < MEASUREMENTS_OF_PBT:
+            raise UserError(
+                f"base.{name}={getattr(base, name)}: base.evolver_strategy=pbt needs at least {MEASUREMENTS_OF_PBT} "
+                "measurements of each learner, which tell by how much they vary"
+            )
 
 
 def longest_n_step(config: Any) -> int:

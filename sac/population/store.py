@@ -94,7 +94,8 @@ class PopulationStore:
         return (
             f"{evolution.generation} generations; the best of {len(values)} is {best[0]} with a mean return of "
             f"{best[1]:.4g}; their mean is {np.mean(values):.4g}, their median {np.median(values):.4g} (the best of "
-            f"several is above these by chance alone)\nlineage: {self.lineage_csv}, lineage.png"
+            f"several is above these by chance alone)"
+            + (f"\nlineage: {self.lineage_csv}, lineage.png" if evolution.lineage else "")
         )
 
     def write_lineage(self, evolution: Evolution) -> None:

@@ -46,12 +46,12 @@ def evolver(config: Config, observer: Observer | None = None) -> None:
         stack.callback(host.close)
         host.store.give_up = lambda: interruption.requested
         host.serve(evolver_directory(config, folder), lambda: interruption.requested, lambda: host.report(observer))
-        draw_lineage(host.store, host.evolution)
         console.print(host.store.summary(host.evolution), soft_wrap=True)
         best = host.evolution.best()
         observer.close(
             interruption.exit_code, interruption.name or "end", dict(zip(("best", "mean_return"), best)) if best else {}
         )
+        draw_lineage(host.store, host.evolution)  # last, since it takes seconds
     if interruption.requested:
         raise SystemExit(interruption.exit_code)
 

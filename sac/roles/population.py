@@ -103,7 +103,7 @@ def check_sharing(config: Config) -> None:
     if base.evolver_share_replay and not base.evolver_enabled:
         raise UserError(
             f"base.evolver_share_replay={base.evolver_share_replay}: an evolver passes rows on: use "
-            "hydra/launcher=population, or set 0"
+            "hydra/launcher=population without base.evolver_enabled=false, or set 0"
         )
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from sac.config.distributions import OneOf, UniformRange
-from sac.config.live_keys import LIVE_KEYS, live_distributions, longest_n_step
+from sac.config.live_keys import LIVE_KEYS, check_evolution, live_distributions, longest_n_step
 from sac.errors import UserError
 
 
@@ -27,6 +27,19 @@ def test_keys_move_under_pbt_only():
     assert live_distributions(config({"replay.alpha": {"in": [1]}}, strategy="cem")) == {}, (
         "it draws, and moves nothing"
     )
+
+
+@pytest.mark.parametrize(("length", "least", "key"), [(1, 2, "cem_length=1"), (2, 1, "cem_min_length=1")])
+def test_a_generation_of_pbt_has_two_measurements(length, least, key):
+    def generations_of(**options):
+        found = config({}, **options)
+        found.base.evolver_cem_length, found.base.evolver_cem_min_length = length, least
+        return found
+
+    with pytest.raises(UserError, match=f"base.evolver_{key}: .* needs at least 2 measurements"):
+        check_evolution(generations_of())
+    check_evolution(generations_of(strategy="cem"))
+    check_evolution(generations_of(enabled=None))
 
 
 @pytest.mark.parametrize(

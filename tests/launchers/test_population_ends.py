@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from launchers.cells import members
 from launchers.cells import population as populations
 from launchers.cells.cell import Cell
 from launchers.cells.members import Members, draws_of, population_of
@@ -23,7 +26,8 @@ ROLES = ("replay", "learner", "actor")
 @pytest.fixture
 def population(tmp_path):
     """A population of two, and its processes by number and role; that of the evolver by 0."""
-    config = OmegaConf.create({"net": {"number": 1}, "ckpt": None})
+    base = {"evolver_fitness": "training"}
+    config = OmegaConf.create({"net": {"number": 1}, "ckpt": None, "base": base})
     job, share = Job(0, tmp_path, config, [], {}), Share(0, 1)
     told = {(number, role): Told() for number in (1, 2) for role in ROLES} | {0: Told()}
 
@@ -97,7 +101,7 @@ def test_an_evolver_that_does_not_end_is_ended(population, monkeypatch):
     for number in (1, 2):
         end(population, told, number, state=DONE, result={})
     assert population.poll() is None
-    monkeypatch.setattr(populations, "SAVE_SECONDS_PER_ROLE", -1.0)
+    monkeypatch.setattr(populations, "EVOLVER_END_SECONDS", -1.0)
     assert population.poll().state == DONE
 
 
@@ -106,7 +110,7 @@ def test_the_table_shows_the_best_and_what_each_was_given(population):
     told[1, "learner"].now, told[2, "learner"].now = Status(RUNNING, score=1.0, step=3), Status(RUNNING, score=2.0)
     assert population.status().score == 2.0
     names = [name for name, _ in population.processes()]
-    assert names[0] == "evolver" and names[2] == "1: learner sac.tau=0.005123" and names[5] == "2: learner"
+    assert names[0] == "evolver" and names[2] == "1: learner began with sac.tau=0.005123" and names[5] == "2: learner"
 
 
 def job_with(random_params, trial=None) -> Job:
@@ -150,6 +154,28 @@ def test_what_was_drawn_outlives_a_restart_though_it_was_typed(tmp_path):
     assert len({mine.config.sac.tau for mine in given}) == 2
 
 
+def test_a_resumed_learner_is_shown_with_what_its_run_has_begun(tmp_path):
+    """Without a seed each launch draws anew; the run keeps what the first one has drawn."""
+    config = OmegaConf.create({"base": {"models": str(tmp_path), "scene": "s", "name": "n-1"}})
+    assert members._begun_with(config, {"sac.tau": 0.5}) == {"sac.tau": 0.5}
+    run = tmp_path / "s" / "n-1"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("base: {}\nreplay: {}\nsac: {tau: 0.25}\neval: {}\ntrack: {}\n")
+    assert members._begun_with(config, {"sac.tau": 0.5, "sac.gamma": 0.9}) == {"sac.tau": 0.25, "sac.gamma": 0.9}
+    (run / "config.yaml").write_text("sac: {tau: ")
+    assert members._begun_with(config, {"sac.tau": 0.5}) == {"sac.tau": 0.5}, "the learner says what is wrong"
+
+
+@pytest.mark.parametrize("strategy", ["cem", "pbt"])
+def test_proposals_without_effect_are_told(strategy, tmp_path, caplog):
+    with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
+        words = ["env=gym/pendulum", f"base.evolver_strategy={strategy}", "base.evolver_explore=tpe"]
+        words += ["+random_params={sac.tau: {in: [1]}}"] if strategy == "cem" else []
+        config = compose("config", words)
+    members.check_population(Job(0, tmp_path, config, [], {}), 2)
+    assert "base.evolver_explore=tpe has no effect" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("params", "words"),
     [({"sac.tao": {"in": [1]}}, "did you mean sac.tau"), ({"sac.tau": {"in": [9]}}, "allowed is"),
@@ -170,14 +196,19 @@ def test_its_best_is_whom_the_evolver_names(population, named, objective):
     told[0].now = Status(DONE, result={"best": named, "mean_return": 1.0})
     outcome = population.poll()
     assert outcome.result == {"objective": objective}
-    assert outcome.note == ("the best of 2 learners is learner 2" if objective == -7.0 else "")
+    words = "the best of 2 learners is learner 2, whose newest training episodes have a mean return of 1"
+    assert outcome.note == (words if objective == -7.0 else "")
 
 
 def test_the_user_is_told_how_to_play_the_best(tmp_path, capsys):
-    base = {"env": "gym/pendulum", "scene": "pendulum", "name": "pop-0", "models": "models"}
+    base = {"env": "gym/pendulum", "scene": "pendulum", "name": "pop-0", "models": str(tmp_path)}
     job = replace(job_with({}), config=OmegaConf.create({"base": base}), folder=tmp_path)
     ended = Status(DONE, folder="models/pendulum/pop-0-2", note="the best of 4 learners is learner 2")
     populations.say_best([(job, ended), (job, replace(ended, note="")), (job, replace(ended, state=FAILED))])
     said = capsys.readouterr().out
     assert said.count("\n") == 1 and "learner 2; play it with: " in said
-    assert "run.py role=play env=gym/pendulum base.name=pop-0-2" in said
+    assert "run.py role=play env=gym/pendulum" in said and "base.name=pop-0-2" in said
+    (tmp_path / "pendulum" / "pop-0").mkdir(parents=True)
+    (tmp_path / "pendulum" / "pop-0" / "lineage.png").touch()
+    populations.say_best([(job, ended)])
+    assert "who descends from whom: " in capsys.readouterr().out

@@ -55,8 +55,8 @@ def test_a_population_evolves_and_ends(tmp_path):
     assert "by chance alone" in screen
     objective = members[best - 1].result["objective"]
     assert f"objective {objective:.4g}" in run.said
-    assert f"the best of 3 learners is learner {best}; play it with: " in run.said
-    assert f"base.name=pop-0-{best}" in run.said.splitlines()[-1]
+    assert f"the best of 3 learners is learner {best}, whose newest evaluations have a mean return of " in run.said
+    assert f"base.name=pop-0-{best}" in run.said.splitlines()[-2] and run.said.splitlines()[-1].endswith("lineage.png")
 
 
 ALONE = (
