@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 BASELINES = ("best of 4", "best of 4, by fewer")  # the same learners, chosen in two ways
 HEADER = (
     "task", "method", "populations", "score (IQM)", "95 %", "minus best of 4", "95 %, pairs", "95 %, apart",
-    "P(better)", "success", "area", "best (unknown)", "steps", "updates", "minutes",
+    "P(better)", "success", "area", "area minus best of 4 (95 %, pairs)", "best (unknown)", "steps", "updates",
+    "minutes",
 )  # fmt: skip
 LEGEND = """\
 *score*: mean return of {episodes} deterministic episodes of the learner that was deployed, as interquartile mean over
@@ -26,7 +27,8 @@ interquartile means; of the two ways to choose the best of 4, newest 10 measurem
 is the one with the better score. Populations of one seed begin with the same draws, so the interval resamples these
 pairs together (*pairs*); beside it both are resampled independently (*apart*). *P(better)*: the share of seeds in which
 the method is ahead of it. *success*: populations with a score of at least {success:g}. *area*: the mean over
-{evaluations} evaluations of the learner that was the best, at the time, by {unit}. *best*: the interquartile mean of
+{evaluations} evaluations of the learner that was the best, at the time, by {unit}; a method that learns faster has
+more. *best*: the interquartile mean of
 the best score of any learner, which nobody knows when one is chosen. *steps*, *updates*: of all learners together,
 medians."""
 
@@ -60,9 +62,18 @@ def share_ahead(one: Sequence[float], other: Sequence[float]) -> float:
     return float(((a > b) + 0.5 * (a == b)).mean())
 
 
+def _area_against(own: dict[int, float], base: dict[int, float], seeds: Sequence[int]) -> str:
+    mine, its = [own[seed] for seed in seeds], [base[seed] for seed in seeds]
+    low, high = in_pairs(mine, its)
+    return f"{iqm(mine) - iqm(its):+.1f} ({low:+.1f} to {high:+.1f})"
+
+
 def rows_of(name: str, task: Task, found: Sequence[Found], methods: Sequence[str]) -> list[Row]:
     """A row for each method that was measured on this task."""
     scores = {method: {one.seed: one.score for one in found if one.method == method} for method in methods}
+    areas = {
+        method: {one.seed: float(np.mean(one.curve)) for one in found if one.method == method} for method in methods
+    }
     known = [scores[one] for one in BASELINES if len(scores.get(one, ())) > 1]
     base = max(known, key=lambda by_seed: iqm(list(by_seed.values())), default={})
     rows: list[Row] = []
@@ -70,17 +81,18 @@ def rows_of(name: str, task: Task, found: Sequence[Found], methods: Sequence[str
         mine, values = [one for one in found if one.method == method], list(scores[method].values())
         if len(mine) < 2:
             continue
-        versus: Row = ("", "", "", "")
+        versus, versus_area = ("", "", "", ""), ""
         seeds = sorted(scores[method].keys() & base.keys())
         if method not in BASELINES and len(seeds) > 1:
             own, its = [scores[method][seed] for seed in seeds], [base[seed] for seed in seeds]
             intervals = [f"{low:+.1f} to {high:+.1f}" for low, high in (in_pairs(own, its), apart(own, its))]
+            versus_area = _area_against(areas[method], areas[BASELINES[0]], seeds)
             versus = (f"{iqm(own) - iqm(its):+.1f}", *intervals, f"{share_ahead(own, its):.2f}")
         low, high = bootstrap_interval(values)
         success = sum(value >= task.success for value in values)
         rows.append((
             name, method, len(mine), f"{iqm(values):.1f}", f"{low:.1f} to {high:.1f}", *versus,
-            f"{success} of {len(values)}", f"{iqm([np.mean(one.curve) for one in mine]):.1f}",
+            f"{success} of {len(values)}", f"{iqm(list(areas[method].values())):.1f}", versus_area,
             f"{iqm([one.best for one in mine]):.1f}", int(np.median([one.steps for one in mine])),
             int(np.median([one.updates for one in mine])), f"{np.median([one.minutes for one in mine]):.1f}",
         ))  # fmt: skip
