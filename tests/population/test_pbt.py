@@ -8,6 +8,7 @@ import pytest
 from sac.population.evolution import Evolution, Rules
 from sac.population.numbers import as_arrays, of_arrays
 from sac.population.pbt import Pbt, ahead, replacements
+from sac.population.store import PopulationStore
 
 
 def flat(*means: float, n: int = 3) -> dict[str, list[float]]:
@@ -170,3 +171,12 @@ def test_the_best_is_found_by_what_the_learners_are_now():
     assert evolution.best() == ("c", 50.0)
     evolution.members["b"].latest, evolution.members["b"].step = 99.0, -1
     assert evolution.best() == ("c", 50.0), "b was good with networks that it has no more"
+
+
+def test_the_summary_names_a_lineage_once_there_were_generations(tmp_path):
+    evolution, store = population(), PopulationStore(tmp_path)
+    evaluate(evolution, 0, 10, 20, 30)
+    assert "the best of 4 is d with a mean return of 30.5" in store.summary(evolution)
+    assert "lineage" not in store.summary(evolution)
+    evolution.evolve({"d": networks(4.0)}, set("abcd"))
+    assert f"lineage: {store.lineage_csv}, lineage.png" in store.summary(evolution)
