@@ -32,7 +32,7 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.population_judges import BY_EVALUATION, BY_TRAINING, BY_TRAINING_LONG, Judge, curve
+from benchmarks.population_judges import BY_EVALUATION, BY_TRAINING, BY_TRAINING_LONG, Judge, curve, newest
 from benchmarks.population_report import report
 from benchmarks.report import RESULTS, ROOT, commit
 
@@ -218,7 +218,7 @@ def halving(task: Task, models: Path, label: str, seed: int) -> list[Path]:
     runs = population(task, (NONE,), seed, models, label, ROUNDS[0], steps)
     left = list(runs)
     for learners in ROUNDS[1:]:
-        left = sorted(left, key=task.judge.last, reverse=True)[:learners]
+        left = sorted(left, key=lambda run: newest(task.judge, run), reverse=True)[:learners]
         steps += task.steps // learners
         commands = []
         for run in left:

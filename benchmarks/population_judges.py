@@ -18,6 +18,7 @@ class Judge(Protocol):
 
     fitness: str  # value of base.evolver_fitness
     unit: str  # what a generation counts
+    metric: str  # its column of metrics.csv
 
     @property
     def evaluations(self) -> int:
@@ -33,9 +34,6 @@ class Judge(Protocol):
     def standing(self, run: RunCurves, i: int) -> float:
         """How good a run is by what was known before its evaluation `i`."""
 
-    def last(self, run: Path) -> float:
-        """How good a run that may go on is, by its newest measurement."""
-
 
 @dataclass(frozen=True)
 class ByTraining:
@@ -45,6 +43,7 @@ class ByTraining:
     episodes: int = 50
     fitness = "training"
     unit = "training episodes"
+    metric = TRAINING
 
     def deployed(self, evolver: Path, runs: Sequence[Path], measurements: int) -> int:
         """As in the evolver's summary.
@@ -65,10 +64,6 @@ class ByTraining:
         before = returns[at <= steps[i]]
         return float(before[-1]) if len(before) else WORST
 
-    def last(self, run: Path) -> float:
-        value = read_run(run).last(TRAINING)
-        return WORST if value is None else value
-
 
 @dataclass(frozen=True)
 class ByEvaluation:
@@ -78,6 +73,7 @@ class ByEvaluation:
     episodes: int = 10
     fitness = "evaluation"
     unit = "evaluations"
+    metric = EVALUATION
 
     def deployed(self, evolver: Path, runs: Sequence[Path], measurements: int) -> int:
         standings = [self.standing(read_run(run), -1) for run in runs]
@@ -88,9 +84,11 @@ class ByEvaluation:
         before = values[: i if i >= 0 else len(values) + i]
         return float(before[-1]) if len(before) else WORST
 
-    def last(self, run: Path) -> float:
-        value = read_run(run).last(EVALUATION)
-        return WORST if value is None else value
+
+def newest(judge: Judge, run: Path) -> float:
+    """How good a run that may go on is, by its newest measurement."""
+    value = read_run(run).last(judge.metric)
+    return WORST if value is None else value
 
 
 def curve(judge: Judge, runs: Sequence[Path]) -> list[float]:

@@ -28,9 +28,9 @@ is the one with the better score. Populations of one seed begin with the same dr
 pairs together (*pairs*); beside it both are resampled independently (*apart*). *P(better)*: the share of seeds in which
 the method is ahead of it. *success*: populations with a score of at least {success:g}. *area*: the mean over
 {evaluations} evaluations of the learner that was the best, at the time, by {unit}; a method that learns faster has
-more. *best*: the interquartile mean of
-the best score of any learner, which nobody knows when one is chosen. *steps*, *updates*: of all learners together,
-medians."""
+more. *best*: the interquartile mean of the best score of any learner, which nobody knows when one is chosen. *steps*,
+*updates*: of all learners together, medians. The intervals in pairs and of areas were added after the first ten
+populations of wide had been seen; those apart were planned."""
 
 
 def apart(one: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float]:

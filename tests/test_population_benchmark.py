@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import delayed
 from benchmarks.population import METHODS, TASKS, Found, measured
-from benchmarks.population_judges import BY_EVALUATION, BY_TRAINING, curve
+from benchmarks.population_judges import BY_EVALUATION, BY_TRAINING, curve, newest
 from benchmarks.population_report import BASELINES, apart, in_pairs, report, share_ahead
 
 
@@ -102,7 +102,7 @@ def test_a_judge_never_sees_the_evaluation_that_is_the_score(tmp_path):
     assert BY_EVALUATION.deployed(tmp_path, [one, other], 1) == 0  # 5 against 4, whatever comes last
     assert curve(BY_EVALUATION, [one, other])[1:] == [4.0, 0.0]
     assert curve(BY_TRAINING, [one, other]) == [1.0, 4.0, 9.0]
-    assert BY_EVALUATION.last(other) == 9.0 and BY_TRAINING.last(one) == 1.0
+    assert newest(BY_EVALUATION, other) == 9.0 and newest(BY_TRAINING, one) == 1.0
     alike = recorded(tmp_path / "alike", [1.0, 5.0, 99.0], [0.0, 0.0, 0.0])
     assert curve(BY_EVALUATION, [one, alike])[2] == 0.0  # equals are not told apart by what comes later
 

@@ -1,4 +1,4 @@
-"""Makes the environment, and what reads it."""
+"""Makes the environment, and says how its observations are read."""
 
 from __future__ import annotations
 

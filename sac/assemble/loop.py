@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -23,10 +23,6 @@ from sac.track.tracker import Tracker
 from sac.training.curriculum import Curriculum
 from sac.training.schedule import Schedule
 from sac.types import Env
-
-if TYPE_CHECKING:
-    pass
-
 
 MAX_EPISODE_STEPS = 3_000  # steps after which evaluation and play end an episode that nothing else limits
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sac.assemble.networks import normalized_sensors
 from sac.assemble.seeds import SECOND_SEED_OFFSET, run_seed
@@ -14,9 +13,6 @@ from sac.replay.durable import DurableReplay
 from sac.replay.durable_stats import DurableStats
 from sac.replay.two_replays import TwoReplays, WithLoaded, WithOthers
 from sac.types import Spec, rows_after_burn_in
-
-if TYPE_CHECKING:
-    pass
 
 
 def make_replay(config: Config, spec: Spec, state_size: int, n_agents: int, seed: int) -> Replay | TwoReplays:

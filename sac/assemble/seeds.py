@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from sac.config.schema import Config
-
-if TYPE_CHECKING:
-    pass
-
 
 SECOND_SEED_OFFSET = 2_000_003  # so that a second replay draws by other random numbers than the run's own
 EVALUATION_SEED_OFFSET = 1_000_003  # so that evaluation plays other episodes than training
