@@ -11,7 +11,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from launchers.cells.cell import Cell
-from launchers.cells.members import Members, check_population, population_of
+from launchers.cells.members import Members, check_population, check_sharing, population_of
 from launchers.cells.options import RoleOptions
 from launchers.cells.population import Population, say_best
 from launchers.cells.role_jobs import processes_of
@@ -78,6 +78,7 @@ class Cells(Processes):
         base, actors, timeout = job.config.base, self.options.actors, self.options.actor_timeout
         for key in ("env_type", "timeout", "max_actors_each_learner", "evolver_enabled"):
             check_assignable(f"base.{key}", base[key])
+        check_sharing(job, single_process=False)
         self._check_learners(job)
         if actors > base.max_actors_each_learner:
             raise UserError(

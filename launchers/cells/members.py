@@ -19,6 +19,7 @@ from launchers.jobs.resources import Share
 from sac.config.live_keys import check_evolution, live_distributions
 from sac.config.parameter_space import ParameterSpace
 from sac.config.schema import EVOLVER
+from sac.config.shared_rows import check_shared_rows
 from sac.config.validation import check_assignable
 from sac.errors import UserError
 from sac.runs.folder import RunFolder
@@ -99,6 +100,13 @@ def check_population(job: Job, learners: int) -> None:
             "base.evolver_explore=%s has no effect: it proposes what random_params names, for "
             "base.evolver_strategy=pbt", explore,
         )  # fmt: skip
+
+
+def check_sharing(job: Job, single_process: bool) -> None:
+    """Raises UserError where the learners of a job, each a `single_process` or a cell, cannot share rows."""
+    for key in ("base.evolver_share_replay", "replay.batch_size", "replay.keep_loaded"):
+        check_assignable(key, OmegaConf.select(job.config, key))
+    check_shared_rows(job.config, single_process, evolves(job.config))
 
 
 def draws_of(job: Job, learners: int) -> Sequence[Draw]:

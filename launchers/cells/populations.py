@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from launchers.cells.cell import Cell
-from launchers.cells.members import Members, check_population, population_of
+from launchers.cells.members import Members, check_population, check_sharing, population_of
 from launchers.cells.options import PopulationOptions
 from launchers.cells.population import Population, say_best
 from launchers.cells.process import Process
@@ -50,6 +50,7 @@ class Populations(Processes):
         if job.config.role != "train":
             raise UserError(f"role={job.config.role}: hydra/launcher=population trains: leave role out")
         check_population(job, self.options.learners)
+        check_sharing(job, single_process=True)
 
 
 @dataclass(frozen=True)

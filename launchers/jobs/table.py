@@ -101,7 +101,8 @@ class Table:
                 rate = "" if process.rate is None else f"{process.rate:,.0f}"
                 state = Text(process.state, STYLES.get(process.state, ""))
                 what = Text(f"  {name}" + f": {process.note}" * bool(process.note))
-                table.add_row("", what, state, f"{process.step:,}", "", "", rate, f"{process.seconds:.0f} s")
+                step = f"{process.step:,}" if process.step else ""  # an evolver takes none
+                table.add_row("", what, state, step, "", "", rate, f"{process.seconds:.0f} s")
         return table
 
 
@@ -110,7 +111,7 @@ def _words(job: Job) -> str:
 
 
 def _progress(status: Status) -> str:
-    parts = [f"at step {status.step:,}"]
+    parts = [f"at step {status.step:,}"] if status.step or not status.note else []
     if status.return_ is not None:
         parts.append(f"return {status.return_:.4g}")
     if status.score is not None:

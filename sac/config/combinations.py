@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sac.config.live_keys import check_evolution
 from sac.config.schema import CELL, Config
+from sac.config.shared_rows import check_shared_rows
 from sac.errors import UserError
 from sac.reset_values import ALLOWED, Distribution, Lessons, is_number, parsed
 from sac.track.wandb_run import MAX_NAME_CHARACTERS, resolve_mode
@@ -148,7 +149,7 @@ def _check_environment(config: Config) -> None:
 
 
 def _check_population(config: Config) -> None:
-    base, shared = config.base, f"base.evolver_share_replay={config.base.evolver_share_replay}"
+    base = config.base
     check_evolution(config)
     learns = config.role in ("train", "learner") and base.evolver_enabled
     if learns and base.evolver_fitness == "evaluation" and config.eval.per_step < 1:
@@ -156,22 +157,8 @@ def _check_population(config: Config) -> None:
             f"eval.per_step={config.eval.per_step}: the evolver compares evaluations: set a number of steps, or "
             "base.evolver_fitness=training"
         )
-    if not base.evolver_share_replay or config.role not in ("train", *CELL):
-        return
-    if config.role in CELL:
-        raise UserError(
-            f"{shared}: learners share rows where each is a single process: use hydra/launcher=population, or set 0"
-        )
-    if config.replay.keep_loaded:
-        raise UserError(
-            f"{shared} with replay.keep_loaded={config.replay.keep_loaded}: a batch has one second part: set one of "
-            "them to 0"
-        )
-    if not 0 < round(base.evolver_share_replay * config.replay.batch_size) < config.replay.batch_size:
-        raise UserError(
-            f"{shared} of replay.batch_size={config.replay.batch_size} leaves no window of one kind: choose another "
-            "share or a larger batch"
-        )
+    if config.role in ("train", *CELL):
+        check_shared_rows(config, single_process=config.role == "train")
 
 
 def _check_wandb(config: Config) -> None:

@@ -20,7 +20,8 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from sac.config.credentials import without_credentials
 from sac.config.help_text import help_text
-from sac.config.run_names import TIME_VARIABLE, time_and_letters
+from sac.config.hydra_keys import unknown_hydra_key
+from sac.config.run_names import FOLDER_CHOSEN_BY, TIME_VARIABLE, time_and_letters
 from sac.config.schema import all_keys
 from sac.config.text_keys import is_text
 from sac.config.typed_texts import quoted
@@ -48,8 +49,8 @@ def report_errors() -> Iterator[None]:
             error, InterpolationToMissingValueError
         )  # the name of a multirun's folder contains the scene
         message = no_environment() if lacks_scene else _in_one_line(error)
-    except OSError as error:  # raised by Hydra itself; jobs report their own errors
-        message = f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
+    except OSError as error:  # raised by Hydra itself, which makes folders; jobs report their own errors
+        message = f"{error.filename or ''}: {error.strerror or error} ({FOLDER_CHOSEN_BY})".removeprefix(": ")
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     else:
@@ -76,6 +77,9 @@ def job_errors() -> Iterator[None]:
 
 def _in_one_line(error: Exception) -> str:
     """Hydra's message without its search path and internals, and without the secrets of a typed URL."""
+    unknown = unknown_hydra_key(str(error), CONF)
+    if unknown is not None:
+        return unknown
     lines = []
     for line in str(error).splitlines():
         if line.startswith(("Config search path", "    full_key")):

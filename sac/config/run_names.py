@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from sac.config.schema import Config
 
 TIME_VARIABLE = "SAC_MOMENT"  # environment variable: the time and letters that all jobs of a multirun share
+FOLDER_CHOSEN_BY = "base.models, base.scene and base.name choose the folder of a run"
 
 
 def time_and_letters() -> str:

@@ -133,17 +133,27 @@ def _check_ranges(section: Any, prefix: str) -> None:
             check_value(name, value)
 
 
-def unknown_key(name: str, more: tuple[str, ...] = ()) -> str:
-    """The error message for a key that does not exist, with the most similar key; the names in `more` exist as well."""
+def unknown_key(name: str, more: tuple[str, ...] = (), listed: str = "conf/*/default.yaml") -> str:
+    """The error message for a key that does not exist, with the most similar key, or where the keys are `listed`.
+
+    The names in `more` exist as well.
+    """
     known = [*all_keys(), *more]
     section, _, leaf = name.rpartition(".")
+    same = [k for k in known if k.rpartition(".")[2] == leaf]  # in another section
+    if same:
+        return f"unknown key {name}: did you mean {max(same, key=lambda k: _likeness(name, k))}?"
     leaves = {k.rpartition(".")[2]: k for k in reversed(known)}
     siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == section}
-    for candidates in ({leaf: leaves[leaf]} if leaf in leaves else {}, siblings, leaves):
+    for candidates in (siblings, leaves):
         near = difflib.get_close_matches(leaf, candidates, 1, 0.6)
         if near:
             return f"unknown key {name}: did you mean {candidates[near[0]]}?"
-    return f"unknown key {name}: see conf/*/default.yaml for every key"
+    return f"unknown key {name}: see {listed} for every key"
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
 
 
 def no_environment() -> str:

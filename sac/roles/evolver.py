@@ -91,6 +91,5 @@ class EvolverHost(ServiceHost[EvolverServer]):
     def report(self, observer: Observer) -> None:
         """Tells the observer how far the evolution is."""
         evolution, best = self.evolution, self.evolution.best()
-        observer.progress(evolution.generation, 0)
         words = f"generation {evolution.generation}, {len(evolution.members)} learners"
         observer.note(words + (f", best {best[0]}: {best[1]:.4g}" if best else ""))

@@ -9,7 +9,6 @@ from typing import Any
 from sac.config.distributions import keyed
 from sac.config.live_keys import live_distributions
 from sac.config.schema import Config
-from sac.errors import UserError
 from sac.evaluation.evaluator import Evaluator
 from sac.population.cem import Cem, CemRules, NearCem
 from sac.population.client import EvolverClient
@@ -95,16 +94,6 @@ def evolver_client(
     )  # fmt: skip
     stack.callback(client.close)
     return EvolverClient(client, heritage)
-
-
-def check_sharing(config: Config) -> None:
-    """Raises UserError where a learner without an evolver is to share rows."""
-    base = config.base
-    if base.evolver_share_replay and not base.evolver_enabled:
-        raise UserError(
-            f"base.evolver_share_replay={base.evolver_share_replay}: an evolver passes rows on: use "
-            "hydra/launcher=population without base.evolver_enabled=false, or set 0"
-        )
 
 
 def share_rows(line: EvolverClient, source: LocalSource, others: Replay) -> None:

@@ -14,6 +14,7 @@ from sac import assemble
 from sac.collect.restarting_env import RestartingEnv, failing
 from sac.collect.rollout import Rollout
 from sac.config.schema import Config
+from sac.config.shared_rows import check_shared_rows
 from sac.population.member import EvolvingSource
 from sac.replay.two_replays import WithOthers
 from sac.roles.lifecycle import (
@@ -25,7 +26,7 @@ from sac.roles.lifecycle import (
     run_to_begin,
     say_farewell,
 )
-from sac.roles.population import check_sharing, evolver_client, fitness_of, heritage_of, share_rows
+from sac.roles.population import evolver_client, fitness_of, heritage_of, share_rows
 from sac.runs.checkpoint import Checkpoints
 from sac.runs.folder import RunFolder
 from sac.runs.log_file import run_log
@@ -54,7 +55,7 @@ def train(
     of the user; exits the process with 130 or 75 after SIGINT or SIGTERM.
     """
     observer, console = observer or Observer(), Console()
-    check_sharing(config)
+    check_shared_rows(config, single_process=True, evolves=bool(config.base.evolver_enabled))
     with ExitStack() as stack:
         folder, resume, networks = run_to_begin(config, stack)
         observer.began(folder.path, config)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from sac.config.overrides import run_command
+from sac.config.run_names import FOLDER_CHOSEN_BY
 from sac.config.schema import CELL, Config
 from sac.errors import UserError
 from sac.files import make_folder, replacing, write_atomically
@@ -58,7 +59,9 @@ class RunFolder:
             else:
                 _copy(networks, self.networks)
         except OSError as error:
-            raise UserError(f"cannot write the run folder {self.path}: {error.strerror or error}") from error
+            raise UserError(
+                f"cannot write the run folder {self.path}: {error.strerror or error} ({FOLDER_CHOSEN_BY})"
+            ) from error
         self.write_config(config)
 
     def check_free(self, config: Config) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from sac.config.run_names import FOLDER_CHOSEN_BY
 from sac.errors import UserError
 from sac.runs.folder import RunFolder
 
@@ -34,7 +35,9 @@ def hold_run_lock(folder: RunFolder, role: str) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write the run folder {folder.path}: {error.strerror or error}") from error
+        raise UserError(
+            f"cannot write the run folder {folder.path}: {error.strerror or error} ({FOLDER_CHOSEN_BY})"
+        ) from error
     lock, holder = FileLock(path), Holder(path)
     if not _taken(lock, 0, folder):
         seconds = ending_seconds(ENDING_SECONDS)

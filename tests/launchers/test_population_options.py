@@ -34,6 +34,8 @@ RATE = "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}}
         (("base.evolver_share_replay=0.5", "base.evolver_enabled=false"), "without base.evolver_enabled=false"),
         (("hydra/launcher=roles", "hydra.launcher.learners=2", "base.evolver_share_replay=0.5"),
          "use hydra/launcher=population"),
+        (("base.evolver_share_replay=0.5", "replay.batch_size=abc"), "replay.batch_size=abc: allowed is"),
+        (("base.evolver_share_replay=0.5", "replay.keep_loaded=0.5"), "a batch has one second part"),
         ((*RAY, "net=static"), "Ray finds a place for each role"),
         pytest.param((*RAY, "eval.per_step=-1"), "set eval.per_step to a number of steps", marks=NEEDS_RAY),
         pytest.param((*RAY, "role=learner"), "hydra.launcher.learners=2: a population has all roles", marks=NEEDS_RAY),
@@ -45,4 +47,4 @@ def test_what_cannot_be_a_population_is_refused_in_words(tmp_path, words, said):
     )
     assert run.wait(60) == 1
     assert said in " ".join(run.said.split()) and "Traceback" not in run.said, run.said
-    assert run.children() == []
+    assert run.children() == [] and not list(run.folder.rglob("job.log")), "no process was started"
