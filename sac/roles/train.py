@@ -78,12 +78,8 @@ def _build(
     The second result tells the evolver, if there is one, that the run is over.
     """
     assemble.start_tensorflow(config.base.threads)
-    seed, clock, progress, curriculum = (
-        assemble.seed_of_run(config),
-        Clock(),
-        Progress(),
-        assemble.make_curriculum(config),
-    )
+    seed, curriculum = assemble.seed_of_run(config), assemble.make_curriculum(config)
+    clock, progress = Clock(), Progress()
     open_env = partial(make_env, config, log_folder=folder.path)
     begins_at = 0 if resume is None else Checkpoints(folder.checkpoints).select(resume)[0].step
     env = RestartingEnv(
