@@ -21,16 +21,16 @@ HEADER = (
     "minutes",
 )  # fmt: skip
 LEGEND = """\
-*score*: mean return of {episodes} deterministic episodes of the learner that was deployed, as interquartile mean over
-the populations with a bootstrap interval (Agarwal et al., arXiv:2108.13264). *minus best of 4*: the difference of the
-interquartile means; of the two ways to choose the best of 4, newest 10 measurements or as few as a generation has, it
-is the one with the better score. Populations of one seed begin with the same draws, so the interval resamples these
-pairs together (*pairs*); beside it both are resampled independently (*apart*). *P(better)*: the share of seeds in which
-the method is ahead of it. *success*: populations with a score of at least {success:g}. *area*: the mean over
-{evaluations} evaluations of the learner that was the best, at the time, by {unit}; a method that learns faster has
-more. *best*: the interquartile mean of the best score of any learner, which nobody knows when one is chosen. *steps*,
-*updates*: of all learners together, medians. The intervals in pairs and of areas were added after the first ten
-populations of wide had been seen; those apart were planned."""
+*score*: the mean return of the last evaluation of the learner that was deployed, as interquartile mean over the
+populations, with a bootstrap interval (Agarwal et al., arXiv:2108.13264). *minus best of 4*: the difference of the
+interquartile means; of the two ways to choose the best of 4, by its newest 10 measurements or by as few as a generation
+has, it is the one with the better score. Populations of one seed begin with the same draws, so the interval resamples
+these pairs together (*pairs*); beside it both are resampled independently (*apart*). *P(better)*: the share of seeds in
+which the method is ahead; equal ones count a half. *success*: populations whose score counts as a success. *area*: the
+mean over all evaluations of the learner that was the best at that time; a method that learns faster has more. *best*:
+the interquartile mean of the best score of any learner, which nobody knows when one is chosen. *steps*, *updates*: of
+all learners together, medians. The intervals in pairs and of areas were added after the first ten populations of wide
+had been seen; those apart were planned."""
 
 
 def apart(one: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float]:
@@ -139,11 +139,12 @@ def report(found: Sequence[Found], tasks: dict[str, Task], methods: Sequence[str
             numbers = ", ".join(f"`{key}` {form}" for key, form in task.draws.items())
             parts += [f"## {name}", f"`{task.env}`, {task.steps} steps of each of 4 learners, a generation every "
                       f"{task.generation} {task.judge.unit}. {task.about} Drawn: {numbers}. With "
-                      f"`{'`, `'.join(task.overrides)}`.",
-                      [[cell for j, cell in enumerate(row) if j] for row in (HEADER, *mine)],
-                      LEGEND.format(success=task.success, episodes=task.judge.episodes, unit=task.judge.unit,
-                                    evaluations=task.judge.evaluations)]  # fmt: skip
+                      f"`{'`, `'.join(task.overrides)}`. The best learner is known by its {task.judge.unit}; each of "
+                      f"{task.judge.evaluations} evaluations has {task.judge.episodes} deterministic episodes of other "
+                      f"seeds, and a return of {task.success:g} counts as a success.",
+                      [[cell for j, cell in enumerate(row) if j] for row in (HEADER, *mine)]]  # fmt: skip
     show(rows)
+    parts += ["## How to read the tables", LEGEND]
     commits = sorted({one.commit for one in found})
     parts.append(f"Trained by commit {', '.join(commits)}. {stamp(versions('tensorflow', 'numpy', 'gymnasium'))}")
     write_csv(out / "evolver.csv", rows)
