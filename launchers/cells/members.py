@@ -16,7 +16,7 @@ from launchers.cells.process import Process
 from launchers.cells.role_jobs import copy_of
 from launchers.jobs.job import CHILD_MODULE, Job
 from launchers.jobs.resources import Share
-from sac.config.live_keys import check_evolution, live_distributions
+from sac.config.live_keys import check_evolution
 from sac.config.parameter_space import ParameterSpace
 from sac.config.schema import EVOLVER
 from sac.config.shared_rows import check_shared_rows
@@ -59,9 +59,8 @@ def population_of(job: Job, share: Share, learners: int, members: Members) -> Po
         for holder in (config, config.sac):
             if holder.seed is not None:
                 holder.seed = seed_of(holder.seed, number)
-        typed = {
-            name: value for name, value in job.typed.items() if name not in draw
-        }  # so that a drawn value is not overwritten at a restart
+        typed = {name: value for name, value in job.typed.items() if name not in draw}  # a restart keeps what was drawn
+        typed["net.evolver_records"] = str(run / "net")  # also after the run's folder was moved
         folder = job.folder / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         mine = replace(
@@ -87,12 +86,6 @@ def check_population(job: Job, learners: int) -> None:
         return
     enabled = copy_of(job.config)
     enabled.base.evolver_enabled = True
-    live_distributions(enabled)
-    if base.evolver_fitness == "evaluation" and job.config.eval.per_step < 1:
-        raise UserError(
-            f"{many}: learners are compared by their evaluations: set eval.per_step to a number of steps, or "
-            "base.evolver_fitness=training"
-        )
     check_evolution(enabled)
     explore = base.evolver_explore
     if explore != "perturb" and (base.evolver_strategy != "pbt" or not job.config.random_params):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from launchers.cells.process import Process
 
-ROLES_IN_SHUTDOWN_ORDER = ("actor", "learner", "replay")
+ROLES_IN_SHUTDOWN_ORDER = ("actor", "learner", "replay")  # of a cell; other roles end after these
 
 
 class Shutdown:
@@ -24,7 +24,8 @@ class Shutdown:
         roles_to_kill: Sequence[str] = (),
     ):
         self._processes, self._seconds_per_role, self._roles_to_kill = processes, seconds_per_role, roles_to_kill
-        self._roles = list(ROLES_IN_SHUTDOWN_ORDER)  # those that have not ended
+        others = [process.role for process in processes if process.role not in ROLES_IN_SHUTDOWN_ORDER]
+        self._roles = [*ROLES_IN_SHUTDOWN_ORDER, *dict.fromkeys(others)]  # those that have not ended
         self._asked_at = 0.0
 
     def begin(self) -> None:

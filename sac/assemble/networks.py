@@ -67,6 +67,8 @@ def make_agent(config: Config, spec: Spec, networks: Path | None, seed: int) -> 
     )  # fmt: skip
     choice, scale = ByCritic if s.discrete_dqn_like else ByPolicy, Rescaled if s.value_rescale else Plain
     extras = make_extras(config, build, nets.spec)
+    if config.base.evolver_start_seed is not None:
+        seed_everything(seed)  # learners begin alike, and go on with random numbers of their own
     hyper = replace(Hyperparameters.of(s), n_step=longest_n_step(config))
     live = {name.removeprefix("sac."): getattr(s, name.removeprefix("sac.")) for name in live_distributions(config)}
     return Agent(nets, hyper, seed, choice, scale, extras, config.replay.keep_loaded, live)

@@ -149,14 +149,7 @@ def _check_environment(config: Config) -> None:
 
 
 def _check_population(config: Config) -> None:
-    base = config.base
     check_evolution(config)
-    learns = config.role in ("train", "learner") and base.evolver_enabled
-    if learns and base.evolver_fitness == "evaluation" and config.eval.per_step < 1:
-        raise UserError(
-            f"eval.per_step={config.eval.per_step}: the evolver compares evaluations: set a number of steps, or "
-            "base.evolver_fitness=training"
-        )
     if config.role in ("train", *CELL):
         check_shared_rows(config, single_process=config.role == "train")
 

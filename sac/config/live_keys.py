@@ -13,6 +13,8 @@ LIVE_KEYS = (
     "sac.learning_rate", "sac.gamma", "sac.tau", "sac.n_step", "sac.v_lambda", "sac.init_log_alpha",
     "sac.target_entropy_ratio",
 )  # fmt: skip
+LEARNING_ROLES = ("train", "learner")
+RANGES_OF_CMAES = 2  # the fewest between which it can find a correlation
 MEASUREMENTS_OF_PBT = 2  # of each learner in a generation, the fewest that have a standard error
 
 
@@ -44,11 +46,22 @@ def live_distributions(config: Any) -> dict[str, Distribution]:
 
 
 def check_evolution(config: Any) -> None:
-    """Raises UserError as `live_distributions`, and for generations that are too short to find a better learner."""
-    live_distributions(config)
-    base = config.base
+    """Raises UserError where the learners of a population could not be compared, or not evolve as they should."""
+    base, found = config.base, live_distributions(config)
+    learns = config.role in LEARNING_ROLES and base.evolver_enabled
+    if learns and base.evolver_fitness == "evaluation" and config.eval.per_step < 1:
+        raise UserError(
+            f"eval.per_step={config.eval.per_step}: the evolver compares evaluations: set a number of steps, or "
+            "base.evolver_fitness=training"
+        )
     if not (base.evolver_enabled or config.role == EVOLVER) or base.evolver_strategy != "pbt":
         return
+    ranges = [name for name, distribution in found.items() if not isinstance(distribution, OneOf)]
+    if base.evolver_explore == "cmaes" and found and len(ranges) < RANGES_OF_CMAES:
+        raise UserError(
+            f"base.evolver_explore=cmaes: it needs at least {RANGES_OF_CMAES} ranges in random_params, which has "
+            f"{len(ranges)} (choices by `in` are none): use base.evolver_explore=tpe"
+        )
     for name in ("evolver_cem_length", "evolver_cem_min_length"):
         if getattr(base, name) < MEASUREMENTS_OF_PBT:
             raise UserError(

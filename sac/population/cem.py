@@ -17,6 +17,7 @@ from sac.population.strategy import DRAWN, FRESH, KEPT, Change, Networks
 
 MAX_STD = 1.0  # largest standard deviation of a drawn weight
 MEAN, STD, BEST = "mean/", "std/", "best/"  # prefixes of array names
+ELITES = "elites"  # name of the array that holds the names of the elites
 DRAWN_PART = "policy/"  # begins the names of the arrays that NearCem draws
 
 
@@ -38,6 +39,7 @@ class Cem:
     def __init__(self, rules: CemRules):
         self.rules = rules
         self.distribution: tuple[Networks, Networks] | None = None  # mean and std of the newest generation
+        self._elites = ""  # the names of those that it was made of
 
     def donors(self, compared: Mapping[str, Member], random: np.random.Generator) -> list[str]:
         """The elites, the best first: a share of the learners, at least one."""
@@ -59,26 +61,38 @@ class Cem:
             elif name in donors and self.rules.keep_elites:
                 found.append(Change(name, KEPT, name))
             elif name in compared:
-                found.append(Change(name, DRAWN, " ".join(donors), self.newcomer(random_of(name))))
+                found.append(self.newcomer(name, random_of(name)))
         if worst is not None:
             for name, member in members.items():
                 member.selected = int(name in donors)
         return found
 
-    def newcomer(self, random: np.random.Generator) -> Networks | None:
-        return None if self.distribution is None else draw(*self.distribution, random)
+    def newcomer(self, learner: str, random: np.random.Generator) -> Change:
+        if self.distribution is None:
+            return Change(learner, FRESH, "")
+        return Change(learner, DRAWN, self._elites, self._child(draw(*self.distribution, random)))
 
     def arrays(self) -> Networks:
         if self.distribution is None:
             return {}
-        mean, std = self.distribution
-        return {MEAN + name: x for name, x in mean.items()} | {STD + name: x for name, x in std.items()}
+        mean, std = ({prefix + name: x for name, x in networks.items()}
+                     for prefix, networks in zip((MEAN, STD), self.distribution))  # fmt: skip
+        return {**mean, **std, ELITES: np.array(self._elites)}
 
     def restore(self, arrays: Networks) -> None:
         self.distribution = (_with_prefix(arrays, MEAN), _with_prefix(arrays, STD)) if arrays else None
+        self._elites = str(arrays.get(ELITES, ""))
+
+    def _child(self, drawn: Networks) -> Networks:
+        """All that a learner gets, of which `drawn` was drawn."""
+        return drawn
 
     def _take(self, elites: Mapping[str, Networks]) -> None:
-        self.distribution = mean_and_std(list(elites.values()), self.rules.min_std)
+        self._elites = " ".join(elites)
+        self.distribution = self._distribution_of(elites)
+
+    def _distribution_of(self, elites: Mapping[str, Networks]) -> tuple[Networks, Networks]:
+        return mean_and_std(list(elites.values()), self.rules.min_std)
 
     def _worst(self, members: Mapping[str, Member], losers: Collection[str]) -> str | None:
         """The learner of these that was selected so rarely that it begins anew; None if there is none."""
@@ -102,10 +116,6 @@ class NearCem(Cem):
         self._max_std = max_std
         self._best: Networks = {}  # everything of the best elite of the newest generation
 
-    def newcomer(self, random: np.random.Generator) -> Networks | None:
-        policy = super().newcomer(random)
-        return None if policy is None else {**self._best, **policy}
-
     def arrays(self) -> Networks:
         return {**super().arrays(), **{BEST + name: x for name, x in self._best.items()}}
 
@@ -113,11 +123,14 @@ class NearCem(Cem):
         super().restore(arrays)
         self._best = _with_prefix(arrays, BEST)
 
-    def _take(self, elites: Mapping[str, Networks]) -> None:
+    def _child(self, drawn: Networks) -> Networks:
+        return {**self._best, **drawn}
+
+    def _distribution_of(self, elites: Mapping[str, Networks]) -> tuple[Networks, Networks]:
         self._best = next(iter(elites.values()))
         policies = [{name: x for name, x in one.items() if name.startswith(DRAWN_PART)} for one in elites.values()]
         mean, std = mean_and_std(policies, self.rules.min_std)
-        self.distribution = mean, {name: np.minimum(x, self._max_std * _rms(mean[name])) for name, x in std.items()}
+        return mean, {name: np.minimum(x, self._max_std * _rms(mean[name])) for name, x in std.items()}
 
 
 def mean_and_std(networks: Sequence[Networks], min_std: float) -> tuple[Networks, Networks]:

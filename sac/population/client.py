@@ -14,6 +14,7 @@ from sac.wire.client import Client
 from sac.wire.codec import Message
 
 FAREWELL_SECONDS = 2.0  # time for the evolver to hear that the learner has ended
+MAX_UNCONFIRMED = 100  # reports that are kept while the evolver is away; it uses the newest
 POLL_INTERVAL_SECONDS = 1.0  # between two questions, and until an unconfirmed report is sent again
 
 
@@ -31,7 +32,7 @@ class Evolvable(Protocol):
         """Assigns these values."""
 
     def begin_anew(self, number: int) -> None:
-        """Makes everything of the learner new, with a seed of its own for each number."""
+        """Makes everything of the learner new; the seed depends on the number."""
 
     def change(self, numbers: Mapping[str, float]) -> None:
         """Sets its hyperparameters by key."""
@@ -61,7 +62,9 @@ class EvolverClient:
     def evaluated(self, step: int, value: float) -> None:
         """Reports the mean return of the present networks."""
         self._unconfirmed[step] = value
-        self._report()
+        while len(self._unconfirmed) > MAX_UNCONFIRMED:
+            del self._unconfirmed[next(iter(self._unconfirmed))]
+        self._say(step, value)
 
     def diverged(self, step: int) -> None:
         """Reports that the present networks are not finite. Nothing else is reported until other networks come."""
@@ -102,9 +105,13 @@ class EvolverClient:
 
     def _report(self) -> None:
         if self._diverged_at_step is not None:
-            self.client.say("evaluated", assigned=self.assigned, step=self._diverged_at_step, value=math.nan)
+            self._say(self._diverged_at_step, math.nan)
             return
         for step, value in self._unconfirmed.items():
+            self._say(step, value)
+
+    def _say(self, step: int, value: float) -> None:
+        if self.client.connected:
             self.client.say("evaluated", assigned=self.assigned, step=step, value=float(value))
 
     def _handle(self, message: Message) -> None:

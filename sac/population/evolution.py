@@ -12,7 +12,7 @@ import numpy as np
 
 from sac.population.learners import Member
 from sac.population.numbers import written
-from sac.population.strategy import DRAWN, FRESH, KEPT, Change, Networks, Strategy
+from sac.population.strategy import FRESH, KEPT, Change, Networks, Strategy
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Evolution:
             self.members[name].ended = False
             return None
         self.members[name] = Member()
-        return self._change(name) if self.strategy.newcomer(self.random(name)) is not None else None
+        change = self.strategy.newcomer(name, self.random(name))
+        return self._change(change) if change.networks is not None else None
 
     def evaluated(self, name: str, assigned: int, step: int, value: float) -> bool:
         """Takes in a mean return; returns False when it is known already, or belongs to former networks."""
@@ -79,17 +80,26 @@ class Evolution:
         diverged before any evaluation of the networks that it was given.
         """
         member = self.members[name]
-        return self._change(name, fresh=member.assigned > 0 and member.step < 0)
+        was_given = member.assigned > 0 and not member.fresh
+        if was_given and member.step < 0:
+            return self._change(Change(name, FRESH, ""))
+        return self._change(self.strategy.newcomer(name, self.random(name)))
 
     def due(self, present: Collection[str]) -> bool:
-        """Whether the connected learners have been evaluated often enough for a generation."""
-        running = [member for name, member in self.members.items() if name in present and not member.ended]
+        """Whether the connected learners have been evaluated often enough for a generation.
+
+        Nobody waits for a learner that began anew and was not evaluated since: it may diverge again and again.
+        """
+        running = [
+            member for name, member in self.members.items()
+            if name in present and not member.ended and not (member.fresh and member.step < 0)
+        ]  # fmt: skip
         if len(running) < 2 or not self.strategy.evolves:
             return False
         if not self.generation and any(member.step < self.rules.first_step for member in running):
             return False
         late = self._clock() - self._generation_at_seconds >= self.rules.seconds
-        least = self.rules.min_length if late else self.rules.length
+        least = min(self.rules.min_length, self.rules.length) if late else self.rules.length
         return all(len(member.scores) >= least for member in running)
 
     def donors(self, present: Collection[str]) -> list[str]:
@@ -165,13 +175,12 @@ class Evolution:
         """The learners that a generation compares: those that are present, run and were evaluated."""
         return {name: m for name, m in self.members.items() if name in present and m.scores and not m.ended}
 
-    def _change(self, name: str, fresh: bool = False) -> Networks | None:
-        """Changes one learner between two generations."""
-        networks = None if fresh else self.strategy.newcomer(self.random(name))
-        line = self._line(Change(name, FRESH if networks is None else DRAWN, "", networks))
-        self._assign(name, fresh=networks is None)
-        self.lineage.append(line(self.members[name].assigned))
-        return networks
+    def _change(self, change: Change) -> Networks | None:
+        """Changes one learner between two generations; its networks, or None for a fresh beginning."""
+        line = self._line(change)
+        self._assign(change.learner, fresh=change.networks is None)
+        self.lineage.append(line(self.members[change.learner].assigned))
+        return change.networks
 
     def _line(self, change: Change) -> Callable[[int], Descent]:
         """The line of the lineage for a change, from the learner's state before it and its number after it."""

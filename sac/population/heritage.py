@@ -15,6 +15,11 @@ from sac.wire.codec import Columns
 STATS, COUNT = "stats/", "stats_count"  # names among the arrays: statistics of observations, and their count of rows
 
 
+def gives_everything(columns: Columns) -> bool:
+    """Whether a learner whose arrays have these names gives Everything."""
+    return COUNT in columns
+
+
 class EvolvedNetworks:
     """The networks of an agent, drawn anew; `make_agent(number)` makes the agent of a new beginning."""
 

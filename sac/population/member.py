@@ -25,8 +25,11 @@ EPISODES_INTERVAL_SECONDS = 0.2  # shortest time between two reports of training
 class Fitness(Protocol):
     """Measures how good a learner is."""
 
-    def news(self) -> tuple[int, float] | None:
-        """The environment steps and the value of the newest measurement; None when it was returned before."""
+    def news(self, at_once: bool = False) -> tuple[int, float] | None:
+        """The environment steps and the value of the newest measurement; None when it was returned before.
+
+        With `at_once` it does not wait for more that could be told together.
+        """
 
     def forget(self) -> None:
         """The learner has other networks: measurements of the former ones do not count."""
@@ -39,7 +42,7 @@ class EvaluationReturns:
         self._evaluator = evaluator
         self._told = evaluator.latest
 
-    def news(self) -> tuple[int, float] | None:
+    def news(self, at_once: bool = False) -> tuple[int, float] | None:
         latest = self._evaluator.latest
         if latest is None or latest == self._told:
             return None
@@ -53,25 +56,26 @@ class EvaluationReturns:
 class TrainingReturns:
     """The mean return of the training episodes since the last report; they cost no steps of their own.
 
-    The first `agents` episodes after a change do not count, since they began with the former networks.
+    The first `agents()` episodes after a change do not count, since they began with the former networks.
     """
 
-    def __init__(self, progress: Progress, agents: int, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, progress: Progress, agents: Callable[[], int], clock: Callable[[], float] = time.monotonic):
         self._progress, self._agents, self._clock = progress, agents, clock
         self._returns: list[float] = []  # not reported yet
         self._excluded = 0  # episodes to come that began with former networks
         self._told_at_seconds = clock()
         progress.on_episode = self._add
 
-    def news(self) -> tuple[int, float] | None:
-        if not self._returns or self._clock() - self._told_at_seconds < EPISODES_INTERVAL_SECONDS:
+    def news(self, at_once: bool = False) -> tuple[int, float] | None:
+        early = self._clock() - self._told_at_seconds < EPISODES_INTERVAL_SECONDS
+        if not self._returns or (early and not at_once):
             return None
         value, self._returns = float(np.mean(self._returns)), []
         self._told_at_seconds = self._clock()
         return self._progress.steps, value
 
     def forget(self) -> None:
-        self._returns, self._excluded = [], self._agents
+        self._returns, self._excluded = [], self._agents()
 
     def _add(self, total_reward: float) -> None:
         if self._excluded:
@@ -109,6 +113,13 @@ class EvolvingSource:
             return self._inner.advance()
         self._wait(self._divergence)
         return False
+
+    def finish(self) -> None:
+        """Reports the newest measurement, and that the run is over."""
+        news = self._fitness.news(at_once=True)
+        if news is not None and self._divergence is None:
+            self._line.evaluated(*news)
+        self._line.finish()
 
     def on_divergence(self, error: Diverged) -> bool:
         """Returns True while the evolver is asked for other networks, and False once it has not answered in time."""

@@ -16,9 +16,10 @@ import numpy as np
 
 from sac.population.learners import Member
 from sac.population.numbers import as_arrays, of_arrays
-from sac.population.strategy import COPIED, KEPT, Change, Networks
+from sac.population.strategy import COPIED, FRESH, KEPT, Change, Networks
 
 OBSERVED = "observed"  # name of the array that holds the observations as JSON
+DONOR = "donor"  # name of the array that holds the name of the learner whose networks are saved
 MAX_OBSERVATIONS = 1000  # that are kept, the newest ones
 
 
@@ -47,6 +48,7 @@ class Pbt:
     def __init__(self, share: float, explore: Explore):
         self.share, self._explore = share, explore
         self._best: Networks = {}  # networks of the best donor of the newest generation that had one
+        self._donor = ""  # its name
         self._observed: list[Observation] = []
 
     def donors(self, compared: Mapping[str, Member], random: np.random.Generator) -> list[str]:
@@ -69,17 +71,22 @@ class Pbt:
             else:
                 found.append(Change(name, KEPT, name))
         if donors:
-            self._best = donors[max(donors, key=lambda name: compared[name].mean)]
+            self._donor = max(donors, key=lambda name: compared[name].mean)
+            self._best = donors[self._donor]
         return found
 
-    def newcomer(self, random: np.random.Generator) -> Networks | None:
-        return self._copy(self._best, random) if self._best else None
+    def newcomer(self, learner: str, random: np.random.Generator) -> Change:
+        if not self._best:
+            return Change(learner, FRESH, "")
+        return Change(learner, COPIED, self._donor, self._copy(self._best, random))
 
     def arrays(self) -> Networks:
-        return {**self._best, OBSERVED: np.array(json.dumps([asdict(one) for one in self._observed]))}
+        observed = json.dumps([asdict(one) for one in self._observed])
+        return {**self._best, OBSERVED: np.array(observed), DONOR: np.array(self._donor)}
 
     def restore(self, arrays: Networks) -> None:
-        self._best = {name: x for name, x in arrays.items() if name != OBSERVED}
+        self._best = {name: x for name, x in arrays.items() if name not in (OBSERVED, DONOR)}
+        self._donor = str(arrays.get(DONOR, ""))
         known = json.loads(str(arrays[OBSERVED])) if OBSERVED in arrays else []
         self._observed = [Observation(**one) for one in known]
 

@@ -33,6 +33,7 @@ class EvolverServer:
         self._began_at_seconds = time.monotonic()
         self._donors: dict[str, Networks | None] = {}  # learners that were asked for networks, and what they sent
         self._asked_at_seconds = 0.0
+        self._to_note: list[tuple[Peer, int]] = []  # evaluations to confirm once they are saved: learner, step
         self._one_ended = False  # whether a learner has ended since this process started; earlier ones may be resumed
         self._handlers: dict[str, Callable[[Peer, Message], None]] = {
             "evaluated": self._evaluated, "what_am_i?": self._tell, "networks": self._take, "over": self._over,
@@ -50,6 +51,7 @@ class EvolverServer:
             handler = self._handlers.get(message.kind)
             if handler is not None and peer.role == "learner" and message.values.get("assigned", 0) >= 0:
                 handler(peer, message)
+        self._note()
         if self._donors:
             self._make_generation()
         elif time.monotonic() - self._began_at_seconds > SETTLING_SECONDS and self.evolution.due(self._present()):
@@ -71,13 +73,20 @@ class EvolverServer:
         """A learner reports a mean return; one that is not finite reports a divergence."""
         evolution, name = self.evolution, _name(peer)
         if np.isfinite(message["value"]):
-            if evolution.evaluated(name, message["assigned"], message["step"], message["value"]):
-                self._store.save(evolution, {})
+            evolution.evaluated(name, message["assigned"], message["step"], message["value"])
         elif message["assigned"] == evolution.members[name].assigned:
             log.warning("%s has a return of %s: it is left out and gets other networks", name, message["value"])
             self._donors.pop(name, None)
             self._store.save(evolution, {name: evolution.diverged(name)})
-        self.server.say(peer, "noted", step=message["step"])
+        self._to_note.append((peer, message["step"]))
+
+    def _note(self) -> None:
+        """Saves the evaluations that have come together, and confirms them."""
+        if self._to_note:
+            self._store.save(self.evolution, {})
+        for peer, step in self._to_note:
+            self.server.say(peer, "noted", step=step)
+        self._to_note = []
 
     def _tell(self, peer: Peer, message: Message) -> None:
         """A learner reports its number: it gets the change that it lacks, or is asked for its networks."""

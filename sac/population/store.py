@@ -36,9 +36,9 @@ class PopulationStore:
     """
 
     def __init__(self, run: Path):
-        self._path, self.lineage_csv = run / "evolver", run / "lineage.csv"
-        self._state, self._description = self._path / "state.json", self._path / "description.json"
-        make_folder(self._path)
+        self.path, self.lineage_csv = run / "evolver", run / "lineage.csv"
+        self._state, self._description = self.path / "state.json", self.path / "description.json"
+        make_folder(self.path)
         self._saved_generation = 0
         self.give_up: Callable[[], bool] = lambda: False  # whether to stop waiting for a disk that refuses
 
@@ -50,7 +50,7 @@ class PopulationStore:
             state = _parse_or_copy(self._state, json.loads)
             if state.get("format", FORMAT_VERSION) > FORMAT_VERSION:
                 raise UserError(
-                    f"the population in {self._path} was made by a newer version of this program (its format is "
+                    f"the population in {self.path} was made by a newer version of this program (its format is "
                     f"{state['format']}, this version reads {FORMAT_VERSION}): use that version. Nothing was changed"
                 )
             evolution.restore(state, self._arrays(state["generation"]), read_lineage(self.lineage_csv))
@@ -111,7 +111,7 @@ class PopulationStore:
                     log.warning("the population is saved again")
                 return
             except OSError as error:
-                words = f"the population cannot be saved in {self._path}: {error}"
+                words = f"the population cannot be saved in {self.path}: {error}"
                 if self.give_up():
                     raise UserError(f"{words}; what was decided last is not there") from error
                 if attempt % ATTEMPTS_PER_WARNING == 0:
@@ -125,7 +125,7 @@ class PopulationStore:
             yield
         except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"the population in {self._path} cannot be read ({error}): {hint}remove that folder to begin with a "
+                f"the population in {self.path} cannot be read ({error}): {hint}remove that folder to begin with a "
                 "new one"
             ) from error
 
@@ -154,16 +154,16 @@ class PopulationStore:
         return _read_arrays(path)
 
     def _networks_file(self, learner: str, assigned: int) -> Path:
-        return self._path / f"{learner}.{assigned}.npz"
+        return self.path / f"{learner}.{assigned}.npz"
 
     def _generation_file(self, generation: int) -> Path:
-        return self._path / f"generation.{generation}.npz"
+        return self.path / f"generation.{generation}.npz"
 
     def _remove_old_networks(self, evolution: Evolution) -> None:
         """Removes the files that the state no longer names."""
         kept = {self._generation_file(evolution.generation)}
         kept |= {self._networks_file(name, member.assigned) for name, member in evolution.members.items()}
-        for path in self._path.glob("*.npz"):
+        for path in self.path.glob("*.npz"):
             if path not in kept:
                 path.unlink()
 

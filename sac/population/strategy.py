@@ -41,8 +41,8 @@ class Strategy(Protocol):
         `random` gives the numbers that `donors` was given, `random_of(learner)` those of a learner's change.
         """
 
-    def newcomer(self, random: np.random.Generator) -> Networks | None:
-        """Networks for a learner that comes late or has diverged; None: there are none yet, it begins anew."""
+    def newcomer(self, learner: str, random: np.random.Generator) -> Change:
+        """What a learner becomes that comes late or has diverged: without networks yet it begins anew."""
 
     def arrays(self) -> Networks:
         """What `newcomer` needs, to be saved with each generation."""
@@ -65,8 +65,8 @@ class OnlyCompare:
     ) -> Sequence[Change]:  # fmt: skip
         return []
 
-    def newcomer(self, random: np.random.Generator) -> Networks | None:
-        return None
+    def newcomer(self, learner: str, random: np.random.Generator) -> Change:
+        return Change(learner, FRESH, "")
 
     def arrays(self) -> Networks:
         return {}

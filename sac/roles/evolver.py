@@ -11,15 +11,18 @@ from rich.console import Console
 from sac import assemble
 from sac.config.schema import Config
 from sac.distributed.service_host import ServiceHost
+from sac.errors import UserError
 from sac.population.evolution import Evolution
+from sac.population.heritage import gives_everything
 from sac.population.server import EvolverServer
 from sac.population.store import PopulationStore, columns_of
 from sac.roles.cell_config import cell_folder, evolver_directory, make_keys
-from sac.roles.population import rules_of, strategy_of
+from sac.roles.population import inherits_everything, rules_of, strategy_of
 from sac.runs.lock import hold_run_lock
 from sac.runs.log_file import run_log
 from sac.runs.signals import Interruption
 from sac.track.observer import Observer
+from sac.wire.codec import Columns
 from sac.wire.handshake import Description
 from sac.wire.messages import evolver_codec
 from sac.wire.server import Server
@@ -74,19 +77,40 @@ class EvolverHost(ServiceHost[EvolverServer]):
 
     def __init__(self, config: Config, run: Path):
         super().__init__("evolver", config.net.bind, make_keys(config))
+        self._config = config
         self.store = PopulationStore(run)
         self.evolution = Evolution(rules_of(config), strategy_of(config), assemble.run_seed(config))
         self.store.load(self.evolution)
 
     def known_description(self) -> Description | None:
-        return self.store.description()
+        """Raises UserError for a population that another strategy has saved."""
+        known = self.store.description()
+        if known is not None:
+            try:
+                self._columns_of(known)
+            except ValueError as error:
+                raise UserError(f"the population in {self.store.path} cannot go on: {error}") from error
+        return known
 
     def remember(self, description: Description) -> None:
         self.store.describe(description)
 
     def make_service(self, server: Server, description: Description) -> EvolverServer:
-        server.codec = evolver_codec(*columns_of(description))
+        server.codec = evolver_codec(*self._columns_of(description))
         return EvolverServer(server, self.evolution, self.store)
+
+    def _columns_of(self, description: Description) -> tuple[Columns, Columns]:
+        """Raises ValueError for learners that give more or less than this strategy takes."""
+        networks, rows = columns_of(description)
+        base, everything = self._config.base, gives_everything(networks)
+        if self.evolution.strategy.evolves and everything != inherits_everything(self._config):
+            gives = "all that they are" if everything else "their networks alone"
+            start = str(base.evolver_shared_start).lower()
+            raise ValueError(
+                f"its learners give {gives}, which does not fit base.evolver_strategy={base.evolver_strategy} with "
+                f"base.evolver_shared_start={start}: start the evolver and all learners with the same base.evolver_*"
+            )
+        return networks, rows
 
     def report(self, observer: Observer) -> None:
         """Tells the observer how far the evolution is."""

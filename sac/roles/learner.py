@@ -114,14 +114,13 @@ def _build(
     source: TransitionSource = actors
     finish_run = actors.finish
     if config.base.evolver_enabled:
-        agents = config.base.n_agents * config.base.max_actors_each_learner
         heritage = heritage_of(config, agent, make_agent, stats)
         line = evolver_client(config, folder, env.spec, heritage, stack, agent.state_size)
-        fitness = fitness_of(config, evaluator, progress, agents)
-        source = EvolvingSource(actors, line, fitness, progress, actors.publish, remote.pump)
+        fitness = fitness_of(config, evaluator, progress, lambda: config.base.n_agents * len(service.actors()))
+        source = evolving = EvolvingSource(actors, line, fitness, progress, actors.publish, remote.pump)
 
         def finish_run() -> None:
-            line.finish()
+            evolving.finish()
             actors.finish()
 
     training = make_training(

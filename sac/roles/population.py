@@ -55,6 +55,11 @@ def strategy_of(config: Config) -> Strategy:
     return OnlyCompare()
 
 
+def inherits_everything(config: Config) -> bool:
+    """Whether learners give and take all that they are, and not their networks alone."""
+    return config.base.evolver_strategy == "pbt" or config.base.evolver_shared_start
+
+
 def heritage_of(
     config: Config, agent: Any, make_agent: Callable[[int], Any], stats: RunningStats
 ) -> EvolvedNetworks | Everything:
@@ -65,14 +70,14 @@ def heritage_of(
     def begin(number: int) -> Any:
         return make_agent(seed_of(seed, number))
 
-    if config.base.evolver_strategy != "pbt" and not config.base.evolver_shared_start:
+    if not inherits_everything(config):
         return EvolvedNetworks(agent, begin)
     numbers = {name: getattr(config.sac, name.removeprefix("sac.")) for name in live_distributions(config)}
     return Everything(agent, begin, stats, numbers)
 
 
-def fitness_of(config: Config, evaluator: Evaluator, progress: Progress, agents: int) -> Fitness:
-    """By what learners are compared; `agents` collect transitions."""
+def fitness_of(config: Config, evaluator: Evaluator, progress: Progress, agents: Callable[[], int]) -> Fitness:
+    """By what learners are compared; so many `agents()` collect transitions now."""
     by_training = config.base.evolver_fitness == "training"
     return TrainingReturns(progress, agents) if by_training else EvaluationReturns(evaluator)
 

@@ -120,8 +120,9 @@ def _build(
         line = evolver_client(config, folder, env.spec, heritage, stack, agent.state_size)
         if isinstance(replay, WithOthers):
             share_rows(line, local, replay.second)
-        fitness, say_over = fitness_of(config, evaluator, progress, env.n_agents), line.finish
-        source = EvolvingSource(local, line, fitness, progress, publish=_nothing, wait=time.sleep)
+        fitness = fitness_of(config, evaluator, progress, lambda: env.n_agents)
+        source = evolving = EvolvingSource(local, line, fitness, progress, publish=_nothing, wait=time.sleep)
+        say_over = evolving.finish
     training = make_training(
         config, folder, interruption, observer, agent=agent, learner=learner, source=source, progress=progress,
         clock=clock, evaluator=evaluator,

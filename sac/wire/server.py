@@ -201,7 +201,7 @@ class Server:
                 self._described(theirs)
                 self.description = theirs
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self._refuse(identity, f"no description: {error}")
+            self._refuse(identity, f"its description does not fit: {error}")
             return
         differences = theirs.differences(self.description)
         if differences:

@@ -236,7 +236,10 @@ def test_plain_names_need_no_quotes_and_the_program_is_called_as_it_was(monkeypa
             "hydra.sweeper.sampler=tpa: allowed is tpe",
         ),
         (["-m", "env=gym/pendulum", "base.models=/proc/no", "repeat=1"], "/proc/no"),
-        (["-m", "env=gym/pendulum", "base.models=run.py"], "(base.models, base.scene and base.name choose the folder"),
+        (
+            ["-m", "env=gym/pendulum", "base.models=/etc/hostname"],
+            "(base.models, base.scene and base.name choose the folder",
+        ),
         (["-m", "env=gym/pendulum", "hydra.launcher.n_job=2"], "n_job: did you mean hydra.launcher.n_jobs?"),
         (["-m", "env=gym/pendulum", "hydra.sweap.dir=x"], "did you mean hydra.sweep.dir?"),
         (["-m", "env=gym/pendulum", "hydra.launcher.zzz=1"], "see conf/hydra/*/*.yaml for every key"),

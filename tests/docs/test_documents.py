@@ -47,7 +47,12 @@ PROGRAMS = {
 }  # fmt: skip
 SHELL = ("#!", "head=", "#SBATCH")  # lines of a batch script
 KEYS = set(all_keys())
-EXAMPLE_FILES = {"conf/env/mine.yaml", "conf/env/gym/mine.yaml", "sac/extras/motion.py"}  # a reader makes them
+EXAMPLE_FILES = {
+    "conf/env/mine.yaml",
+    "conf/env/gym/mine.yaml",
+    "sac/extras/motion.py",
+    "conf/env/myagent.yaml",
+}  # a reader makes them
 
 
 def named(path: Path) -> str:

@@ -91,9 +91,15 @@ def population(tmp_path):
 
 
 def interrupted(population: RunningPopulation) -> None:
+    """Ends it by SIGINT, after which every learner has saved where it was."""
     population.process.send_signal(signal.SIGINT)
     assert population.wait(60) == 130, population.said
     population.all_gone(5)
+    for number in (1, 2, 3):
+        run = population.run.with_name(f"pop-0-{number}")
+        result = json.loads((run / "result.json").read_text())
+        saved = max(int(path.name[5:17]) for path in (run / "checkpoints").glob("step_*"))
+        assert result["reason"] == "SIGINT" and result["env_steps"] == saved, (result, saved)
 
 
 def test_whoever_is_killed_nobody_is_replaced_twice_and_the_same_command_goes_on(population):

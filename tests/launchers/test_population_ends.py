@@ -56,6 +56,21 @@ def test_it_ends_with_its_best_when_all_have_ended_and_then_the_evolver(populati
     assert population.poll().result == {"objective": -3.0} and population.poll().state == DONE
 
 
+def test_learners_that_are_single_processes_are_asked_to_save(tmp_path):
+    config = OmegaConf.create({"net": {"number": 1}, "ckpt": None})
+    job, share = Job(0, tmp_path, config, [], {}), Share(0, 1)
+    told = [Told(), Told()]
+    cells = [Cell(job, share, [Process("train", job, share, start=lambda *_, one=one: one)]) for one in told]
+    population = Population(job, share, cells, None, [{}, {}])
+    population.start()
+    population.ask_to_end()
+    assert population.poll() is None and all(one.asked for one in told)
+    for one in told:
+        one.now = Status(INTERRUPTED, error="SIGINT", result={"objective": -1.0})
+    ended = population.poll()
+    assert ended.state == INTERRUPTED and ended.result == {"objective": -1.0}
+
+
 def test_who_fails_lets_the_others_save(population):
     population, told = population
     told[1, "learner"].now = Status(FAILED, error="ValueError: x", traceback="...")
@@ -150,7 +165,8 @@ def test_what_was_drawn_outlives_a_restart_though_it_was_typed(tmp_path):
     given = kept.jobs
     assert {mine.config.base.evolver_start_seed for mine in given} == {3}, "one ancestor"
     assert len({mine.config.sac.seed for mine in given}) == 2
-    assert [mine.typed for mine in given] == [{"seed": 3}] * 2
+    records = str(Path("m/s/n/net").absolute())
+    assert [mine.typed for mine in given] == [{"seed": 3, "net.evolver_records": records}] * 2, "also after a move"
     assert len({mine.config.sac.tau for mine in given}) == 2
 
 

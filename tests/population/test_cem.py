@@ -137,7 +137,11 @@ def test_who_comes_late_is_drawn_from_the_newest_generation():
     evolution.evolve({"b": networks(1.0)})
     become = evolution.join("later")
     assert abs(become["w"] - 1.0).max() < 0.06 and evolution.members["later"].assigned == 1
-    assert evolution.lineage[-1].learner == "later"
+    assert evolution.lineage[-1].learner == "later" and evolution.lineage[-1].parents == "b"
+    again = population()
+    again.restore(evolution.state(), evolution.strategy.arrays(), evolution.lineage)
+    again.join("latest")
+    assert (again.lineage[-1].what, again.lineage[-1].parents) == ("drawn", "b")
 
 
 def test_a_learner_that_diverged_begins_anew():
@@ -221,6 +225,25 @@ def test_who_diverges_again_before_it_is_evaluated_begins_anew_whatever_is_drawn
     evolution.evaluated("d", 1, 100, 1.0)
     assert evolution.diverged("d") is not None and not evolution.members["d"].fresh
     assert evolution.diverged("d") is None and evolution.members["d"].fresh
+    assert evolution.diverged("d") is not None, "its new beginning diverged too"
+
+
+def test_nobody_waits_for_a_learner_that_diverges_again_and_again():
+    evolution = population()
+    evaluate(evolution, 3)
+    for _ in range(3):
+        assert evolution.diverged("a") is None
+        assert evolution.due(ALL), "the others were evaluated often enough"
+    assert evolution.evaluated("a", 3, 100, 1.0) and not evolution.due(ALL), "it has come back"
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_late_generation_needs_no_more_evaluations_than_one_in_time(length):
+    evolution = population(clock := Clock())
+    evolution.rules = Rules(length, 2, 60.0)
+    clock.now = 60.0
+    evaluate(evolution, length)
+    assert evolution.due(ALL)
 
 
 def test_a_learner_that_is_ahead_is_evaluated_from_its_own_steps_on():

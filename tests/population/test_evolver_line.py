@@ -189,6 +189,40 @@ def test_a_decision_that_never_came_to_be_is_made_anew(tmp_path, lines, monkeypa
         assert [bool(x.taken) for x in lines.learners] == [True, True, False, False]
 
 
+def test_reports_that_come_together_are_saved_once_and_then_confirmed(tmp_path):
+    evolution, folder = Evolution(RULES, Cem(CEM), 3), PopulationStore(tmp_path)
+    evolution.join("learner-1")
+    done, state = [], tmp_path / "evolver" / "state.json"
+
+    def say(peer, kind, **told):
+        saved = json.loads(state.read_text())["members"]["learner-1"]["step"]
+        done.append((kind, told["step"], saved))
+
+    folder.save, save = lambda *told: (done.append("saved"), save(*told)), folder.save
+    peer = SimpleNamespace(role="learner", number=1)
+    service = EvolverServer(SimpleNamespace(peers={}, say=say), evolution, folder)
+    service.answer([(peer, Message("evaluated", {"assigned": 0, "step": s, "value": 1.0}, {})) for s in (5, 6, 7)])
+    assert done == ["saved", ("noted", 5, 7), ("noted", 6, 7), ("noted", 7, 7)]
+
+
+def test_a_learner_whose_evolver_is_away_keeps_the_newest_reports(lines):
+    line = lines.lines[0]
+    for step in range(3 * client.MAX_UNCONFIRMED):
+        line.evaluated(step, 1.0)
+    kept = range(2 * client.MAX_UNCONFIRMED, 3 * client.MAX_UNCONFIRMED)
+    assert list(line._unconfirmed) == list(kept)
+
+
+def test_a_run_that_ends_reports_its_last_measurement():
+    said = []
+    line = SimpleNamespace(evaluated=lambda *told: said.append(told), finish=lambda: said.append("over"))
+    evaluator = SimpleNamespace(latest=None, scores=SimpleNamespace(returns=[]))
+    source = EvolvingSource(None, line, EvaluationReturns(evaluator), SimpleNamespace(), lambda: None, time.sleep)
+    evaluator.latest = 3000, 5.0
+    source.finish()
+    assert said == [(3000, 5.0), "over"]
+
+
 def test_what_comes_twice_is_taken_once(lines):
     line, learner = lines.lines[0], lines.learners[0]
     for _ in range(2):

@@ -21,7 +21,7 @@ def test_an_evaluation_is_reported_once():
 class Episodes:
     def __init__(self, agents: int = 1):
         self.progress, self.now = Progress(), 0.0
-        self.fitness = TrainingReturns(self.progress, agents, lambda: self.now)
+        self.fitness = TrainingReturns(self.progress, lambda: agents, lambda: self.now)
 
     def end(self, *returns: float) -> None:
         for value in returns:
@@ -38,8 +38,10 @@ def test_training_episodes_are_reported_by_their_mean_and_not_too_often():
     episodes.end(5.0)
     episodes.now -= EPISODES_INTERVAL_SECONDS / 2
     assert episodes.fitness.news() is None, "too soon"
+    assert episodes.fitness.news(at_once=True) == (30, 5.0), "a run that ends does not wait"
+    episodes.end(5.0)
     episodes.end(7.0)
-    assert episodes.fitness.news() == (40, 6.0)
+    assert episodes.fitness.news() == (50, 6.0)
 
 
 def test_episodes_that_began_with_former_networks_do_not_count():

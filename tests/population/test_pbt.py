@@ -158,6 +158,8 @@ def test_who_diverges_becomes_a_copy_of_the_best_and_at_first_begins_anew():
     other = population()
     other.restore(evolution.state(), evolution.strategy.arrays(), evolution.lineage)
     np.testing.assert_array_equal(other.diverged("c")["w"], [4.0] * 3)
+    for found in (evolution, other):
+        assert (found.lineage[-1].what, found.lineage[-1].parents) == ("copied", "d")
 
 
 def test_the_best_is_found_by_what_the_learners_are_now():

@@ -44,6 +44,16 @@ def test_proposals_lie_within_their_space_and_get_better(sampler):
     assert late < 0.8 * early
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+@pytest.mark.parametrize("goal", [-4.5, -1.5])  # far from the middle of the range, where CMA-ES begins
+def test_proposals_lie_where_the_observed_were_good(sampler, goal):
+    random = np.random.default_rng(1)
+    tried = [{name: one.at(random.uniform(0.01, 0.99)) for name, one in SPACE.items()} for _ in range(40)]
+    observed = [Observation(one, -abs(math.log10(one["sac.learning_rate"]) - goal)) for one in tried]
+    found = [Proposals(SPACE, sampler)({}, observed, np.random.default_rng(seed)) for seed in range(8)]
+    assert np.median([math.log10(one["sac.learning_rate"]) for one in found]) == pytest.approx(goal, abs=0.6)
+
+
 def test_the_same_observations_and_numbers_give_the_same_proposal():
     assert sequence("tpe", 3) == sequence("tpe", 3) != sequence("tpe", 3, seed=1)
 
