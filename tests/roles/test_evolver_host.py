@@ -40,7 +40,7 @@ def test_learners_of_another_strategy_are_refused(tmp_path, words, fits, other):
     host.store.describe(Description({"networks": fits}, {}))
     assert host.known_description() is not None
     host.store.describe(Description({"networks": other}, {}))
-    with pytest.raises(UserError, match="cannot go on: its learners give .* with the same base.evolver_"):
+    with pytest.raises(UserError, match="cannot go on: its learners give"):
         host.known_description()
 
 
