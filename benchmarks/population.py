@@ -62,16 +62,23 @@ WIDE = {
 }
 SMALL = "base.nn_kwargs={ModelPolicy: {hidden: [64, 64]}, ModelQ: {hidden: [64, 64]}}"
 FIXED_ALPHA = "sac.use_auto_alpha=false"
+DELAYED = (
+    SMALL, FIXED_ALPHA, "sac.n_step=20", "replay.batch_size=64", "sac.updates_per_call=16",
+    "base.build_path=benchmarks.delayed:PendulumDelayed-v0", "base.scene=delayed",
+)  # fmt: skip
 TASKS = {
     "wide": Task(
         "gym/pendulum", 3000, 3, WIDE, (SMALL, FIXED_ALPHA), -200.0,
         "A wide prior, of which a part cannot learn; the budget ends while learners still learn.",
     ),
     "delayed": Task(
-        "gym/pendulum", 20000, 5, WIDE,
-        (SMALL, FIXED_ALPHA, "sac.n_step=20", "sac.use_n_step_is=false", "replay.batch_size=64",
-         "sac.updates_per_call=16", "base.build_path=benchmarks.delayed:PendulumDelayed-v0", "base.scene=delayed"),
-        -200.0, "The same prior with rewards that are paid every 20 steps, as in P3S (arXiv:2001.02907).",
+        "gym/pendulum", 20000, 15, WIDE, (*DELAYED, "base.evolver_pbt_start=0.3"), -200.0,
+        "The same prior with rewards that are paid every 20 steps, as in P3S (arXiv:2001.02907). V-trace corrects the "
+        "returns over 20 steps.",
+    ),
+    "delayed_uncorrected": Task(
+        "gym/pendulum", 20000, 5, WIDE, (*DELAYED, "sac.use_n_step_is=false"), -200.0,
+        "The same with uncorrected returns and more generations: the first design of this task.",
     ),
     "cheetah": Task(
         "mujoco/half_cheetah", 20000, 4, WIDE,
