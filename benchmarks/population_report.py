@@ -30,7 +30,8 @@ which the method is ahead; equal ones count a half. *success*: populations whose
 mean over all evaluations of the learner that was the best at that time; a method that learns faster has more. *best*:
 the interquartile mean of the best score of any learner, which nobody knows when one is chosen. *steps*, *updates*: of
 all learners together, medians. The intervals in pairs and of areas were added after the first ten populations of wide
-had been seen; those apart were planned."""
+had been seen; those apart were planned. The second ten populations of cheetah were added after the first ten had been
+seen."""
 
 
 def apart(one: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float]:
@@ -115,13 +116,14 @@ def draw(found: Sequence[Found], tasks: dict[str, Task], methods: Sequence[str],
             x = np.arange(1, length + 1) / length
             middle = [iqm(values[:, j]) for j in range(length)]
             low, high = zip(*(bootstrap_interval(values[:, j]) for j in range(length)))
-            axes.plot(x, middle, color=f"C{i}", label=f"{method} ({len(curves)})", marker="o", markersize=3)
+            axes.plot(x, middle, color=f"C{i}", label=method, marker="o", markersize=3)
             axes.fill_between(x, low, high, color=f"C{i}", alpha=0.12)
         axes.set_title(name)
         axes.set_xlabel("share of the environment steps")
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("return of the deployed learner")
-    figure.axes[0].legend(fontsize="small")
+    labelled = {label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels())}
+    figure.legend(list(labelled.values()), list(labelled), loc="outside lower center", ncols=4, fontsize="small")
     figure.savefig(path, dpi=110)
 
 
