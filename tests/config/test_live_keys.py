@@ -13,8 +13,14 @@ from sac.errors import UserError
 
 def config(forms, *, strategy="pbt", enabled=True, role="train", **sac) -> SimpleNamespace:
     numbers = {name.removeprefix("sac."): 1 for name in LIVE_KEYS} | {"use_auto_alpha": False, "n_step": 2} | sac
-    base = SimpleNamespace(evolver_strategy=strategy, evolver_enabled=enabled)
-    return SimpleNamespace(random_params=forms, base=base, sac=SimpleNamespace(**numbers), role=role)
+    base = SimpleNamespace(
+        evolver_strategy=strategy, evolver_enabled=enabled, evolver_fitness="evaluation", evolver_explore="perturb",
+        evolver_cem_length=5, evolver_cem_min_length=2,
+    )  # fmt: skip
+    evaluation = SimpleNamespace(per_step=100)
+    return SimpleNamespace(
+        random_params=forms, base=base, sac=SimpleNamespace(**numbers), role=role, eval=evaluation
+    )  # fmt: skip
 
 
 def test_keys_move_under_pbt_only():
@@ -40,6 +46,29 @@ def test_a_generation_of_pbt_has_two_measurements(length, least, key):
         check_evolution(generations_of())
     check_evolution(generations_of(strategy="cem"))
     check_evolution(generations_of(enabled=None))
+
+
+def test_learners_that_are_compared_by_evaluations_have_some():
+    for strategy in ("pbt", "cem", "none"):
+        found = config({}, strategy=strategy)
+        found.eval.per_step = -1
+        with pytest.raises(UserError, match="eval.per_step=-1: the evolver compares evaluations"):
+            check_evolution(found)
+        found.base.evolver_fitness = "training"
+        check_evolution(found)
+
+
+@pytest.mark.parametrize(("more", "refused"), [({}, True), ({"sac.n_step": {"in": [1, 3]}}, True),
+                                               ({"sac.tau": {"truncated": [0.001, 0.02]}}, False)])  # fmt: skip
+def test_cma_es_needs_two_ranges(more, refused):
+    found = config({"sac.gamma": {"truncated": [0.9, 0.99]}, **more})
+    check_evolution(found)
+    found.base.evolver_explore = "cmaes"
+    if refused:
+        with pytest.raises(UserError, match="it needs at least 2 ranges in random_params, which has 1"):
+            check_evolution(found)
+    else:
+        check_evolution(found)
 
 
 @pytest.mark.parametrize(
