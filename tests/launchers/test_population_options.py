@@ -20,7 +20,7 @@ RATE = "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}}
     ("words", "said"),
     [
         (("hydra.launcher.learners=1",), "hydra.launcher.learners=1: allowed is a whole number at least 2"),
-        (("eval.per_step=-1",), "set eval.per_step to a number of steps, or base.evolver_fitness=training"),
+        (("eval.per_step=-1",), "set a number of steps, or base.evolver_fitness=training"),
         (("+random_params={replay.alpha: {truncated: [0.1, 0.9]}}",), "cannot move it while a learner trains"),
         (("+random_params={sac.init_log_alpha: {in: [-1, -2]}}",), "set sac.use_auto_alpha=false"),
         (("+random_params={sac.n_step: {std: 2}}",), "add truncated"),
@@ -37,7 +37,7 @@ RATE = "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}}
         (("base.evolver_share_replay=0.5", "replay.batch_size=abc"), "replay.batch_size=abc: allowed is"),
         (("base.evolver_share_replay=0.5", "replay.keep_loaded=0.5"), "a batch has one second part"),
         ((*RAY, "net=static"), "Ray finds a place for each role"),
-        pytest.param((*RAY, "eval.per_step=-1"), "set eval.per_step to a number of steps", marks=NEEDS_RAY),
+        pytest.param((*RAY, "eval.per_step=-1"), "set a number of steps", marks=NEEDS_RAY),
         pytest.param((*RAY, "role=learner"), "hydra.launcher.learners=2: a population has all roles", marks=NEEDS_RAY),
     ],
 )  # fmt: skip
