@@ -17,11 +17,10 @@ from launchers.jobs import job as states
 from launchers.jobs.job import Job, Status
 from launchers.jobs.resources import Share
 from sac.config.overrides import run_command
-from sac.config.schema import EVOLVER
+from sac.config.schema import EVOLVER, LEARNING_ROLES
 from sac.runs.folder import RunFolder
 
 Draw = Mapping[str, Any]  # key of the config -> value
-LEARNING_ROLES = ("learner", "train")
 EVOLVER_END_SECONDS = 3 * SAVE_SECONDS_PER_ROLE  # time for the evolver to save and to draw the lineage
 
 

@@ -6,14 +6,13 @@ import logging
 from pathlib import Path
 
 from sac.config.live_keys import check_evolution
-from sac.config.schema import CELL, Config
+from sac.config.schema import CELL, LEARNING_ROLES, Config
 from sac.config.shared_rows import check_shared_rows
 from sac.errors import UserError
 from sac.reset_values import ALLOWED, Distribution, Lessons, is_number, parsed
 from sac.track.wandb_run import MAX_NAME_CHARACTERS, resolve_mode
 
 log = logging.getLogger(__name__)
-TRACKED_ROLES = ("train", "learner")
 MAX_WANDB_TAG_LETTERS = 64
 FORBIDDEN_WANDB_LETTERS = "/\\#?%:"  # in the names of projects and teams
 
@@ -159,7 +158,7 @@ def _check_wandb(config: Config) -> None:
     t, base = config.track, config.base
     run_exists = (Path(base.models) / base.scene / base.name / "config.yaml").exists()
     is_new_run = config.ckpt is None or (config.ckpt == "auto" and not run_exists)
-    if config.role not in TRACKED_ROLES or not is_new_run or resolve_mode(t.wandb) == "disabled":
+    if config.role not in LEARNING_ROLES or not is_new_run or resolve_mode(t.wandb) == "disabled":
         return
     for key, value, most_letters, forbidden in (
         ("wandb_project", t.wandb_project, MAX_NAME_CHARACTERS, FORBIDDEN_WANDB_LETTERS),

@@ -6,14 +6,13 @@ import math
 from typing import Any
 
 from sac.config.distributions import Distribution, OneOf, keyed, parse
-from sac.config.schema import EVOLVER, field_of
+from sac.config.schema import EVOLVER, LEARNING_ROLES, field_of
 from sac.errors import UserError
 
 LIVE_KEYS = (
     "sac.learning_rate", "sac.gamma", "sac.tau", "sac.n_step", "sac.v_lambda", "sac.init_log_alpha",
     "sac.target_entropy_ratio",
 )  # fmt: skip
-LEARNING_ROLES = ("train", "learner")
 RANGES_OF_CMAES = 2  # the fewest between which it can find a correlation
 MEASUREMENTS_OF_PBT = 2  # of each learner in a generation, the fewest that have a standard error
 

@@ -16,6 +16,7 @@ from sac.config.keys import at_least, between, folder, folder_name, key, minus_o
 
 CELL = ("replay", "learner", "actor")  # roles that share a run
 EVOLVER = "evolver"  # the role that compares the learners of several runs
+LEARNING_ROLES = ("train", "learner")  # they update networks, and are tracked
 
 
 @dataclass
