@@ -150,7 +150,7 @@ def _check_environment(config: Config) -> None:
 def _check_population(config: Config) -> None:
     check_evolution(config)
     if config.role in ("train", *CELL):
-        check_shared_rows(config, single_process=config.role == "train")
+        check_shared_rows(config, config.role == "train", bool(config.base.evolver_enabled))
 
 
 def _check_wandb(config: Config) -> None:

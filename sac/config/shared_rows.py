@@ -7,7 +7,7 @@ from typing import Any
 from sac.errors import UserError
 
 
-def check_shared_rows(config: Any, single_process: bool, evolves: bool = True) -> None:
+def check_shared_rows(config: Any, single_process: bool, evolves: bool) -> None:
     """Raises UserError where rows cannot be shared.
 
     `config` has attributes as Config has; a learner is a `single_process` or a cell of several; it `evolves` where an

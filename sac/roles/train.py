@@ -14,7 +14,6 @@ from sac import assemble
 from sac.collect.restarting_env import RestartingEnv, failing
 from sac.collect.rollout import Rollout
 from sac.config.schema import Config
-from sac.config.shared_rows import check_shared_rows
 from sac.population.member import EvolvingSource
 from sac.replay.two_replays import WithOthers
 from sac.roles.lifecycle import (
@@ -55,7 +54,6 @@ def train(
     of the user; exits the process with 130 or 75 after SIGINT or SIGTERM.
     """
     observer, console = observer or Observer(), Console()
-    check_shared_rows(config, single_process=True, evolves=bool(config.base.evolver_enabled))
     with ExitStack() as stack:
         folder, resume, networks = run_to_begin(config, stack)
         observer.began(folder.path, config)
