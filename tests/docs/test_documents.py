@@ -20,6 +20,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Sweep
 from markdown.extensions.toc import slugify
 from omegaconf import OmegaConf
 
+from launchers.cells.members import evolves
 from launchers.cells.options import PopulationOptions, RoleOptions
 from launchers.jobs.options import ProcessOptions
 from launchers.kubernetes_manifests.options import KubernetesOptions
@@ -140,6 +141,8 @@ def test_a_command_of_run_py_composes(typed, _hydra, tmp_path, monkeypatch):
     HydraConfig.instance().set_config(config)  # `base.env` is the choice of the group
     OmegaConf.set_struct(config, False)
     config.pop("hydra")
+    if chosen["hydra/launcher"] == "population":
+        config.base.evolver_enabled = evolves(config)  # as each of its learners is told
     validated(config)
 
 
