@@ -53,6 +53,7 @@ class Task:
     success: float = 0.0  # return from which a population counts as successful
     about: str = ""  # a sentence for the reader
     judge: Judge = BY_TRAINING
+    decimals: int = 1  # of returns in the table
 
 
 WIDE = {
@@ -85,6 +86,11 @@ TASKS = {
         (SMALL, FIXED_ALPHA, "replay.random_steps=1000", "base.evolver_pbt_start=0.3"), 1000.0,
         "The wide prior on HalfCheetah-v5, whose episodes have 1000 steps, with few and late generations.",
         BY_TRAINING_LONG,
+    ),
+    "roller": Task(
+        "roller", 3000, 10, WIDE,
+        (SMALL, FIXED_ALPHA, "sac.updates_per_step=1", "base.evolver_pbt_start=0.3", "eval.stop_return=null"), 0.95,
+        "The wide prior on RollerBall, where only the goal pays, a return of 1.", decimals=3,
     ),
     "car": Task(
         "gym/mountain_car", 20000, 2, WIDE, (SMALL, FIXED_ALPHA), 90.0,
@@ -270,7 +276,7 @@ def main() -> None:
             for found in measure(name, method, seed, models, known):
                 with file.open("a") as lines:
                     lines.write(json.dumps(asdict(found)) + "\n")
-                words = f"{name} {found.method} {seed}: {found.score:.1f} (best {found.best:.1f})"
+                words = f"{name} {found.method} {seed}: {found.score:.4g} (best {found.best:.4g})"
                 print(f"{words} {found.minutes:.1f} min", flush=True)
         report(measured(file), TASKS, METHODS, args.out)
     finally:

@@ -63,10 +63,10 @@ def share_ahead(one: Sequence[float], other: Sequence[float]) -> float:
     return float(((a > b) + 0.5 * (a == b)).mean())
 
 
-def _area_against(own: dict[int, float], base: dict[int, float], seeds: Sequence[int]) -> str:
+def _area_against(own: dict[int, float], base: dict[int, float], seeds: Sequence[int], decimals: int) -> str:
     mine, its = [own[seed] for seed in seeds], [base[seed] for seed in seeds]
     low, high = in_pairs(mine, its)
-    return f"{iqm(mine) - iqm(its):+.1f} ({low:+.1f} to {high:+.1f})"
+    return f"{iqm(mine) - iqm(its):+.{decimals}f} ({low:+.{decimals}f} to {high:+.{decimals}f})"
 
 
 def rows_of(name: str, task: Task, found: Sequence[Found], methods: Sequence[str]) -> list[Row]:
@@ -78,6 +78,7 @@ def rows_of(name: str, task: Task, found: Sequence[Found], methods: Sequence[str
     known = [scores[one] for one in BASELINES if len(scores.get(one, ())) > 1]
     base = max(known, key=lambda by_seed: iqm(list(by_seed.values())), default={})
     rows: list[Row] = []
+    n = task.decimals
     for method in methods:
         mine, values = [one for one in found if one.method == method], list(scores[method].values())
         if len(mine) < 2:
@@ -86,15 +87,15 @@ def rows_of(name: str, task: Task, found: Sequence[Found], methods: Sequence[str
         seeds = sorted(scores[method].keys() & base.keys())
         if method not in BASELINES and len(seeds) > 1:
             own, its = [scores[method][seed] for seed in seeds], [base[seed] for seed in seeds]
-            intervals = [f"{low:+.1f} to {high:+.1f}" for low, high in (in_pairs(own, its), apart(own, its))]
-            versus_area = _area_against(areas[method], areas[BASELINES[0]], seeds)
-            versus = (f"{iqm(own) - iqm(its):+.1f}", *intervals, f"{share_ahead(own, its):.2f}")
+            intervals = [f"{low:+.{n}f} to {high:+.{n}f}" for low, high in (in_pairs(own, its), apart(own, its))]
+            versus_area = _area_against(areas[method], areas[BASELINES[0]], seeds, n)
+            versus = (f"{iqm(own) - iqm(its):+.{n}f}", *intervals, f"{share_ahead(own, its):.2f}")
         low, high = bootstrap_interval(values)
         success = sum(value >= task.success for value in values)
         rows.append((
-            name, method, len(mine), f"{iqm(values):.1f}", f"{low:.1f} to {high:.1f}", *versus,
-            f"{success} of {len(values)}", f"{iqm(list(areas[method].values())):.1f}", versus_area,
-            f"{iqm([one.best for one in mine]):.1f}", int(np.median([one.steps for one in mine])),
+            name, method, len(mine), f"{iqm(values):.{n}f}", f"{low:.{n}f} to {high:.{n}f}", *versus,
+            f"{success} of {len(values)}", f"{iqm(list(areas[method].values())):.{n}f}", versus_area,
+            f"{iqm([one.best for one in mine]):.{n}f}", int(np.median([one.steps for one in mine])),
             int(np.median([one.updates for one in mine])), f"{np.median([one.minutes for one in mine]):.1f}",
         ))  # fmt: skip
     return rows

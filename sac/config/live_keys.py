@@ -31,7 +31,7 @@ def live_distributions(config: Any) -> dict[str, Distribution]:
         if name not in LIVE_KEYS:
             raise UserError(
                 f"random_params.{name}: base.evolver_strategy=pbt cannot move it while a learner trains; it moves "
-                f"{', '.join(LIVE_KEYS)}"
+                f"{', '.join(LIVE_KEYS)}. With base.evolver_strategy=none each learner keeps what it has drawn"
             )
     if "sac.init_log_alpha" in forms and s.use_auto_alpha:
         raise UserError(

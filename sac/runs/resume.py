@@ -35,6 +35,7 @@ VALUES_OF_OLDER_RUNS: dict[str, object] = {
     "sac.soft_target": True,
     "eval.max_episode_steps": -1,
     "base.group_rewards": "add",
+    "base.evolver_strategy": "cem",
 }
 
 

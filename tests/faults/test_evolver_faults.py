@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
 
 POPULATION = (
     "hydra.launcher.learners=2", "hydra.launcher.actors=1", "eval.per_step=100", "eval.episodes=1",
-    "base.evolver_cem_length=2", "eval.stop_return=null",
+    "base.evolver_strategy=cem", "base.evolver_cem_length=2", "eval.stop_return=null",
 )  # fmt: skip
 
 

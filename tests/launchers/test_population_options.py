@@ -12,7 +12,6 @@ from tests.launchers.multiruns import Multirun
 pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"), pytest.mark.slow]
 RAY = ("hydra/launcher=ray_roles", "hydra.launcher.learners=2")
 NEEDS_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
-PBT = ("hydra/launcher=population", "base.evolver_strategy=pbt")
 RATE = "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}}"
 
 
@@ -21,10 +20,11 @@ RATE = "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}}
     [
         (("hydra.launcher.learners=1",), "hydra.launcher.learners=1: allowed is a whole number at least 2"),
         (("eval.per_step=-1",), "set a number of steps, or base.evolver_fitness=training"),
-        (("+random_params={replay.alpha: {truncated: [0.1, 0.9]}}",), "cannot move it while a learner trains"),
+        (("+random_params={replay.alpha: {truncated: [0.1, 0.9]}}",),
+         "With base.evolver_strategy=none each learner keeps what it has drawn"),
         (("+random_params={sac.init_log_alpha: {in: [-1, -2]}}",), "set sac.use_auto_alpha=false"),
         (("+random_params={sac.n_step: {std: 2}}",), "add truncated"),
-        (("base.evolver_strategy=best",), "base.evolver_strategy=best: allowed is cem | pbt | none"),
+        (("base.evolver_strategy=best",), "base.evolver_strategy=best: allowed is pbt | cem | none"),
         (("base.evolver_pbt_share=0.6",), "base.evolver_pbt_share=0.6: allowed is a number between 0 and 0.5"),
         (("base.evolver_cem_length=1",), "base.evolver_cem_length=1: base.evolver_strategy=pbt needs at least 2"),
         (("base.evolver_explore=foo",), "base.evolver_explore=foo: allowed is perturb | tpe | cmaes"),
@@ -42,9 +42,8 @@ RATE = "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}}
     ],
 )  # fmt: skip
 def test_what_cannot_be_a_population_is_refused_in_words(tmp_path, words, said):
-    run = Multirun(
-        tmp_path.resolve(), *PBT, "base.name=pop", *(() if "random_params" in " ".join(words) else (RATE,)), *words
-    )
+    drawn = () if "random_params" in " ".join(words) else (RATE,)
+    run = Multirun(tmp_path.resolve(), "hydra/launcher=population", "base.name=pop", *drawn, *words)
     assert run.wait(60) == 1
     assert said in " ".join(run.said.split()) and "Traceback" not in run.said, run.said
     assert run.children() == [] and not list(run.folder.rglob("job.log")), "no process was started"

@@ -20,7 +20,8 @@ pytestmark = [
 POPULATION = (
     "hydra/launcher=roles", "hydra.launcher.learners=3", "hydra.launcher.actors=1", "base.name=pop", "seed=1",
     "base.max_step=3000", "eval.per_step=100", "replay.limiter=ratio", "replay.max_lead=50",
-    "sac.updates_per_step=0.25", "replay.learning_starts=50", "base.evolver_cem_length=1", "base.evolver_cem_best=0.5",
+    "sac.updates_per_step=0.25", "replay.learning_starts=50", "base.evolver_strategy=cem", "base.evolver_cem_length=1",
+    "base.evolver_cem_best=0.5",
     "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}}",
 )  # fmt: skip
 

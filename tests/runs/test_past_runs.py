@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from short_runs import Runner
 
 PAST = Path(__file__).parents[1] / "data" / "c84476e" / "train"
@@ -40,3 +41,11 @@ def test_a_past_run_plays_as_it_did(go):
     """The mean return is what c84476e itself printed of this folder."""
     told = go.ok(*NAMED, "role=play", "eval.episodes=2").out
     assert float(re.search(r"mean return (\S+)", told)[1]) == pytest.approx(-1348, abs=2)
+
+
+def test_a_run_of_before_there_were_strategies_keeps_that_of_then(go):
+    file = go.run("pendulum/past").path / "config.yaml"
+    file.write_text(re.sub(r"^  evolver_strategy: cem\n", "", file.read_text(), count=1, flags=re.M))
+    assert "evolver_strategy" not in file.read_text()
+    go.ok(*NAMED, "ckpt=latest", f"base.max_step={STEPS + 4}", "sac.updates_per_step=0", "eval.per_step=-1")
+    assert OmegaConf.load(file).base.evolver_strategy == "cem"
