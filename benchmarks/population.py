@@ -64,7 +64,7 @@ WIDE = {
 SMALL = "base.nn_kwargs={ModelPolicy: {hidden: [64, 64]}, ModelQ: {hidden: [64, 64]}}"
 FIXED_ALPHA = "sac.use_auto_alpha=false"
 DELAYED = (
-    SMALL, FIXED_ALPHA, "sac.n_step=20", "replay.batch_size=64", "sac.updates_per_call=16",
+    SMALL, FIXED_ALPHA, "replay.batch_size=64", "sac.updates_per_call=16",
     "base.build_path=benchmarks.delayed:PendulumDelayed-v0", "base.scene=delayed",
 )  # fmt: skip
 TASKS = {
@@ -73,13 +73,13 @@ TASKS = {
         "A wide prior, of which a part cannot learn; the budget ends while learners still learn.",
     ),
     "delayed": Task(
-        "gym/pendulum", 20000, 15, WIDE, (*DELAYED, "base.evolver_pbt_start=0.3"), -200.0,
+        "gym/pendulum", 10000, 8, WIDE, (*DELAYED, "sac.n_step=10", "base.evolver_pbt_start=0.4"), -200.0,
         "The same prior with rewards that are paid every 20 steps, as in P3S (arXiv:2001.02907). V-trace corrects the "
-        "returns over 20 steps.",
+        "returns over 10 steps.",
     ),
     "delayed_uncorrected": Task(
-        "gym/pendulum", 20000, 5, WIDE, (*DELAYED, "sac.use_n_step_is=false"), -200.0,
-        "The same with uncorrected returns and more generations: the first design of this task.",
+        "gym/pendulum", 20000, 5, WIDE, (*DELAYED, "sac.n_step=20", "sac.use_n_step_is=false"), -200.0,
+        "The same with uncorrected returns over 20 steps, twice the steps and more generations: the first design of this task.",
     ),
     "cheetah": Task(
         "mujoco/half_cheetah", 20000, 4, WIDE,
@@ -88,9 +88,10 @@ TASKS = {
         BY_TRAINING_LONG,
     ),
     "roller": Task(
-        "roller", 3000, 10, WIDE,
-        (SMALL, FIXED_ALPHA, "sac.updates_per_step=1", "base.evolver_pbt_start=0.3", "eval.stop_return=null"), 0.95,
-        "The wide prior on RollerBall, where only the goal pays, a return of 1.", decimals=3,
+        "roller", 3000, 3, WIDE,
+        (SMALL, FIXED_ALPHA, "sac.updates_per_step=1", "base.n_agents=4", "replay.random_steps=300",
+         "base.evolver_pbt_start=0.5", "eval.stop_return=null"), 0.95,
+        "The wide prior on RollerBall, where only the goal pays, a return of 1, with 4 agents.", decimals=3,
     ),
     "car": Task(
         "gym/mountain_car", 20000, 2, WIDE, (SMALL, FIXED_ALPHA), 90.0,

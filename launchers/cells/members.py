@@ -46,6 +46,7 @@ def evolves(config: DictConfig) -> bool:
 
 def population_of(job: Job, share: Share, learners: int, members: Members) -> Population:
     """The population of a job; each learner has a run <name>-1, <name>-2 ..., beside the evolver's run <name>."""
+    whole, job = job, _without_searched(job)
     run, cells, begun = RunFolder.of(job.config).path.absolute(), [], []
     if job.config.base.evolver_shared_start and job.config.base.evolver_start_seed is None:
         job.config.base.evolver_start_seed = _seed(job.config)
@@ -69,7 +70,7 @@ def population_of(job: Job, share: Share, learners: int, members: Members) -> Po
         cells.append(members.cell(mine, number))
         begun.append(_begun_with(config, draw))
     evolver = members.evolver(*_evolver_job(job, share)) if evolves(job.config) else None
-    return Population(job, share, cells, evolver, begun)
+    return Population(whole, share, cells, evolver, begun)
 
 
 def check_population(job: Job, learners: int) -> None:
@@ -79,6 +80,7 @@ def check_population(job: Job, learners: int) -> None:
         if str(key).startswith(f"{EVOLVER}_"):
             check_assignable(f"base.{key}", base[key])
     check_assignable("eval.per_step", job.config.eval.per_step)
+    job = _without_searched(job)
     draws_of(job, learners)
     if job.config.net.directory != "file":
         raise UserError(f"{many}: its learners need net=default, not fixed addresses")
@@ -102,12 +104,19 @@ def check_sharing(job: Job, single_process: bool) -> None:
     check_shared_rows(job.config, single_process, evolves(job.config))
 
 
-def draws_of(job: Job, learners: int) -> Sequence[Draw]:
-    """What each learner draws from `random_params`; nothing in a search, whose trial has chosen the values.
+def _without_searched(job: Job) -> Job:
+    """The job without `random_params` in a search: the trial has chosen values, which no learner draws or moves."""
+    if job.trial is None:
+        return job
+    config = copy_of(job.config)
+    config.random_params = {}
+    typed = {name: value for name, value in job.typed.items() if not name.startswith("random_params")}
+    return replace(job, config=config, typed=typed)
 
-    Raises UserError as ParameterSpace does.
-    """
-    if job.trial is not None or not job.config.random_params:
+
+def draws_of(job: Job, learners: int) -> Sequence[Draw]:
+    """What each learner draws from `random_params`. Raises UserError as ParameterSpace does."""
+    if not job.config.random_params:
         return [{} for _ in range(learners)]
     return ParameterSpace.of(job.config).spread(learners, _seed(job.config))
 
@@ -123,7 +132,9 @@ def _begun_with(config: DictConfig, draw: Draw) -> Draw:
 
 
 def _seed(config: DictConfig) -> int:
-    return config.sac.seed if config.sac.seed is not None else int.from_bytes(os.urandom(3), "little")
+    """The seed of this repetition's draws."""
+    seed = config.sac.seed if config.sac.seed is not None else int.from_bytes(os.urandom(3), "little")
+    return seed + config.repeat
 
 
 def _evolver_job(job: Job, share: Share) -> tuple[Job, Share]:

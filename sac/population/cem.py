@@ -34,6 +34,7 @@ class CemRules:
 class Cem:
     """Draws every weight of a learner's networks about the elites, the best of the learners."""
 
+    name = "base.evolver_strategy=cem"
     evolves = True
 
     def __init__(self, rules: CemRules):
@@ -110,6 +111,8 @@ class NearCem(Cem):
     standard deviation of each array is at most `max_std` times the root mean square of its mean. As in CEM-RL
     (arXiv:1810.01222, section 4), whose policies are drawn about one mean and trained by one critic.
     """
+
+    name = "base.evolver_strategy=cem with base.evolver_shared_start=true"
 
     def __init__(self, rules: CemRules, max_std: float):
         super().__init__(rules)

@@ -150,6 +150,7 @@ class Evolution:
     def state(self) -> dict[str, Any]:
         """The state without the strategy's arrays and the lineage, ready for JSON."""
         return {
+            "strategy": self.strategy.name,
             "seed": self.seed,
             "generation": self.generation,
             "elapsed": self._clock() - self._generation_at_seconds,

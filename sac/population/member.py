@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 EVOLVER_TIMEOUT_SECONDS = 60.0  # time in which the evolver must answer a learner that has diverged
 MAX_BACKOFF_SECONDS = 60.0  # longest pause before a learner that diverges again and again reports it
 PUMP_SECONDS = 0.05  # between two looks at the connections while a diverged learner waits
-EPISODES_INTERVAL_SECONDS = 0.2  # shortest time between two reports of training episodes
 
 
 class Fitness(Protocol):
@@ -28,7 +27,7 @@ class Fitness(Protocol):
     def news(self, at_once: bool = False) -> tuple[int, float] | None:
         """The environment steps and the value of the newest measurement; None when it was returned before.
 
-        With `at_once` it does not wait for more that could be told together.
+        With `at_once` it tells what there is, though a whole measurement has more.
         """
 
     def forget(self) -> None:
@@ -54,33 +53,29 @@ class EvaluationReturns:
 
 
 class TrainingReturns:
-    """The mean return of the training episodes since the last report; they cost no steps of their own.
+    """The mean return of as many training episodes as the learner has agents; they cost no steps of their own.
 
-    The first `agents()` episodes after a change do not count, since they began with the former networks.
+    Episodes that began before the learner was changed do not count: each agent has made its share of the steps since.
     """
 
-    def __init__(self, progress: Progress, agents: Callable[[], int], clock: Callable[[], float] = time.monotonic):
-        self._progress, self._agents, self._clock = progress, agents, clock
+    def __init__(self, progress: Progress, agents: Callable[[], int]):
+        self._progress, self._agents = progress, agents
         self._returns: list[float] = []  # not reported yet
-        self._excluded = 0  # episodes to come that began with former networks
-        self._told_at_seconds = clock()
+        self._changed_at_step: int | None = None
         progress.on_episode = self._add
 
     def news(self, at_once: bool = False) -> tuple[int, float] | None:
-        early = self._clock() - self._told_at_seconds < EPISODES_INTERVAL_SECONDS
-        if not self._returns or (early and not at_once):
+        if len(self._returns) < (1 if at_once else max(1, self._agents())):
             return None
         value, self._returns = float(np.mean(self._returns)), []
-        self._told_at_seconds = self._clock()
         return self._progress.steps, value
 
     def forget(self) -> None:
-        self._returns, self._excluded = [], self._agents()
+        self._returns, self._changed_at_step = [], self._progress.steps
 
-    def _add(self, total_reward: float) -> None:
-        if self._excluded:
-            self._excluded -= 1
-        else:
+    def _add(self, total_reward: float, length: int) -> None:
+        changed = self._changed_at_step
+        if changed is None or length * self._agents() <= self._progress.steps - changed:
             self._returns.append(total_reward)
 
 

@@ -43,6 +43,7 @@ class Explore(Protocol):
 class Pbt:
     """Replaces learners among the worst `share` by copies of learners among the best `share`."""
 
+    name = "base.evolver_strategy=pbt"
     evolves = True
 
     def __init__(self, share: float, explore: Explore):
@@ -85,10 +86,11 @@ class Pbt:
         return {**self._best, OBSERVED: np.array(observed), DONOR: np.array(self._donor)}
 
     def restore(self, arrays: Networks) -> None:
+        if OBSERVED not in arrays:  # lost, or those of another strategy
+            return
         self._best = {name: x for name, x in arrays.items() if name not in (OBSERVED, DONOR)}
         self._donor = str(arrays.get(DONOR, ""))
-        known = json.loads(str(arrays[OBSERVED])) if OBSERVED in arrays else []
-        self._observed = [Observation(**one) for one in known]
+        self._observed = [Observation(**one) for one in json.loads(str(arrays[OBSERVED]))]
 
     def _observe(self, compared: Mapping[str, Member]) -> None:
         mean = float(np.mean([member.mean for member in compared.values()]))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sac.config.distributions import Distribution, OneOf
+from sac.config.schema import field_of
 from sac.population.pbt import Observation
 
 FACTORS = (0.8, 1.25)  # by which a number moves
@@ -21,7 +22,10 @@ LOGARITHMS = ("sac.init_log_alpha",)  # these are logarithms of the number that 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """Moves every number by a step up or down, each as likely as the other; see Explore."""
+    """Moves every number by a step up or down, each as likely as the other; see Explore.
+
+    A number stays where it is when the step would lead out of what its key allows.
+    """
 
     distributions: Mapping[str, Distribution]
 
@@ -29,10 +33,17 @@ class Perturbation:
         self, numbers: Mapping[str, float], observed: Sequence[Observation], random: np.random.Generator
     ) -> dict[str, float]:
         """Other values of the numbers, by key."""
-        return {
-            name: moved(name, value, self.distributions[name], int(random.integers(2)))
-            for name, value in sorted(numbers.items())
-        }
+        found = {}
+        for name, value in sorted(numbers.items()):
+            other = moved(name, value, self.distributions[name], int(random.integers(2)))
+            found[name] = other if _is_allowed(name, other) else value
+        return found
+
+
+def _is_allowed(name: str, value: float) -> bool:
+    field = field_of(name)
+    assert field is not None
+    return field.metadata["check"] is None or field.metadata["check"](value)
 
 
 def moved(name: str, value: float, distribution: Distribution, up: int) -> float:

@@ -18,6 +18,7 @@ from sac.wire.server import Server
 
 log = logging.getLogger(__name__)
 SETTLING_SECONDS = 5.0  # after the start, in which learners reconnect before a generation may be made
+RETURN_SECONDS = 60.0  # after the start, in which a generation waits for the known learners, which may still be loading
 NETWORKS_TIMEOUT_SECONDS = 60.0  # time for the donors to send their networks
 
 
@@ -54,7 +55,7 @@ class EvolverServer:
         self._note()
         if self._donors:
             self._make_generation()
-        elif time.monotonic() - self._began_at_seconds > SETTLING_SECONDS and self.evolution.due(self._present()):
+        elif self._settled() and self.evolution.due(self._present()):
             self._donors = dict.fromkeys(self.evolution.donors(self._present()))
             self._asked_at_seconds = time.monotonic()
             if not self._donors:  # a generation that changes nobody
@@ -65,6 +66,12 @@ class EvolverServer:
         if peer.role == "learner":
             become = self.evolution.join(_name(peer))
             self._store.save(self.evolution, {} if become is None else {_name(peer): become})
+
+    def _settled(self) -> bool:
+        """Whether the learners have had the time to reconnect since this process started."""
+        seconds = time.monotonic() - self._began_at_seconds
+        running = {name for name, member in self.evolution.members.items() if not member.ended}
+        return seconds > SETTLING_SECONDS and (seconds > RETURN_SECONDS or running <= self._present())
 
     def _present(self) -> set[str]:
         return {_name(peer) for peer in self.server.peers.values()}

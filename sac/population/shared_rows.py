@@ -49,14 +49,18 @@ class SharedRows:
             self._send()
 
     def take(self, message: Message) -> None:
-        """Stores the rows of another learner."""
+        """Stores the rows of another learner.
+
+        Their recurrent states become zeros, as at the beginning of an episode: those of other networks mean nothing to
+        this learner's.
+        """
         learner, seq = message["learner"], message["seq"]
         if self._seen.get(learner) != seq - 1:
             self._others.close_open_streams(self._open.pop(learner, ()))
         self._seen[learner] = seq
         rows = Step.of({name: np.array(x) for name, x in message.arrays.items()})
         stream = rows.stream + learner * STREAMS_PER_LEARNER
-        self._others.add(rows._replace(stream=stream))
+        self._others.add(rows._replace(stream=stream, state=np.zeros_like(rows.state)))
         going_on = dict(zip(stream.tolist(), (~rows.last).tolist()))  # of a stream's rows the newest counts
         known = self._open.get(learner, set()) - going_on.keys()
         self._open[learner] = known | {name for name, goes_on in going_on.items() if goes_on}

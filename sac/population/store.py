@@ -43,7 +43,10 @@ class PopulationStore:
         self.give_up: Callable[[], bool] = lambda: False  # whether to stop waiting for a disk that refuses
 
     def load(self, evolution: Evolution) -> None:
-        """Restores the population, if one was saved. Raises UserError for files that cannot be read."""
+        """Restores the population, if one was saved.
+
+        Raises UserError for files that cannot be read, and for a population that began with another strategy.
+        """
         if not self._state.exists():
             return
         with self._user_errors():
@@ -52,6 +55,12 @@ class PopulationStore:
                 raise UserError(
                     f"the population in {self.path} was made by a newer version of this program (its format is "
                     f"{state['format']}, this version reads {FORMAT_VERSION}): use that version. Nothing was changed"
+                )
+            began, now = state.get("strategy"), evolution.strategy.name  # older versions did not write it
+            if began is not None and began != now:
+                raise UserError(
+                    f"{now}: the population in {self.path} began with {began}: type that to go on, or another "
+                    "base.name to begin anew"
                 )
             evolution.restore(state, self._arrays(state["generation"]), read_lineage(self.lineage_csv))
         self._saved_generation = evolution.generation

@@ -27,6 +27,7 @@ class Change:
 class Strategy(Protocol):
     """Makes generations from learners and their scores. `compared` are the learners that were evaluated."""
 
+    name: str  # as the keys that choose it are typed
     evolves: bool  # whether generations are made at all
 
     def donors(self, compared: Mapping[str, Member], random: np.random.Generator) -> list[str]:
@@ -54,6 +55,7 @@ class Strategy(Protocol):
 class OnlyCompare:
     """Compares the learners and changes none."""
 
+    name = "base.evolver_strategy=none"
     evolves = False
 
     def donors(self, compared: Mapping[str, Member], random: np.random.Generator) -> list[str]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
 
 from sac import assemble
+from sac.config.live_keys import live_distributions
 from sac.config.schema import Config
 from sac.distributed.service_host import ServiceHost
 from sac.errors import UserError
 from sac.population.evolution import Evolution
 from sac.population.heritage import gives_everything
+from sac.population.numbers import PREFIX as NUMBERS
 from sac.population.server import EvolverServer
 from sac.population.store import PopulationStore, columns_of
 from sac.roles.cell_config import cell_folder, evolver_directory, make_keys
@@ -110,6 +113,13 @@ class EvolverHost(ServiceHost[EvolverServer]):
                 f"its learners give {gives}, which does not fit base.evolver_strategy={base.evolver_strategy} with "
                 f"base.evolver_shared_start={start}: start the evolver and all learners with the same base.evolver_*"
             )
+        theirs = {name.removeprefix(NUMBERS) for name in networks if name.startswith(NUMBERS)}
+        mine = live_distributions(self._config).keys()
+        if everything and self.evolution.strategy.evolves and theirs != mine:
+            raise ValueError(
+                f"its learners vary {_named(theirs)}, and the evolver {_named(mine)}: start the evolver and all "
+                "learners with the same random_params"
+            )
         return networks, rows
 
     def report(self, observer: Observer) -> None:
@@ -117,3 +127,7 @@ class EvolverHost(ServiceHost[EvolverServer]):
         evolution, best = self.evolution, self.evolution.best()
         words = f"generation {evolution.generation}, {len(evolution.members)} learners"
         observer.note(words + (f", best {best[0]}: {best[1]:.4g}" if best else ""))
+
+
+def _named(keys: Collection[str]) -> str:
+    return ", ".join(sorted(keys)) or "nothing"

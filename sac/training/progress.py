@@ -23,7 +23,7 @@ class Progress:
         self.steps = self.episodes = self.iterations = 0
         self.summarised = 0  # updates at the last summary
         self.lost = 0  # episodes that broke off, because of unusable numbers or a dead player
-        self.on_episode: Callable[[float], None] = lambda _: None  # is told the return of each complete episode
+        self.on_episode: Callable[[float, int], None] = lambda *_: None  # is told return, length of a complete episode
         self._returns: deque[float] = deque(maxlen=RECENT_EPISODES)
         self._lengths: deque[int] = deque(maxlen=RECENT_EPISODES)
         self._seconds, self._began = 0.0, time.monotonic()
@@ -49,7 +49,7 @@ class Progress:
         self.episodes += 1
         self._returns.append(total_reward)
         self._lengths.append(length)
-        self.on_episode(total_reward)
+        self.on_episode(total_reward, length)
 
     def news(self) -> dict[str, float]:
         """Mean return and length of the latest training episodes.

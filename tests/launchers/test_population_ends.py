@@ -128,10 +128,10 @@ def test_the_table_shows_the_best_and_what_each_was_given(population):
     assert names[0] == "evolver" and names[2] == "1: learner began with sac.tau=0.005123" and names[5] == "2: learner"
 
 
-def job_with(random_params, trial=None) -> Job:
+def job_with(random_params) -> Job:
     sac = {"seed": 3, "tau": 0.005, "gamma": 0.99}
-    config = OmegaConf.create({"sac": sac, "random_params": random_params})
-    return Job(0, None, config, [], {}, trial=trial)
+    config = OmegaConf.create({"sac": sac, "random_params": random_params, "repeat": 0})
+    return Job(0, None, config, [], {})
 
 
 def test_draws_are_spread_over_the_whole_distribution_and_the_same_for_a_seed():
@@ -141,7 +141,8 @@ def test_draws_are_spread_over_the_whole_distribution_and_the_same_for_a_seed():
     assert sorted(draw["sac.gamma"] for draw in draws) == [0.9, 0.9, 0.95, 0.95, 0.99, 0.99]
     assert draws == draws_of(job, 6)
     assert draws_of(job_with({}), 2) == [{}, {}]
-    assert draws_of(job_with({"sac.tau": {"in": [1]}}, trial={"number": 1}), 2) == [{}, {}], "the search has drawn"
+    again = replace(job, config=OmegaConf.merge(job.config, {"repeat": 1}))
+    assert draws_of(again, 6) != draws, "each repetition has draws of its own"
 
 
 class Kept(Members):
@@ -180,6 +181,22 @@ def test_a_resumed_learner_is_shown_with_what_its_run_has_begun(tmp_path):
     assert members._begun_with(config, {"sac.tau": 0.5, "sac.gamma": 0.9}) == {"sac.tau": 0.25, "sac.gamma": 0.9}
     (run / "config.yaml").write_text("sac: {tau: ")
     assert members._begun_with(config, {"sac.tau": 0.5}) == {"sac.tau": 0.5}, "the learner says what is wrong"
+
+
+def test_in_a_search_learners_draw_nothing_and_nothing_moves(tmp_path):
+    """The trial has chosen the values, also of keys that no learner could change while it trains."""
+    kept, forms = Kept(), {"replay.alpha": {"in": [0.5]}}
+    with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
+        config = compose("config", ["env=gym/pendulum", "base.name=n", "replay.alpha=0.5", "sac.seed=3"])
+    config.random_params = forms
+    job = Job(0, tmp_path, config, [], {"replay.alpha": 0.5, "random_params": forms}, trial={"number": 1})
+    members.check_population(job, 2)
+    with pytest.raises(UserError, match="cannot move it"):
+        members.check_population(replace(job, trial=None), 2)
+    population_of(job, Share(0, 1), 2, kept)
+    for mine in kept.jobs:
+        assert mine.config.random_params == {} and mine.config.replay.alpha == 0.5
+        assert mine.typed.keys() == {"replay.alpha", "net.evolver_records"}
 
 
 @pytest.mark.parametrize("strategy", ["cem", "pbt"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from sac.population.member import EPISODES_INTERVAL_SECONDS, EvaluationReturns, TrainingReturns
+from sac.population.member import EvaluationReturns, TrainingReturns
 from sac.training.progress import Progress
 
 
@@ -20,43 +20,51 @@ def test_an_evaluation_is_reported_once():
 
 class Episodes:
     def __init__(self, agents: int = 1):
-        self.progress, self.now = Progress(), 0.0
-        self.fitness = TrainingReturns(self.progress, lambda: agents, lambda: self.now)
+        self.progress = Progress()
+        self.fitness = TrainingReturns(self.progress, lambda: agents)
 
-    def end(self, *returns: float) -> None:
-        for value in returns:
-            self.progress.steps += 10
-            self.progress.episode_ended(value, 10)
-        self.now += EPISODES_INTERVAL_SECONDS
+    def end(self, value: float, *, steps: int = 10, length: int = 10) -> None:
+        """An episode ends, `steps` of all agents after the one before."""
+        self.progress.steps += steps
+        self.progress.episode_ended(value, length)
 
 
-def test_training_episodes_are_reported_by_their_mean_and_not_too_often():
+def test_each_training_episode_of_one_agent_is_reported():
     episodes = Episodes()
     assert episodes.fitness.news() is None
-    episodes.end(1.0, 3.0)
-    assert episodes.fitness.news() == (20, 2.0) and episodes.fitness.news() is None
+    episodes.end(1.0)
+    assert episodes.fitness.news() == (10, 1.0) and episodes.fitness.news() is None
+    episodes.end(3.0)
     episodes.end(5.0)
-    episodes.now -= EPISODES_INTERVAL_SECONDS / 2
-    assert episodes.fitness.news() is None, "too soon"
-    assert episodes.fitness.news(at_once=True) == (30, 5.0), "a run that ends does not wait"
-    episodes.end(5.0)
+    assert episodes.fitness.news() == (30, 4.0), "both, where nobody asked between them"
+
+
+def test_many_agents_are_reported_by_the_mean_of_as_many_episodes():
+    episodes = Episodes(agents=3)
+    for value in (1.0, 2.0):
+        episodes.end(value)
+        assert episodes.fitness.news() is None
+    episodes.end(6.0)
+    assert episodes.fitness.news() == (30, 3.0) and episodes.fitness.news(at_once=True) is None
     episodes.end(7.0)
-    assert episodes.fitness.news() == (50, 6.0)
+    assert episodes.fitness.news() is None
+    assert episodes.fitness.news(at_once=True) == (40, 7.0), "a run that ends does not wait"
 
 
 def test_episodes_that_began_with_former_networks_do_not_count():
+    """Of two agents, one ends short episodes while the other is still in a long one that began before."""
     episodes = Episodes(agents=2)
     episodes.end(1.0)
     episodes.fitness.forget()
-    episodes.end(2.0)
-    assert episodes.fitness.news() is None
-    episodes.end(3.0, 4.0)
-    assert episodes.fitness.news() == (40, 4.0)
+    episodes.end(2.0, steps=10, length=6)
+    episodes.end(3.0, steps=10, length=4)
+    episodes.end(4.0, steps=0, length=100)
+    episodes.end(5.0, steps=10, length=9)
+    assert episodes.fitness.news() == (40, 4.0), "(3 + 5) / 2"
 
 
 def test_a_restored_count_of_episodes_is_no_news():
     episodes = Episodes()
     state = {"steps": 900, "episodes": 50, "iterations": 0, "summarised": 0, "seconds": 1.0}
     episodes.progress.restore({}, state)
-    episodes.now += 10
     assert episodes.fitness.news() is None

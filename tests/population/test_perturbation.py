@@ -63,3 +63,12 @@ def test_up_and_down_are_as_likely_and_cancel():
     explore = Perturbation({"sac.tau": Normal(0.01, 1.0)})
     ups = [explore({"sac.tau": 0.01}, (), np.random.default_rng(seed))["sac.tau"] > 0.01 for seed in range(400)]
     assert 0.4 < np.mean(ups) < 0.6
+
+
+def test_a_number_without_bounds_of_its_own_stays_within_those_of_its_key():
+    explore = Perturbation({"sac.tau": Normal(0.5, 0.1), "sac.gamma": Normal(0.1, 0.1)})
+    random, numbers, seen = np.random.default_rng(0), {"sac.tau": 0.9, "sac.gamma": 0.1}, []
+    for _ in range(200):
+        numbers = explore(numbers, [], random)
+        seen.append(tuple(numbers.values()))
+    assert np.min(seen) >= 0 and np.max(seen) <= 1 and len(set(seen)) > 20

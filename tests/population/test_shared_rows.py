@@ -7,6 +7,7 @@ import pytest
 
 from sac.population import shared_rows
 from sac.population.shared_rows import STREAMS_PER_LEARNER, SharedRows, row_columns
+from sac.replay import Replay, Uniform
 from sac.replay.two_replays import WithOthers
 from sac.types import Step
 from sac.wire.codec import Message
@@ -65,6 +66,15 @@ def test_learners_that_number_their_streams_alike_do_not_mix(shared):
     shared.take(chunk(2, 2, [3.0, 4.0]))
     assert windows(shared) == [1.0, 2.0, 3.0, 10.0], "4 is a final row, and 20 waits for the row after it"
     assert set(shared._others._writer.open) == {3 * STREAMS_PER_LEARNER}
+
+
+def test_recurrent_states_of_others_become_zeros():
+    shared = SharedRows(Client(), Replay(SPEC, 2, Uniform(64), steps=1, seed=0))
+    own = rows([1.0, 2.0, 3.0])
+    own = own._replace(state=np.full((3, 2), 7, np.float32), previous=np.full((3, 1), 5, np.float32))
+    shared.take(Message("rows_of", {"learner": 2, "seq": 1}, own.columns()))
+    stored = shared._others.state()[0]
+    assert not stored["state"].any() and (stored["previous"] == 5).all()
 
 
 @pytest.mark.parametrize("seq", [1, 3, 9])

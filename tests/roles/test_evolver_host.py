@@ -44,6 +44,28 @@ def test_learners_of_another_strategy_are_refused(tmp_path, words, fits, other):
         host.known_description()
 
 
+def test_learners_that_vary_other_hyperparameters_are_refused(tmp_path):
+    host = EvolverHost(config_of("role=evolver", "+random_params={sac.tau: {truncated: [0.001, 0.01]}}"), tmp_path)
+    host.store.describe(Description({"networks": {**EVERYTHING, "numbers/sac.tau": [[], "float64"]}}, {}))
+    assert host.known_description() is not None
+    host.store.describe(Description({"networks": {**EVERYTHING, "numbers/sac.gamma": [[], "float64"]}}, {}))
+    with pytest.raises(UserError, match=r"learners vary sac\.gamma, and the evolver sac\.tau: .*same random_params"):
+        host.known_description()
+
+
+SHARED = ("base.evolver_strategy=cem", "base.evolver_shared_start=true")
+
+
+@pytest.mark.parametrize("began", [("base.evolver_strategy=cem",), SHARED, ("base.evolver_strategy=none",)])
+def test_a_population_that_began_with_another_strategy_is_not_changed(tmp_path, began):
+    """As one that began when another strategy was the default."""
+    first = EvolverHost(config_of("role=evolver", *began), tmp_path)
+    first.store.save(first.evolution, {})
+    with pytest.raises(UserError, match=rf"evolver_strategy=pbt: .* began with {' with '.join(began)}: type that"):
+        EvolverHost(config_of("role=evolver"), tmp_path)
+    EvolverHost(config_of("role=evolver", *began), tmp_path)
+
+
 def test_an_evolver_that_only_compares_takes_any_learners(tmp_path):
     host = EvolverHost(config_of("role=evolver", "base.evolver_strategy=none"), tmp_path)
     for networks in (ALONE, EVERYTHING):
