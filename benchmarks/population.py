@@ -79,7 +79,8 @@ TASKS = {
     ),
     "delayed_uncorrected": Task(
         "gym/pendulum", 20000, 5, WIDE, (*DELAYED, "sac.n_step=20", "sac.use_n_step_is=false"), -200.0,
-        "The same with uncorrected returns over 20 steps, twice the steps and more generations: the first design of this task.",
+        "The same with uncorrected returns over 20 steps, twice the steps and earlier generations: this task as it was "
+        "first designed.",
     ),
     "cheetah": Task(
         "mujoco/half_cheetah", 20000, 4, WIDE,
