@@ -31,7 +31,7 @@ def live_distributions(config: Any) -> dict[str, Distribution]:
         if name not in LIVE_KEYS:
             raise UserError(
                 f"random_params.{name}: base.evolver_strategy=pbt cannot move it while a learner trains; it moves "
-                f"{', '.join(LIVE_KEYS)}. With base.evolver_strategy=none each learner keeps what it has drawn"
+                f"{', '.join(LIVE_KEYS)}. With base.evolver_strategy=none or cem each learner keeps what it has drawn"
             )
     if "sac.init_log_alpha" in forms and s.use_auto_alpha:
         raise UserError(
@@ -65,7 +65,7 @@ def check_evolution(config: Any) -> None:
         if getattr(base, name) < MEASUREMENTS_OF_PBT:
             raise UserError(
                 f"base.{name}={getattr(base, name)}: base.evolver_strategy=pbt needs at least {MEASUREMENTS_OF_PBT} "
-                "measurements of each learner, which tell by how much they vary"
+                "measurements of each learner, which tell by how much they vary: set that, or another strategy"
             )
 
 

@@ -106,18 +106,16 @@ class Evolution:
         """The connected learners whose networks the next generation needs."""
         return self.strategy.donors(self._compared(present), self.random())
 
-    def evolve(
-        self, donors: Mapping[str, Networks], present: Collection[str] | None = None
-    ) -> dict[str, Networks | None]:
+    def evolve(self, donors: Mapping[str, Networks], present: Collection[str]) -> dict[str, Networks | None]:
         """Makes a generation from the networks of its donors; returns the networks of each learner that changes.
 
-        None stands for a fresh beginning. Learners that have ended, were not evaluated, or are not `present` (None: all
-        are) keep theirs, and so do those that the strategy keeps.
+        None stands for a fresh beginning. Learners that have ended, were not evaluated, or are not `present` keep
+        theirs, and so do those that the strategy keeps.
         """
         random = self.random()
         self.generation += 1
         self._generation_at_seconds = self._clock()
-        compared = self._compared(self.members if present is None else present)
+        compared = self._compared(present)
         compared |= {name: self.members[name] for name in donors}
         become: dict[str, Networks | None] = {}
         for change in self.strategy.changes(self.members, compared, donors, random, self.random):

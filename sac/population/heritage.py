@@ -21,7 +21,7 @@ def gives_everything(columns: Columns) -> bool:
 
 
 class EvolvedNetworks:
-    """The networks of an agent, drawn anew; `make_agent(number)` makes the agent of a new beginning."""
+    """The networks of an agent alone; `make_agent(number)` makes the agent of a new beginning."""
 
     numbers: Mapping[str, float] = {}
 

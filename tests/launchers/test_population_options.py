@@ -21,7 +21,7 @@ RATE = "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}}
         (("hydra.launcher.learners=1",), "hydra.launcher.learners=1: allowed is a whole number at least 2"),
         (("eval.per_step=-1",), "set a number of steps, or base.evolver_fitness=training"),
         (("+random_params={replay.alpha: {truncated: [0.1, 0.9]}}",),
-         "With base.evolver_strategy=none each learner keeps what it has drawn"),
+         "With base.evolver_strategy=none or cem each learner keeps what it has drawn"),
         (("+random_params={sac.init_log_alpha: {in: [-1, -2]}}",), "set sac.use_auto_alpha=false"),
         (("+random_params={sac.n_step: {std: 2}}",), "add truncated"),
         (("base.evolver_strategy=best",), "base.evolver_strategy=best: allowed is pbt | cem | none"),

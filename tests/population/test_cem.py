@@ -91,7 +91,7 @@ def test_elites_are_the_best_share_and_at_least_one(best, names):
 def test_elites_stay_and_the_others_are_drawn_about_them():
     evolution = population()
     evaluate(evolution, 3)
-    become = evolution.evolve({"b": networks(1.0), "c": networks(1.0)})
+    become = evolution.evolve({"b": networks(1.0), "c": networks(1.0)}, evolution.members)
     assert become.keys() == {"a", "d"} and not np.array_equal(become["a"]["w"], become["d"]["w"])
     assert all(abs(x["w"] - 1.0).max() < 0.06 for x in become.values()), "six standard deviations"
     assert [evolution.members[name].assigned for name in ALL] == [1, 0, 0, 1]
@@ -116,7 +116,7 @@ def test_who_was_not_compared_stays_as_it_is():
 def test_without_keeping_all_are_drawn():
     evolution = population(keep_elites=False)
     evaluate(evolution, 3)
-    assert evolution.evolve({"b": networks(1.0)}).keys() == set(ALL)
+    assert evolution.evolve({"b": networks(1.0)}, evolution.members).keys() == set(ALL)
 
 
 def test_an_evaluation_counts_once_and_only_for_what_the_learner_is():
@@ -124,7 +124,7 @@ def test_an_evaluation_counts_once_and_only_for_what_the_learner_is():
     assert evolution.evaluated("a", 0, 100, 1.0)
     assert not evolution.evaluated("a", 0, 100, 1.0), "told again"
     assert not evolution.evaluated("a", 0, 50, 1.0), "before it was taken back to a checkpoint"
-    evolution.evolve({"b": networks(1.0)})
+    evolution.evolve({"b": networks(1.0)}, evolution.members)
     assert not evolution.evaluated("a", 0, 200, 9.0), "of what it is no more"
     assert evolution.evaluated("a", 1, 200, 2.0) and evolution.members["a"].scores == [2.0]
 
@@ -134,7 +134,7 @@ def test_who_comes_late_is_drawn_from_the_newest_generation():
     assert evolution.join("a") is None, "it has come again"
     assert evolution.join("late") is None, "there is no generation yet"
     evaluate(evolution, 3)
-    evolution.evolve({"b": networks(1.0)})
+    evolution.evolve({"b": networks(1.0)}, evolution.members)
     become = evolution.join("later")
     assert abs(become["w"] - 1.0).max() < 0.06 and evolution.members["later"].assigned == 1
     assert evolution.lineage[-1].learner == "later" and evolution.lineage[-1].parents == "b"
@@ -147,7 +147,7 @@ def test_who_comes_late_is_drawn_from_the_newest_generation():
 def test_a_learner_that_diverged_begins_anew():
     evolution = population()
     assert evolution.diverged("a") is None and evolution.members["a"].fresh and evolution.members["a"].assigned == 1
-    evolution.evolve({"b": networks(1.0)})
+    evolution.evolve({"b": networks(1.0)}, evolution.members)
     assert evolution.diverged("d") is not None and not evolution.members["d"].fresh
 
 
@@ -156,7 +156,7 @@ def test_who_is_selected_too_seldom_begins_anew_once():
     fresh = []
     for _ in range(5):
         evaluate(evolution, 3)
-        become = evolution.evolve({name: networks(1.0) for name in evolution.donors(ALL)})
+        become = evolution.evolve({name: networks(1.0) for name in evolution.donors(ALL)}, evolution.members)
         fresh.append([name for name, x in become.items() if x is None])
     assert fresh == [[], [], ["a"], [], ["a"]], "a was never selected, the mean is 0.75 of the generations"
     assert [evolution.members[name].selected for name in ALL] == [0, 1, 1, 1]
@@ -179,7 +179,7 @@ def test_the_least_selected_begins_anew_when_it_is_that_far_below_the_mean(selec
     evaluate(evolution, 3, (2.0, 1.0, 4.0, 3.0))
     for name, count in zip(ALL, selected):
         evolution.members[name].selected = count
-    become = evolution.evolve({"c": networks(1.0), "d": networks(1.0)})
+    become = evolution.evolve({"c": networks(1.0), "d": networks(1.0)}, evolution.members)
     assert [name for name, x in become.items() if x is None] == [begins_anew] * (begins_anew is not None)
 
 
@@ -188,7 +188,7 @@ def test_a_generation_takes_its_time_again():
     evolution = population(clock)
     evaluate(evolution, 2)
     clock.now = 60.0
-    evolution.evolve({"b": networks(1.0)})
+    evolution.evolve({"b": networks(1.0)}, evolution.members)
     evaluate(evolution, 2)
     assert not evolution.due(ALL)
     clock.now = 120.0
@@ -213,14 +213,14 @@ def test_each_generation_draws_other_networks():
     evolution, found = population(), []
     for _ in range(3):
         evaluate(evolution, 3)
-        found.append(evolution.evolve({"b": networks(1.0)})["a"]["w"])
+        found.append(evolution.evolve({"b": networks(1.0)}, evolution.members)["a"]["w"])
     assert len({x.tobytes() for x in found}) == 3
 
 
 def test_who_diverges_again_before_it_is_evaluated_begins_anew_whatever_is_drawn():
     evolution = population()
     evaluate(evolution, 3)
-    evolution.evolve({"b": networks(1.0)})
+    evolution.evolve({"b": networks(1.0)}, evolution.members)
     assert evolution.diverged("a") is None, "what was drawn for it diverged at once"
     evolution.evaluated("d", 1, 100, 1.0)
     assert evolution.diverged("d") is not None and not evolution.members["d"].fresh
@@ -259,7 +259,7 @@ def test_what_was_saved_goes_on_alike():
     clock = Clock()
     one = population(clock)
     evaluate(one, 3)
-    one.evolve({"b": networks(1.0)})
+    one.evolve({"b": networks(1.0)}, one.members)
     clock.now = 40.0
     other = population(Clock(), members=())
     later = [*one.lineage, Descent(2, "a", 1, "drawn", "b", 0.0, 1, 1), Descent(1, "a", 2, "drawn", "b", 0.0, 1, 1)]
@@ -271,7 +271,7 @@ def test_what_was_saved_goes_on_alike():
     assert not other.due(ALL)
     other._clock.now = 20.0
     assert other.due(ALL), "what had passed before counts"
-    first, second = (evolution.evolve({"b": networks(2.0)}) for evolution in (one, other))
+    first, second = (evolution.evolve({"b": networks(2.0)}, evolution.members) for evolution in (one, other))
     for name, drawn_networks in first.items():
         np.testing.assert_array_equal(drawn_networks["w"], second[name]["w"])
 
@@ -286,7 +286,7 @@ def near(value: float) -> dict:
 def test_near_draws_change_policies_little_and_copy_all_else_of_the_best():
     evolution = population(strategy=NearCem(CemRules(**CEM), max_std=0.01))
     evaluate(evolution, 3)
-    become = evolution.evolve({"b": near(2.0), "c": near(4.0)})
+    become = evolution.evolve({"b": near(2.0), "c": near(4.0)}, evolution.members)
     for networks in become.values():
         assert networks["critic_0/0"].tolist() == [2.0] * 3 and networks["optimizer_policy/0"] == 2
         assert abs(networks["policy/0"].mean() - 3.0) < 0.005 and abs(networks["policy/0"].std() - 0.03) < 0.005

@@ -182,3 +182,13 @@ def test_the_summary_names_a_lineage_once_there_were_generations(tmp_path):
     assert "lineage" not in store.summary(evolution)
     evolution.evolve({"d": networks(4.0)}, set("abcd"))
     assert f"lineage: {store.lineage_csv}, lineage.png" in store.summary(evolution)
+
+
+def test_of_equal_learners_one_is_often_copied():
+    """The best and the worst of several are apart by chance alone, as docs/populations.md says."""
+    random = np.random.default_rng(0)
+    for length in (3, 30):
+        copies = sum(
+            bool(replacements(dict(zip("abcd", random.normal(size=(4, length)))), 0.25, random)) for _ in range(400)
+        )
+        assert 0.65 < copies / 400 < 0.85, length

@@ -80,7 +80,7 @@ def test_what_was_observed_is_saved_with_the_population():
         one.members[name].numbers = {"sac.tau": value}
         for step in (1, 2):
             one.evaluated(name, 0, step, value + step)
-    become = one.evolve({"b": as_arrays({"sac.tau": 10.0})})
+    become = one.evolve({"b": as_arrays({"sac.tau": 10.0})}, one.members)
     assert of_arrays(become["a"]) == {"sac.tau": 0.5}
     assert given == [[Observation({"sac.tau": 0.0}, -5.0), Observation({"sac.tau": 10.0}, 5.0)]]
     other.restore(one.state(), {name: np.array(x) for name, x in one.strategy.arrays().items()}, one.lineage)
