@@ -33,7 +33,7 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.population_judges import BY_EVALUATION, BY_TRAINING, BY_TRAINING_LONG, Judge, curve, newest
+from benchmarks.population_judges import BY_EVALUATION, BY_TRAINING, BY_TRAINING_LONG, ByTraining, Judge, curve, newest
 from benchmarks.population_report import report
 from benchmarks.report import RESULTS, ROOT, commit
 
@@ -90,10 +90,11 @@ TASKS = {
         BY_TRAINING_LONG,
     ),
     "roller": Task(
-        "roller", 3000, 3, WIDE,
+        "roller", 3000, 6, WIDE,
         (SMALL, FIXED_ALPHA, "sac.updates_per_step=1", "base.n_agents=4", "replay.random_steps=300",
          "base.evolver_pbt_start=0.5", "eval.stop_return=null"), 0.95,
-        "The wide prior on RollerBall, where only the goal pays, a return of 1, with 4 agents.", decimals=3,
+        "The wide prior on RollerBall, where only the goal pays, a return of 1, with 4 agents.",
+        ByTraining(episodes=100), decimals=3,
     ),
     "car": Task(
         "gym/mountain_car", 20000, 2, WIDE, (SMALL, FIXED_ALPHA), 90.0,
