@@ -48,13 +48,13 @@ class ByTraining:
     def deployed(self, evolver: Path, runs: Sequence[Path], measurements: int) -> int:
         """As in the evolver's summary.
 
-        A learner that has finished no episode since the last generation counts by those before it, and one that has
-        finished none since it was changed does not count.
+        A copy also counts by the episodes of the learner that it is a copy of; but who has finished none since it was
+        changed does not count.
         """
         members = json.loads((evolver / "evolver" / "state.json").read_text())["members"]
         present, means = {name: one for name, one in members.items() if one["step"] >= 0}, {}
         for name, member in (present or members).items():
-            newest = member["scores"][-measurements:]
+            newest = member["recent"][-measurements:]
             means[name] = sum(newest) / len(newest) if newest else member["latest"]
         known = {name: mean for name, mean in means.items() if mean is not None}
         return int(max(known, key=lambda name: known[name]).removeprefix("learner-")) - 1

@@ -73,11 +73,11 @@ def test_what_pairs_have_in_common_does_not_widen_the_interval_of_their_differen
 
 
 def test_the_deployed_learner_is_known_without_its_evaluations(tmp_path):
-    member = {"scores": [], "latest": None, "step": -1}
+    member = {"recent": [], "latest": None, "step": -1}
     members = {
-        "learner-1": member | {"scores": [0.0, 9.0, 9.0], "latest": 9.0, "step": 5},
-        "learner-2": member | {"scores": [7.0, 7.0, 7.0], "latest": 7.0, "step": 5},
-        "learner-3": member | {"latest": 8.0, "step": 5},  # has finished no episode since the last generation
+        "learner-1": member | {"recent": [0.0, 9.0, 9.0], "latest": 9.0, "step": 5},
+        "learner-2": member | {"recent": [7.0, 7.0, 7.0], "latest": 7.0, "step": 5},
+        "learner-3": member | {"latest": 8.0, "step": 5},  # as an older version has saved it
         "learner-4": member | {"latest": 99.0},  # of networks that it has no more
     }
     (tmp_path / "evolver").mkdir()
@@ -117,5 +117,5 @@ def test_a_report_is_written_from_what_was_found(tmp_path, capsys):
     assert measured(tmp_path / "evolver.jsonl") == found and measured(tmp_path / "none.jsonl") == []
     report(found, TASKS, METHODS, tmp_path)
     page = (tmp_path / "evolver.md").read_text()
-    assert "+350.0" in page and "5 of 5" in page and "| pbt |" in page and "delayed" not in page
+    assert "+350.0" in page and "5 of 5" in page and "| pbt |" in page and "## delayed" not in page
     assert (tmp_path / "evolver.png").read_bytes().startswith(b"\x89PNG") and "P(better)" in capsys.readouterr().out

@@ -12,7 +12,10 @@ import numpy as np
 
 from sac.population.learners import Member
 from sac.population.numbers import written
-from sac.population.strategy import FRESH, KEPT, Change, Networks, Strategy
+from sac.population.strategy import COPIED, FRESH, KEPT, Change, Networks, Strategy
+
+
+BEST_BY_MEASUREMENTS = 10  # of each learner, by which the best one is told
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,13 @@ class Evolution:
             return False
         member.step, member.latest = step, value
         member.scores = [*member.scores, value][-self.rules.length :]
+        member.recent = [*member.recent, value][-BEST_BY_MEASUREMENTS:]
         return True
 
     def set_number(self, name: str, assigned: int) -> None:
         """Accepts the learner's own networks and number, which this population did not assign."""
         member = self.members[name]
-        member.assigned, member.scores, member.step, member.fresh = assigned, [], -1, False
+        member.assigned, member.scores, member.recent, member.step, member.fresh = assigned, [], [], -1, False
 
     def diverged(self, name: str) -> Networks | None:
         """The learner's weights are not finite: returns other networks.
@@ -124,13 +128,19 @@ class Evolution:
                 self._begin_scores(self.members[change.learner])
             else:
                 become[change.learner] = change.networks
-                self._assign(change.learner, fresh=change.networks is None)
+                self._assign(change)
             self.lineage.append(line(self.members[change.learner].assigned))
         return become
 
     def returns(self) -> dict[str, float]:
-        """Each learner's mean return with its present networks, or else its latest return; the best first."""
-        found = {name: m.mean if m.scores else m.latest for name, m in self.members.items() if m.latest is not None}
+        """Each learner's mean return by its newest measurements, or else its latest return; the best first.
+
+        Networks that were copied count by what the learner was measured that they come from.
+        """
+        found = {
+            name: float(np.mean(m.recent)) if m.recent else m.latest
+            for name, m in self.members.items() if m.latest is not None
+        }  # fmt: skip
         return dict(sorted(found.items(), key=lambda one: -one[1]))
 
     def best(self) -> tuple[str, float] | None:
@@ -177,7 +187,7 @@ class Evolution:
     def _change(self, change: Change) -> Networks | None:
         """Changes one learner between two generations; its networks, or None for a fresh beginning."""
         line = self._line(change)
-        self._assign(change.learner, fresh=change.networks is None)
+        self._assign(change)
         self.lineage.append(line(self.members[change.learner].assigned))
         return change.networks
 
@@ -187,11 +197,13 @@ class Evolution:
         before = member.mean, len(member.scores), member.step, written(member.numbers)
         return lambda assigned: Descent(self.generation, change.learner, assigned, change.what, change.parents, *before)
 
-    def _assign(self, name: str, fresh: bool) -> None:
+    def _assign(self, change: Change) -> None:
         """Counts a change of a learner, whose evaluations begin anew."""
-        member = self.members[name]
+        member = self.members[change.learner]
         self._begin_scores(member)
-        member.assigned, member.step, member.fresh = member.assigned + 1, -1, fresh
+        parent = self.members.get(change.parents) if change.what == COPIED else None
+        member.recent = list(parent.recent) if parent is not None else []
+        member.assigned, member.step, member.fresh = member.assigned + 1, -1, change.networks is None
 
     def _begin_scores(self, member: Member) -> None:
         if member.scores:

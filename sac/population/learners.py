@@ -14,6 +14,7 @@ class Member:
 
     scores: list[float] = field(default_factory=list)  # mean returns of its present networks, the newest last
     step: int = -1  # of the newest evaluation
+    recent: list[float] = field(default_factory=list)  # like `scores`, with those of the networks that it is a copy of
     latest: float | None = None  # newest mean return, also of former networks; at a generation that of all `scores`
     selected: int = 0  # how often it was selected since the counts were reset
     assigned: int = 0

@@ -199,7 +199,7 @@ def test_the_newest_scores_count():
     evolution = population()
     for step, value in enumerate((1.0, 2.0, 3.0, 4.0, 5.0)):
         evolution.evaluated("a", 0, step, value)
-    assert evolution.members["a"].scores == [3.0, 4.0, 5.0] and evolution.returns() == {"a": 4.0}
+    assert evolution.members["a"].scores == [3.0, 4.0, 5.0] and evolution.returns() == {"a": 3.0}
 
 
 def test_who_has_ended_is_no_elite():

@@ -169,10 +169,16 @@ def test_the_best_is_found_by_what_the_learners_are_now():
     assert evolution.best() == ("d", 30.5)
     evolution.evolve({"d": networks(1.0)}, set("abcd"))
     assert evolution.best() == ("d", 30.5), "the mean before the generation, not the newest evaluation alone"
+    assert evolution.returns() == {"d": 30.5, "a": 30.5, "c": 20.5, "b": 10.5}, "a is a copy of d"
     evolution.evaluated("c", 0, 900, 50.0)
-    assert evolution.best() == ("c", 50.0)
-    evolution.members["b"].latest, evolution.members["b"].step = 99.0, -1
-    assert evolution.best() == ("c", 50.0), "b was good with networks that it has no more"
+    assert evolution.best() == ("d", 30.5), "one good episode of c is luck: (20 + 21 + 50) / 3"
+    for step in range(901, 910):
+        evolution.evaluated("c", 0, step, 50.0)
+    assert evolution.best() == ("c", 50.0), "the newest ten"
+    evolution.members["a"].recent = [99.0]
+    assert evolution.best() == ("c", 50.0), "a was not measured since it was changed"
+    evolution.evaluated("a", 1, 950, 99.0)
+    assert evolution.best() == ("a", 99.0)
 
 
 def test_the_summary_names_a_lineage_once_there_were_generations(tmp_path):
