@@ -8,9 +8,9 @@ learner" is one run of 4 S steps with what the first learner of the population h
 and lets the better half go on, three times, so that each round takes S steps; each of its runs begins anew to wait for
 a batch, so it makes fewer updates. Finished populations are not repeated, so that the measurement may be spread over
 many calls; `--report` only reads. The learner that is deployed is the one that the evolver finds the best by its
-training episodes: the newest 10 measurements. It is scored by 50 deterministic episodes of other seeds (10 on cheetah, which needs the extra mujoco). Where training episodes say
-little about the policy (car), the deployed learner is the best in the last evaluation but one, and the last one, of 10
-episodes, is its score.
+training episodes: the newest 10 measurements. It is scored by 50 deterministic episodes of other seeds (10 on cheetah,
+which needs the extra mujoco). Where training episodes say little about the policy (car), the deployed learner is the
+best in the last evaluation but one, and the last one, of 10 episodes, is its score.
 Keeps what was found in evolver.jsonl and writes evolver.csv, evolver.md and evolver.png, all in docs/results.
 """
 

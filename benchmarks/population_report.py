@@ -38,8 +38,9 @@ How the tasks came about: wide, delayed and car were planned. The first design o
 above was chosen with seeds 1 to 3. Cheetah and roller were added when a second task was looked for. Roller's budget was
 chosen with seeds 1 to 3; then six seeds of a first design were thrown away, whose first generation judged random play,
 and pbt with shared rows of eleven seeds of the present one, where the best learner was told by the measurements since
-the last generation alone (as still in the tasks measured before: wide, delayed_uncorrected, cheetah). The intervals in pairs and of areas were added after the first ten populations of wide had been seen; those
-apart were planned. The second ten populations of cheetah were added after the first ten had been seen."""
+the last generation alone (as still in the tasks measured before: wide, delayed_uncorrected, cheetah). The intervals in
+pairs and of areas were added after the first ten populations of wide had been seen; those apart were planned. The
+second ten populations of cheetah were added after the first ten had been seen."""
 
 
 def apart(one: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float]:

@@ -14,7 +14,6 @@ from sac.population.learners import Member
 from sac.population.numbers import written
 from sac.population.strategy import COPIED, FRESH, KEPT, Change, Networks, Strategy
 
-
 BEST_BY_MEASUREMENTS = 10  # of each learner, by which the best one is told
 
 
