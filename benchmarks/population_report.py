@@ -14,6 +14,7 @@ from sac.report.statistics import BOOTSTRAP_RESAMPLES, CONFIDENCE, bootstrap_int
 if TYPE_CHECKING:
     from benchmarks.population import Found, Task
 
+PANELS_IN_A_LINE = 3  # of the picture
 WITHOUT_CURVE = "halving"  # its runs end at different steps
 BASELINES = ("best of 4", "best of 4, by fewer")  # the same learners, chosen in two ways
 HEADER = (
@@ -118,8 +119,10 @@ def draw(found: Sequence[Found], tasks: dict[str, Task], methods: Sequence[str],
     from matplotlib.figure import Figure
 
     shown = [name for name in tasks if any(one.task == name for one in found)]
-    figure = Figure((5.2 * len(shown), 4.2), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown):
+    lines = -(-len(shown) // PANELS_IN_A_LINE)
+    figure = Figure((5.2 * min(len(shown), PANELS_IN_A_LINE), 4.0 * lines + 0.4), layout="constrained")
+    for position, name in enumerate(shown, 1):
+        axes = figure.add_subplot(lines, min(len(shown), PANELS_IN_A_LINE), position)
         for i, method in enumerate(method for method in methods if method not in (BASELINES[1], WITHOUT_CURVE)):
             curves = [one.curve for one in found if (one.task, one.method) == (name, method)]
             if len(curves) < 2:
@@ -134,7 +137,8 @@ def draw(found: Sequence[Found], tasks: dict[str, Task], methods: Sequence[str],
         axes.set_title(name)
         axes.set_xlabel("share of the environment steps")
         axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("return of the deployed learner")
+    for axes in figure.axes[::PANELS_IN_A_LINE]:
+        axes.set_ylabel("return of the deployed learner")
     labelled = {label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels())}
     figure.legend(list(labelled.values()), list(labelled), loc="outside lower center", ncols=4, fontsize="small")
     figure.savefig(path, dpi=110)

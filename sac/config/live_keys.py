@@ -44,6 +44,14 @@ def live_distributions(config: Any) -> dict[str, Distribution]:
     return found
 
 
+def is_allowed(name: str, value: float) -> bool:
+    """Whether the key takes this value."""
+    field = field_of(name)
+    assert field is not None
+    check = field.metadata["check"]
+    return check is None or check(value)
+
+
 def check_evolution(config: Any) -> None:
     """Raises UserError where the learners of a population could not be compared, or not evolve as they should."""
     base, found = config.base, live_distributions(config)

@@ -6,13 +6,12 @@ Jaderberg et al., arXiv:1711.09846, section 4.1 (factors of 1.2 and 0.8); here u
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sac.config.distributions import Distribution, OneOf
-from sac.config.schema import field_of
 from sac.population.pbt import Observation
 
 FACTORS = (0.8, 1.25)  # by which a number moves
@@ -24,10 +23,11 @@ LOGARITHMS = ("sac.init_log_alpha",)  # these are logarithms of the number that 
 class Perturbation:
     """Moves every number by a step up or down, each as likely as the other; see Explore.
 
-    A number stays where it is when the step would lead out of what its key allows.
+    A number stays where it is when the step would lead to a value of its key that is not `allowed`.
     """
 
     distributions: Mapping[str, Distribution]
+    allowed: Callable[[str, float], bool] = lambda name, value: True
 
     def __call__(
         self, numbers: Mapping[str, float], observed: Sequence[Observation], random: np.random.Generator
@@ -36,14 +36,8 @@ class Perturbation:
         found = {}
         for name, value in sorted(numbers.items()):
             other = moved(name, value, self.distributions[name], int(random.integers(2)))
-            found[name] = other if _is_allowed(name, other) else value
+            found[name] = other if self.allowed(name, other) else value
         return found
-
-
-def _is_allowed(name: str, value: float) -> bool:
-    field = field_of(name)
-    assert field is not None
-    return field.metadata["check"] is None or field.metadata["check"](value)
 
 
 def moved(name: str, value: float, distribution: Distribution, up: int) -> float:

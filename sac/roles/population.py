@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from sac.config.distributions import keyed
-from sac.config.live_keys import live_distributions
+from sac.config.live_keys import is_allowed, live_distributions
 from sac.config.schema import Config
 from sac.evaluation.evaluator import Evaluator
 from sac.population.cem import Cem, CemRules, NearCem
@@ -47,7 +47,9 @@ def strategy_of(config: Config) -> Strategy:
     b = config.base
     if b.evolver_strategy == "pbt":
         space = live_distributions(config)
-        explore = Perturbation(space) if b.evolver_explore == "perturb" else Proposals(space, b.evolver_explore)
+        explore = (
+            Perturbation(space, is_allowed) if b.evolver_explore == "perturb" else Proposals(space, b.evolver_explore)
+        )
         return Pbt(b.evolver_pbt_share, explore)
     if b.evolver_strategy == "cem":
         rules = CemRules(b.evolver_cem_best, b.evolver_remove_worst, b.evolver_keep_elites, b.evolver_min_std)

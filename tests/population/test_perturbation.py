@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sac.config.distributions import Normal, OneOf, UniformRange
+from sac.config.live_keys import is_allowed
 from sac.population.perturbation import Perturbation, moved
 
 WIDE = UniformRange(1e-5, 3e-2, log=True)
@@ -66,7 +67,7 @@ def test_up_and_down_are_as_likely_and_cancel():
 
 
 def test_a_number_without_bounds_of_its_own_stays_within_those_of_its_key():
-    explore = Perturbation({"sac.tau": Normal(0.5, 0.1), "sac.gamma": Normal(0.1, 0.1)})
+    explore = Perturbation({"sac.tau": Normal(0.5, 0.1), "sac.gamma": Normal(0.1, 0.1)}, is_allowed)
     random, numbers, seen = np.random.default_rng(0), {"sac.tau": 0.9, "sac.gamma": 0.1}, []
     for _ in range(200):
         numbers = explore(numbers, [], random)
