@@ -96,7 +96,7 @@ TASKS = {
         ByTraining(episodes=100), decimals=3,
     ),
     "car": Task(
-        "gym/mountain_car", 20000, 2, WIDE, (SMALL, FIXED_ALPHA), 90.0,
+        "gym/mountain_car", 20000, 2, WIDE, (SMALL, FIXED_ALPHA, "base.evolver_pbt_start=0.5"), 90.0,
         "Learners explore with pink noise, which finds the goal whatever they have learnt.", BY_EVALUATION,
     ),
 }  # fmt: skip
