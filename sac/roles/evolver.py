@@ -111,7 +111,8 @@ class EvolverHost(ServiceHost[EvolverServer]):
             start = str(base.evolver_shared_start).lower()
             raise ValueError(
                 f"its learners give {gives}, which does not fit base.evolver_strategy={base.evolver_strategy} with "
-                f"base.evolver_shared_start={start}: start the evolver and all learners with the same base.evolver_*"
+                f"base.evolver_shared_start={start}: type the same base.evolver_* for the evolver and all "
+                "learners, and those with which the population began"
             )
         theirs = {name.removeprefix(NUMBERS) for name in networks if name.startswith(NUMBERS)}
         mine = live_distributions(self._config).keys()

@@ -205,6 +205,21 @@ def test_reports_that_come_together_are_saved_once_and_then_confirmed(tmp_path):
     assert done == ["saved", ("noted", 5, 7), ("noted", 6, 7), ("noted", 7, 7)]
 
 
+def test_after_a_resume_a_generation_waits_for_the_known_learners(monkeypatch):
+    """For a minute: one that is gone for good holds up nobody longer."""
+    members = {f"learner-{n}": SimpleNamespace(ended=n == 3) for n in (1, 2, 3)}
+    peers = {1: SimpleNamespace(number=1)}
+    service = server.EvolverServer(SimpleNamespace(peers=peers), SimpleNamespace(members=members), None)
+
+    def settled_after(seconds: float) -> bool:
+        service._began_at_seconds = time.monotonic() - seconds
+        return service._settled()
+
+    assert not settled_after(server.RETURN_SECONDS - 1) and settled_after(server.RETURN_SECONDS + 1)
+    peers[2] = SimpleNamespace(number=2)
+    assert not settled_after(server.SETTLING_SECONDS - 1) and settled_after(server.SETTLING_SECONDS + 1)
+
+
 def test_a_learner_whose_evolver_is_away_keeps_the_newest_reports(lines):
     line = lines.lines[0]
     for step in range(3 * client.MAX_UNCONFIRMED):
