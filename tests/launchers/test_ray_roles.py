@@ -7,6 +7,7 @@ import os
 import signal
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from launchers.jobs.job import Job
@@ -55,8 +56,10 @@ def test_wrong_options_are_named(change, told):
 def test_a_job_is_checked_by_the_options_that_there_are():
     """Also where Ray is not installed: the check is that of the launcher `roles`."""
     cells = object.__new__(RayCells)
-    cells.options, base = options("actors=3"), {"env_type": "GYM", "timeout": 60, "evolver_enabled": None}
-    job = Job(0, None, OmegaConf.create({"base": {**base, "max_actors_each_learner": 3}}), [], {})
+    cells.options = options("actors=3")
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        config = compose("config", ["env=gym/pendulum", "base.max_actors_each_learner=3"])
+    job = Job(0, None, config, [], {})
     cells.check(job)
     job.config.base.max_actors_each_learner = 2
     with pytest.raises(UserError, match=r"hydra\.launcher\.actors=3"):
