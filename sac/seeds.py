@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,11 @@ import numpy as np
 def seed_of(*numbers: int) -> int:
     """One seed, in [0, 2^31), derived from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0] % 2**31)
+
+
+def seed_of_repetition(seed: int | None, repeat: int) -> int:
+    """The seed of repetition number `repeat` of a command; the system draws one where the command has none."""
+    return (int.from_bytes(os.urandom(3), "little") if seed is None else seed) + repeat
 
 
 def resumed_seed(seed: int, steps: int) -> int:

@@ -13,20 +13,19 @@ from omegaconf import DictConfig
 from launchers.cells.cell import Cell
 from launchers.cells.members import Members, check_population, check_sharing, population_of
 from launchers.cells.options import RoleOptions
-from launchers.cells.population import Population, say_best
+from launchers.cells.population import Population
 from launchers.cells.role_jobs import processes_of
+from launchers.cells.several import SeveralProcesses
 from launchers.cells.shutdown import ROLES_IN_SHUTDOWN_ORDER as ALL_ROLES
-from launchers.jobs.job import Job, Status
-from launchers.jobs.processes import Processes
+from launchers.jobs.job import Job
 from launchers.jobs.resources import Share
-from sac.config.run_names import name_in_multirun
 from sac.config.validation import check_assignable
 from sac.errors import UserError
 
 ROLE = "role="
 
 
-class Cells(Processes):
+class Cells(SeveralProcesses):
     """Launches cells with the options of conf/hydra/launcher/roles.yaml. Raises UserError for invalid options."""
 
     Options: type[Any] = RoleOptions
@@ -63,18 +62,7 @@ class Cells(Processes):
         """Makes the cells of one job, and the evolver of a population."""
         return CellsHere(share, self._roles, self.options)
 
-    def prepare(self, job: Job) -> None:
-        """Checks a job that is about to start, and gives it its final base.name and its folder."""
-        self.check(job)
-        job.config.base.name = job.config.base.name if job.named else name_in_multirun(job.config, job.number)
-        job.roles = True
-        job.folder.mkdir(parents=True, exist_ok=True)
-
-    def say_more(self, ended: Sequence[tuple[Job, Status]]) -> None:
-        say_best(ended)
-
     def check(self, job: Job) -> None:
-        """Raises UserError where a job's config and the options contradict each other."""
         base, actors, timeout = job.config.base, self.options.actors, self.options.actor_timeout
         for key in ("env_type", "timeout", "max_actors_each_learner", "evolver_enabled"):
             check_assignable(f"base.{key}", base[key])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -23,7 +22,7 @@ from sac.config.shared_rows import check_shared_rows
 from sac.config.validation import check_assignable
 from sac.errors import UserError
 from sac.runs.folder import RunFolder
-from sac.seeds import seed_of
+from sac.seeds import seed_of, seed_of_repetition
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ def population_of(job: Job, share: Share, learners: int, members: Members) -> Po
     whole, job = job, _without_searched(job)
     run, cells, begun = RunFolder.of(job.config).path.absolute(), [], []
     if job.config.base.evolver_shared_start and job.config.base.evolver_start_seed is None:
-        job.config.base.evolver_start_seed = _seed(job.config)
+        job.config.base.evolver_start_seed = seed_of_repetition(job.config.sac.seed, job.config.repeat)
     for number, draw in enumerate(draws_of(job, learners), 1):
         config = copy_of(job.config)
         config.base.name = f"{job.config.base.name}-{number}"
@@ -69,7 +68,7 @@ def population_of(job: Job, share: Share, learners: int, members: Members) -> Po
         )
         cells.append(members.cell(mine, number))
         begun.append(_begun_with(config, draw))
-    evolver = members.evolver(*_evolver_job(job, share)) if evolves(job.config) else None
+    evolver = members.evolver(*_evolver_job(job, share, learners)) if evolves(job.config) else None
     return Population(whole, share, cells, evolver, begun)
 
 
@@ -79,6 +78,8 @@ def check_population(job: Job, learners: int) -> None:
     for key in base:
         if str(key).startswith(f"{EVOLVER}_"):
             check_assignable(f"base.{key}", base[key])
+    if base.evolver_learners not in (None, learners):
+        raise UserError(f"base.evolver_learners={base.evolver_learners}: leave it out, {many} says how many there are")
     check_assignable("eval.per_step", job.config.eval.per_step)
     job = _without_searched(job)
     draws_of(job, learners)
@@ -118,7 +119,8 @@ def draws_of(job: Job, learners: int) -> Sequence[Draw]:
     """What each learner draws from `random_params`. Raises UserError as ParameterSpace does."""
     if not job.config.random_params:
         return [{} for _ in range(learners)]
-    return ParameterSpace.of(job.config).spread(learners, _seed(job.config))
+    seed = seed_of_repetition(job.config.sac.seed, job.config.repeat)
+    return ParameterSpace.of(job.config).spread(learners, seed)
 
 
 def _begun_with(config: DictConfig, draw: Draw) -> Draw:
@@ -131,14 +133,9 @@ def _begun_with(config: DictConfig, draw: Draw) -> Draw:
     return {name: OmegaConf.select(begun, name, default=value) for name, value in draw.items()}
 
 
-def _seed(config: DictConfig) -> int:
-    """The seed of this repetition's draws."""
-    seed = config.sac.seed if config.sac.seed is not None else int.from_bytes(os.urandom(3), "little")
-    return seed + config.repeat
-
-
-def _evolver_job(job: Job, share: Share) -> tuple[Job, Share]:
+def _evolver_job(job: Job, share: Share, learners: int) -> tuple[Job, Share]:
     config = copy_of(job.config)
-    config.role, config.ckpt = EVOLVER, "auto"
-    mine = Job(1, job.folder / EVOLVER, config, [f"role={EVOLVER}"], job.typed, named=True, env=dict(job.env))
+    config.role, config.ckpt, config.base.evolver_learners = EVOLVER, "auto", learners
+    typed = {**job.typed, "base.evolver_learners": learners}  # also where an earlier command had fewer
+    mine = Job(1, job.folder / EVOLVER, config, [f"role={EVOLVER}"], typed, named=True, env=dict(job.env))
     return mine, replace(share, threads=1, gpu="-1" if share.gpu else None)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from launchers.cells.cell import Cell
 from launchers.cells.members import Members, check_population, check_sharing, population_of
 from launchers.cells.options import PopulationOptions
-from launchers.cells.population import Population, say_best
+from launchers.cells.population import Population
 from launchers.cells.process import Process
 from launchers.cells.role_jobs import copy_of, trusted
-from launchers.jobs.job import Job, Status
-from launchers.jobs.processes import Processes
+from launchers.cells.several import SeveralProcesses
+from launchers.jobs.job import Job
 from launchers.jobs.resources import Share
-from sac.config.run_names import name_in_multirun
 from sac.errors import UserError
 
 
-class Populations(Processes):
+class Populations(SeveralProcesses):
     """Launches populations with the options of conf/hydra/launcher/population.yaml.
 
     Each learner is one process with the role `train`, and one more process is the evolver. Raises UserError for invalid
@@ -31,10 +29,7 @@ class Populations(Processes):
 
     def start(self, job: Job, share: Share) -> Population:
         """Starts a population."""
-        self.check(job)
-        job.config.base.name = job.config.base.name if job.named else name_in_multirun(job.config, job.number)
-        job.roles = True
-        job.folder.mkdir(parents=True, exist_ok=True)
+        self.prepare(job)
         learners = self.options.learners
         threads = self.options.threads or max(share.threads // learners, 1)
         members = SingleProcesses(replace(share, threads=threads), learners)
@@ -42,11 +37,7 @@ class Populations(Processes):
         population.start()
         return population
 
-    def say_more(self, ended: Sequence[tuple[Job, Status]]) -> None:
-        say_best(ended)
-
     def check(self, job: Job) -> None:
-        """Raises UserError for a job that cannot be a population."""
         if job.config.role != "train":
             raise UserError(f"role={job.config.role}: hydra/launcher=population trains: leave role out")
         check_population(job, self.options.learners)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from sac.config.schema import Config
+from sac.seeds import seed_of_repetition
 
 SECOND_SEED_OFFSET = 2_000_003  # so that a second replay draws by other random numbers than the run's own
 EVALUATION_SEED_OFFSET = 1_000_003  # so that evaluation plays other episodes than training
@@ -12,8 +11,7 @@ EVALUATION_SEED_OFFSET = 1_000_003  # so that evaluation plays other episodes th
 
 def run_seed(config: Config) -> int:
     """The seed of this repetition; the system draws one when the config has none."""
-    seed = config.sac.seed if config.sac.seed is not None else int.from_bytes(os.urandom(3), "little")
-    return seed + config.repeat
+    return seed_of_repetition(config.sac.seed, config.repeat)
 
 
 def seed_of_run(config: Config) -> int:

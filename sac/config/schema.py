@@ -64,6 +64,7 @@ class BaseConfig:
     evolver_cem_time: float = positive()
     evolver_remove_worst: float = key("-1 (off) or above 0", lambda x: x == -1 or x > 0)
     evolver_enabled: bool | None = key()
+    evolver_learners: int | None = at_least(1)
     evolver_strategy: str = one_of("pbt", "cem", "none")
     evolver_fitness: str = one_of("evaluation", "training")
     evolver_shared_start: bool = key()

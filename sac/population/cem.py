@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sac.population.learners import Member
+from sac.population.member import Member
 from sac.population.strategy import DRAWN, FRESH, KEPT, Change, Networks
 
 MAX_STD = 1.0  # largest standard deviation of a drawn weight

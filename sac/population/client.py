@@ -32,7 +32,7 @@ class Evolvable(Protocol):
         """Assigns these values."""
 
     def begin_anew(self, number: int) -> None:
-        """Makes everything of the learner new; the seed depends on the number."""
+        """Makes the learner's networks and optimizers new; their seed depends on the number."""
 
     def change(self, numbers: Mapping[str, float]) -> None:
         """Sets its hyperparameters by key."""
@@ -100,7 +100,8 @@ class EvolverClient:
 
     def restore(self, arrays: Mapping[str, np.ndarray], scalars: Mapping[str, Any]) -> None:
         self.assigned = scalars["assigned"]
-        self._learner.change(scalars.get("numbers", {}))
+        numbers = scalars.get("numbers", {})  # older ones may hold what varies no more
+        self._learner.change({name: numbers[name] for name in self.numbers if name in numbers})
         self._forget_reports()
 
     def _report(self) -> None:

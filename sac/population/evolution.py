@@ -10,9 +10,9 @@ from zlib import crc32
 
 import numpy as np
 
-from sac.population.learners import Member
+from sac.population.member import Member
 from sac.population.numbers import written
-from sac.population.strategy import COPIED, FRESH, KEPT, Change, Networks, Strategy
+from sac.population.strategy import FRESH, KEPT, Change, Networks, Strategy
 
 BEST_BY_MEASUREMENTS = 10  # of each learner, by which the best one is told
 
@@ -74,7 +74,16 @@ class Evolution:
     def set_number(self, name: str, assigned: int) -> None:
         """Accepts the learner's own networks and number, which this population did not assign."""
         member = self.members[name]
-        member.assigned, member.scores, member.recent, member.step, member.fresh = assigned, [], [], -1, False
+        member.assigned, member.fresh = assigned, False
+        member.forget_measurements()
+
+    def repeats(self, name: str) -> None:
+        """The learner reports an older number, so it makes its latest change again, and what came after it is lost.
+
+        A learner that has not heard of the change yet has nothing to lose.
+        """
+        if self.members[name].step >= 0:
+            self.members[name].forget_measurements()
 
     def diverged(self, name: str) -> Networks | None:
         """The learner's weights are not finite: returns other networks.
@@ -200,8 +209,7 @@ class Evolution:
         """Counts a change of a learner, whose evaluations begin anew."""
         member = self.members[change.learner]
         self._begin_scores(member)
-        parent = self.members.get(change.parents) if change.what == COPIED else None
-        member.recent = list(parent.recent) if parent is not None else []
+        member.recent = list(change.recent)
         member.assigned, member.step, member.fresh = member.assigned + 1, -1, change.networks is None
 
     def _begin_scores(self, member: Member) -> None:

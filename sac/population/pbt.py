@@ -14,12 +14,13 @@ from typing import Protocol
 
 import numpy as np
 
-from sac.population.learners import Member
+from sac.population.member import Member
 from sac.population.numbers import as_arrays, of_arrays
 from sac.population.strategy import COPIED, FRESH, KEPT, Change, Networks
 
 OBSERVED = "observed"  # name of the array that holds the observations as JSON
 DONOR = "donor"  # name of the array that holds the name of the learner whose networks are saved
+RECENT = "recent"  # name of the array that holds this learner's measurements
 MAX_OBSERVATIONS = 1000  # that are kept, the newest ones
 
 
@@ -50,6 +51,7 @@ class Pbt:
         self.share, self._explore = share, explore
         self._best: Networks = {}  # networks of the best donor of the newest generation that had one
         self._donor = ""  # its name
+        self._recent: list[float] = []  # its measurements then
         self._observed: list[Observation] = []
 
     def donors(self, compared: Mapping[str, Member], random: np.random.Generator) -> list[str]:
@@ -68,28 +70,32 @@ class Pbt:
         for name in compared:
             winner = winners.get(name, "")
             if winner in donors:
-                found.append(Change(name, COPIED, winner, self._copy(donors[winner], random_of(name))))
+                networks = self._copy(donors[winner], random_of(name))
+                found.append(Change(name, COPIED, winner, networks, compared[winner].recent))
             else:
                 found.append(Change(name, KEPT, name))
         if donors:
             self._donor = max(donors, key=lambda name: compared[name].mean)
-            self._best = donors[self._donor]
+            self._best, self._recent = donors[self._donor], compared[self._donor].recent
         return found
 
     def newcomer(self, learner: str, random: np.random.Generator) -> Change:
         if not self._best:
             return Change(learner, FRESH, "")
-        return Change(learner, COPIED, self._donor, self._copy(self._best, random))
+        return Change(learner, COPIED, self._donor, self._copy(self._best, random), self._recent)
 
     def arrays(self) -> Networks:
         observed = json.dumps([asdict(one) for one in self._observed])
-        return {**self._best, OBSERVED: np.array(observed), DONOR: np.array(self._donor)}
+        return {
+            **self._best, OBSERVED: np.array(observed), DONOR: np.array(self._donor), RECENT: np.array(self._recent)
+        }  # fmt: skip
 
     def restore(self, arrays: Networks) -> None:
         if OBSERVED not in arrays:  # lost, or those of another strategy
             return
-        self._best = {name: x for name, x in arrays.items() if name not in (OBSERVED, DONOR)}
+        self._best = {name: x for name, x in arrays.items() if name not in (OBSERVED, DONOR, RECENT)}
         self._donor = str(arrays.get(DONOR, ""))
+        self._recent = np.asarray(arrays.get(RECENT, ())).tolist()
         self._observed = [Observation(**one) for one in json.loads(str(arrays[OBSERVED]))]
 
     def _observe(self, compared: Mapping[str, Member]) -> None:

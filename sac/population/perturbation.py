@@ -1,6 +1,6 @@
 """How hyperparameters move from one generation to the next: a step up or down within the bounds of their distribution.
 
-Jaderberg et al., arXiv:1711.09846, section 4.1 (factors of 1.2 and 0.8); here up and down cancel.
+Jaderberg et al., arXiv:1711.09846, section 4.1 (factors of 1.2 and 0.8). Here steps up and down cancel.
 """
 
 from __future__ import annotations

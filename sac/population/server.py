@@ -26,16 +26,17 @@ class EvolverServer:
     """Answers the learners.
 
     Each decision is saved before a learner hears of it, and a learner that reports an older number is told its
-    change again. So this process may be killed at any moment.
+    change again. So this process may be killed at any moment. `learners` is how many there are; None: those that come.
     """
 
-    def __init__(self, server: Server, evolution: Evolution, store: PopulationStore):
-        self.server, self.evolution, self._store = server, evolution, store
+    def __init__(self, server: Server, evolution: Evolution, store: PopulationStore, learners: int | None = None):
+        self.server, self.evolution, self._store, self._learners = server, evolution, store, learners
         self._began_at_seconds = time.monotonic()
         self._donors: dict[str, Networks | None] = {}  # learners that were asked for networks, and what they sent
         self._asked_at_seconds = 0.0
         self._to_note: list[tuple[Peer, int]] = []  # evaluations to confirm once they are saved: learner, step
-        self._one_ended = False  # whether a learner has ended since this process started; earlier ones may be resumed
+        self._one_ended = False  # whether a learner has ended since this process started
+        self._may_return = {name for name, member in evolution.members.items() if member.ended}  # they may be resumed
         self._handlers: dict[str, Callable[[Peer, Message], None]] = {
             "evaluated": self._evaluated, "what_am_i?": self._tell, "networks": self._take, "over": self._over,
             "rows": self._pass_on,
@@ -43,8 +44,16 @@ class EvolverServer:
 
     @property
     def ended(self) -> bool:
-        """Whether all learners have ended, at least one of them since the start of this process."""
-        return self._one_ended and all(member.ended for member in self.evolution.members.values())
+        """Whether all learners have ended, at least one of them since the start of this process.
+
+        Those that had ended before may be resumed: they count as ended once RETURN_SECONDS have passed. Where it is
+        known how many learners there are, all of them must come, and none is given up.
+        """
+        members = self.evolution.members
+        if not self._one_ended or len(members) < (self._learners or 0):
+            return False
+        returning = self._may_return if self._learners or self._seconds() <= RETURN_SECONDS else set[str]()
+        return not returning and all(member.ended for member in members.values())
 
     def answer(self, requests: list[tuple[Peer, Message]]) -> None:
         """Handles the requests, and makes a generation when it is time."""
@@ -64,14 +73,19 @@ class EvolverServer:
     def arrived(self, peer: Peer) -> None:
         """A peer has connected."""
         if peer.role == "learner":
+            self._may_return.discard(_name(peer))
             become = self.evolution.join(_name(peer))
             self._store.save(self.evolution, {} if become is None else {_name(peer): become})
 
     def _settled(self) -> bool:
         """Whether the learners have had the time to reconnect since this process started."""
-        seconds = time.monotonic() - self._began_at_seconds
-        running = {name for name, member in self.evolution.members.items() if not member.ended}
+        running = {name for name, member in self.evolution.members.items() if not member.ended} | self._may_return
+        seconds = self._seconds()
         return seconds > SETTLING_SECONDS and (seconds > RETURN_SECONDS or running <= self._present())
+
+    def _seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._began_at_seconds
 
     def _present(self) -> set[str]:
         return {_name(peer) for peer in self.server.peers.values()}
@@ -82,7 +96,9 @@ class EvolverServer:
         if np.isfinite(message["value"]):
             evolution.evaluated(name, message["assigned"], message["step"], message["value"])
         elif message["assigned"] == evolution.members[name].assigned:
-            log.warning("%s has a return of %s: it is left out and gets other networks", name, message["value"])
+            log.warning(
+                "%s has numbers that are not finite: it gets other networks or begins anew", name
+            )
             self._donors.pop(name, None)
             self._store.save(evolution, {name: evolution.diverged(name)})
         self._to_note.append((peer, message["step"]))
@@ -106,6 +122,7 @@ class EvolverServer:
             self._store.save(self.evolution, {})
         elif message["assigned"] < member.assigned:
             number = {"assigned": member.assigned}
+            self.evolution.repeats(name)
             if member.fresh:
                 self.server.say(peer, "begin_anew", **number)
             elif (networks := self._store.networks(name, member.assigned)) is None:
@@ -127,7 +144,9 @@ class EvolverServer:
         if all(np.isfinite(x).all() for x in message.arrays.values()):
             self._donors[name] = {name: np.array(x) for name, x in message.arrays.items()}
         else:
-            log.warning("the networks of %s are not finite: it is left out and gets other networks", name)
+            log.warning(
+                "the networks of %s are not finite: it gets other networks or begins anew", name
+            )
             del self._donors[name]
             self._store.save(self.evolution, {name: self.evolution.diverged(name)})
 

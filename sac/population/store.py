@@ -178,14 +178,11 @@ class PopulationStore:
 
 
 def columns_of(description: Description) -> tuple[Columns, Columns]:
-    """The arrays of the networks that a learner describes, and the columns of the rows that it shares.
+    """The arrays of the networks that a learner gives, and the columns of the rows that it shares; both may be none.
 
-    Raises ValueError, KeyError, TypeError or AttributeError when the description holds no networks.
+    Raises ValueError, KeyError, TypeError or AttributeError for a description of something else.
     """
-    networks, rows = (_columns(description.shared.get(name, {})) for name in ("networks", "rows"))
-    if not networks:
-        raise ValueError("no networks")
-    return networks, rows
+    return _columns(description.shared["networks"]), _columns(description.shared.get("rows", {}))
 
 
 def _columns(described: Mapping[str, Any]) -> Columns:

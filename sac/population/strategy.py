@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sac.population.learners import Member
+from sac.population.member import Member
 
 Networks = Mapping[str, np.ndarray]
 KEPT, DRAWN, COPIED, FRESH = "kept", "drawn", "copied", "fresh"  # what a generation makes of a learner
@@ -22,6 +22,7 @@ class Change:
     what: str  # kept | drawn | copied | fresh
     parents: str  # names, separated by spaces
     networks: Networks | None = None  # None: it stays as it is, or begins anew
+    recent: Sequence[float] = ()  # measurements of the networks that it becomes a copy of, the newest last
 
 
 class Strategy(Protocol):

@@ -47,7 +47,8 @@ def draw(table: Path, path: Path) -> None:
     """
     with table.open(newline="", encoding="utf8") as file:
         lineage = [Line.of(row) for row in csv.DictReader(file)]
-    learners = sorted({line.learner for line in lineage}, key=lambda name: (len(name), name))
+    named = {name for line in lineage for name in (line.learner, *line.parents)}  # a parent's lines may be lost
+    learners = sorted(named, key=lambda name: (len(name), name))
     moved = sorted({name for line in lineage for name in line.numbers})
     last = max((line.generation for line in lineage), default=0)
     heights = [1.4 + LANE_INCHES * len(learners), *[NUMBERS_INCHES] * len(moved)]

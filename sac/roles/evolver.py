@@ -84,29 +84,44 @@ class EvolverHost(ServiceHost[EvolverServer]):
         self.store = PopulationStore(run)
         self.evolution = Evolution(rules_of(config), strategy_of(config), assemble.run_seed(config))
         self.store.load(self.evolution)
+        self._saved_columns = self._columns_of_the_saved()
 
-    def known_description(self) -> Description | None:
-        """Raises UserError for a population that another strategy has saved."""
-        known = self.store.description()
-        if known is not None:
-            try:
-                self._columns_of(known)
-            except ValueError as error:
-                raise UserError(f"the population in {self.store.path} cannot go on: {error}") from error
-        return known
+    def known_description(self) -> None:
+        """The first learner tells it anew, since the config may have changed."""
 
     def remember(self, description: Description) -> None:
         self.store.describe(description)
 
     def make_service(self, server: Server, description: Description) -> EvolverServer:
-        server.codec = evolver_codec(*self._columns_of(description))
-        return EvolverServer(server, self.evolution, self.store)
+        """Raises ValueError for learners that do not fit this strategy or the saved population."""
+        networks, rows = self._columns_of(description)
+        if self._saved_columns is not None and networks != self._saved_columns:
+            names = sorted({name for name, _ in networks.items() ^ self._saved_columns.items()})
+            raise ValueError(
+                f"the population in {self.store.path} began with other networks ({', '.join(names[:3])}): type the "
+                "keys that it began with, or another base.name to begin anew"
+            )
+        server.codec = evolver_codec(networks, rows)
+        return EvolverServer(server, self.evolution, self.store, self._config.base.evolver_learners)
+
+    def _columns_of_the_saved(self) -> Columns | None:
+        """The arrays of the saved population's networks. Raises UserError for one that cannot go on."""
+        saved = self.store.description()
+        try:
+            return None if saved is None else self._columns_of(saved)[0]
+        except ValueError as error:
+            raise UserError(f"the population in {self.store.path} cannot go on: {error}") from error
 
     def _columns_of(self, description: Description) -> tuple[Columns, Columns]:
-        """Raises ValueError for learners that give more or less than this strategy takes."""
+        """The arrays of the networks that a learner gives, and the columns of its rows.
+
+        Raises ValueError for learners that give more or less than this strategy takes.
+        """
         networks, rows = columns_of(description)
+        if not self.evolution.strategy.evolves:  # it takes any learners, and no networks
+            return {}, rows
         base, everything = self._config.base, gives_everything(networks)
-        if self.evolution.strategy.evolves and everything != inherits_everything(self._config):
+        if everything != inherits_everything(self._config):
             gives = "all that they are" if everything else "their networks alone"
             start = str(base.evolver_shared_start).lower()
             raise ValueError(
@@ -116,7 +131,7 @@ class EvolverHost(ServiceHost[EvolverServer]):
             )
         theirs = {name.removeprefix(NUMBERS) for name in networks if name.startswith(NUMBERS)}
         mine = live_distributions(self._config).keys()
-        if everything and self.evolution.strategy.evolves and theirs != mine:
+        if everything and theirs != mine:
             raise ValueError(
                 f"its learners vary {_named(theirs)}, and the evolver {_named(mine)}: start the evolver and all "
                 "learners with the same random_params"

@@ -16,7 +16,7 @@ from sac.distributed.policy_server import PolicyServer
 from sac.distributed.remote_source import RemoteSource
 from sac.distributed.replay_client import ReplayClient
 from sac.distributed.weights import ServedPolicy
-from sac.population.member import EvolvingSource
+from sac.population.evolving_source import EvolvingSource
 from sac.roles.cell_config import (
     cell_folder,
     codec_of_replay,

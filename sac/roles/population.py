@@ -13,8 +13,8 @@ from sac.evaluation.evaluator import Evaluator
 from sac.population.cem import Cem, CemRules, NearCem
 from sac.population.client import EvolverClient
 from sac.population.evolution import Rules
+from sac.population.evolving_source import EvaluationReturns, Fitness, TrainingReturns
 from sac.population.heritage import Everything, EvolvedNetworks
-from sac.population.member import EvaluationReturns, Fitness, TrainingReturns
 from sac.population.pbt import Pbt
 from sac.population.perturbation import Perturbation
 from sac.population.proposals import Proposals
@@ -81,7 +81,7 @@ def heritage_of(
 def fitness_of(config: Config, evaluator: Evaluator, progress: Progress, agents: Callable[[], int]) -> Fitness:
     """By what learners are compared; so many `agents()` collect transitions now."""
     by_training = config.base.evolver_fitness == "training"
-    return TrainingReturns(progress, agents) if by_training else EvaluationReturns(evaluator)
+    return TrainingReturns(evaluator, progress, agents) if by_training else EvaluationReturns(evaluator)
 
 
 def evolver_client(
@@ -89,7 +89,8 @@ def evolver_client(
     state_size: int,
 ) -> EvolverClient:  # fmt: skip
     """The connection to the evolver, closed with the stack. Learners may differ in keys that are drawn at random."""
-    columns, drawn = heritage.schema, keyed(config.random_params)
+    drawn = keyed(config.random_params)
+    columns = heritage.schema if config.base.evolver_strategy != "none" else {}  # with it nobody gives networks
     rows = row_columns(spec, state_size) if config.base.evolver_share_replay else {}
     shared: Mapping[str, Any] = {
         name: value for name, value in describe(config, spec).shared.items() if name not in drawn

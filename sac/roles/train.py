@@ -14,7 +14,7 @@ from sac import assemble
 from sac.collect.restarting_env import RestartingEnv, failing
 from sac.collect.rollout import Rollout
 from sac.config.schema import Config
-from sac.population.member import EvolvingSource
+from sac.population.evolving_source import EvolvingSource
 from sac.replay.two_replays import WithOthers
 from sac.roles.lifecycle import (
     evaluation_env,

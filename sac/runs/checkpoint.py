@@ -109,6 +109,13 @@ class Checkpoints:
             )
         return chosen
 
+    def scalars(self, part: str, which: str | int) -> Mapping[str, Any]:
+        """A part's numbers without its arrays, from the checkpoint to try first; none where they cannot be read."""
+        try:
+            return _read(self.select(which)[0], ()).scalars.get(part, {})
+        except (Damaged, UserError):  # whoever loads it says why
+            return {}
+
     def load(self, parts: Mapping[str, Part], which: str | int) -> Saved:
         """Restores all parts; returns the checkpoint that was used, with the parts that are lost.
 

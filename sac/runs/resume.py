@@ -12,10 +12,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sac.config.command_line import CONF, host_number
 from sac.config.run_names import name_in_multirun
-from sac.config.schema import CELL, all_keys, field_of
+from sac.config.schema import CELL, LEARNING_ROLES, all_keys, field_of
 from sac.config.text_keys import with_texts
 from sac.config.validation import check_value
 from sac.errors import UserError
+from sac.runs.checkpoint import Checkpoints
 from sac.runs.config_file import Unreadable
 from sac.runs.folder import RunFolder
 
@@ -75,7 +76,10 @@ def stored_config(composed: DictConfig, overrides: Mapping[str, object], job: in
         log.warning("%s. What this command says is used instead", error)
         return composed
     folder.check_kind(composed, stored)
-    return _merged(stored, composed, overrides)
+    merged = _merged(stored, composed, overrides)
+    if merged.role in LEARNING_ROLES and merged.base.evolver_enabled is not True:
+        _keep_what_an_evolver_moved(merged, folder, overrides)
+    return merged
 
 
 def name_of_job(composed: DictConfig, job: int) -> str:
@@ -133,6 +137,18 @@ def _merged(stored: DictConfig, composed: DictConfig, overrides: Mapping[str, ob
     if "seed" in overrides and "sac.seed" not in overrides and composed.role == "play":
         stored.sac.seed = composed.seed
     return stored
+
+
+def _keep_what_an_evolver_moved(config: DictConfig, folder: RunFolder, overrides: Mapping[str, object]) -> None:
+    """A learner that leaves its population goes on with the hyperparameters that it has at its checkpoint."""
+    which = "latest" if config.ckpt == "auto" else config.ckpt
+    numbers = Checkpoints(folder.checkpoints).scalars("evolving", which).get("numbers", {})
+    for name in numbers.keys() - overrides.keys():
+        field = field_of(name)
+        assert field is not None
+        value = int(numbers[name]) if str(field.type).startswith("int") else float(numbers[name])
+        OmegaConf.update(config, name, value)
+        log.info("the evolver has moved %s to %g: the run goes on with it", name, value)
 
 
 def _newest_runs(scene: Path) -> str:

@@ -209,6 +209,10 @@ class Training:
             return
         try:
             self._save()
+        except Diverged as error:
+            if not self.interruption.requested:
+                raise
+            log.warning("%s; the last state is not saved, %s", error, self._what_stays())
         except OSError as error:
             words = f"the last state could not be saved in {self.checkpoints.folder}: {error}; {self._what_stays()}"
             raise UserError(words) from error

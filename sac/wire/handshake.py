@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,15 +37,18 @@ class Description:
         return cls(found["shared"], found["told"])
 
     def differences(self, other: Description) -> list[str]:
-        """`name: our value | the other's value` for each name whose values differ."""
-        names = sorted(self.shared.keys() | other.shared.keys())
+        """`name: our value | the other's value` for each name whose values differ; of mappings for each inner name."""
         mine, others = (json.loads(json.dumps(d.shared)) for d in (self, other))
-        nothing = "nothing"
-        return [
-            f"{name}: {mine.get(name, nothing)} | {others.get(name, nothing)}"
-            for name in names
-            if mine.get(name, nothing) != others.get(name, nothing)
-        ]
+        return list(_differences(mine, others))
+
+
+def _differences(mine: Mapping[str, Any], others: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name in sorted(mine.keys() | others.keys()):
+        one, other = (values.get(name, "nothing") for values in (mine, others))
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from _differences(one, other, f"{prefix}{name} ")
+        elif one != other:
+            yield f"{prefix}{name}: {one} | {other}"
 
 
 def described_spec(spec: Spec) -> dict[str, Any]:

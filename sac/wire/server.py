@@ -24,6 +24,7 @@ SILENCE_CHECK_SECONDS = 1.0  # between two looks for clients that are silent
 GOODBYE_MILLISECONDS = 500  # that the last messages have to leave a socket that is closed
 MAX_LOGGED_BAD_MESSAGES, LOG_EVERY_BAD_MESSAGES = 5, 1000  # the first few are logged, then one of so many
 MAX_LOGGED_CHARACTERS = 1000  # of the words about a bad message
+MAX_DIFFERENCES = 8  # that a refused client is told
 # Any client may say anything at any rate; what the server keeps of it is bounded.
 MAX_PEERS = 4096  # clients that may be connected at once
 MAX_PENDING_DESCRIPTIONS = (
@@ -208,7 +209,7 @@ class Server:
             self._refuse(
                 identity,
                 f"{hello['uid']} ({theirs.hash}) and the {self.role} ({self.description.hash}) differ in "
-                f"{'; '.join(differences)}",
+                f"{'; '.join(differences[:MAX_DIFFERENCES])}" + " ..." * (len(differences) > MAX_DIFFERENCES),
             )
         else:
             self._welcome(identity, hello)

@@ -25,7 +25,7 @@ from sac.errors import UserError
 from sac.files import OftenWritten, write_atomically
 from sac.population.cem import Cem
 from sac.population.evolution import Evolution
-from sac.population.learners import Member
+from sac.population.member import Member
 from sac.population.store import PopulationStore
 from sac.replay import RateLimiter, UnlimitedRate
 from sac.roles import replay as replay_role
@@ -39,7 +39,7 @@ from sac.track.observer import Observer
 from sac.types import Sensor, Spec
 from sac.wire.client import Client
 from sac.wire.peer import ClientId
-from tests.faults.saving_for_ever import parts
+from tests.faults.saving_for_ever import Part, parts
 from tests.runs.short_runs import PENDULUM, Runner
 from tests.wire.wire_kit import InThread, random_rows, wait_for
 
@@ -178,6 +178,24 @@ def test_a_torn_config_without_a_copy_is_refused_in_words_unless_the_command_tel
     typed = {"ckpt": "auto", "sac.gamma": 0.7}
     assert stored_config(composed(tmp_path, "ckpt=auto", "sac.gamma=0.7"), typed).sac.gamma == 0.7
     assert "What this command says is used instead" in caplog.text
+
+
+def test_a_learner_that_leaves_its_population_keeps_what_the_evolver_moved(tmp_path):
+    run, _ = begun(tmp_path, "base.evolver_enabled=true", "sac.gamma=0.5", "sac.tau=0.25")
+    numbers = {"sac.gamma": 0.75, "sac.n_step": 3.0, "sac.tau": 0.125}
+    evolving = Part(1)
+    evolving.state = lambda: ({}, {"assigned": 2, "numbers": numbers})
+    Checkpoints(run.checkpoints).save({**parts(3.0, 100), "evolving": evolving}, 3, None)
+
+    def resumed(typed):
+        typed = {"ckpt": "auto", **typed}
+        return stored_config(composed(tmp_path, *(f"{key}={value}" for key, value in typed.items())), typed).sac
+
+    alone = resumed({"base.evolver_enabled": False, "sac.tau": 0.0625})
+    assert (alone.gamma, alone.n_step, alone.tau) == (0.75, 3, 0.0625), "what is typed counts"
+    assert isinstance(alone.n_step, int)
+    assert resumed({}).gamma == 0.5, "in its population the checkpoint brings it"
+    assert resumed({"base.evolver_enabled": False, "ckpt": 2}).gamma == 0.5, "before it was moved"
 
 
 def test_a_config_that_somebody_has_spoilt_is_not_guessed(tmp_path):

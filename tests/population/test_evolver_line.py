@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from sac.errors import UserError
-from sac.population import client, member, server, store
+from sac.population import client, evolving_source, server, store
 from sac.population.cem import Cem, CemRules
 from sac.population.client import EvolverClient
 from sac.population.evolution import Evolution, Rules
-from sac.population.member import EvaluationReturns, EvolvingSource
+from sac.population.evolving_source import EvaluationReturns, EvolvingSource
 from sac.population.server import EvolverServer
 from sac.population.store import PopulationStore
 from sac.training.learner import Diverged, diverged
@@ -92,12 +92,12 @@ class Lines:
 class Served(InThread):
     """An evolver in a thread; what it does not save dies with it."""
 
-    def __init__(self, folder: Path, rules: Rules = RULES):
+    def __init__(self, folder: Path, rules: Rules = RULES, learners: int | None = None):
         super().__init__()
         self.evolution, self.store = Evolution(rules, Cem(CEM), 3), PopulationStore(folder)
         self.store.load(self.evolution)
         self.server = Server("evolver", evolver_codec(COLUMNS, {}), Records(folder / "net", "127.0.0.1"), SAME)
-        self.service = EvolverServer(self.server, self.evolution, self.store)
+        self.service = EvolverServer(self.server, self.evolution, self.store, learners)
         self.server.arrived = self.service.arrived
 
     def turn(self) -> None:
@@ -251,9 +251,13 @@ def test_a_learner_taken_back_to_its_checkpoint_is_told_again(tmp_path, lines):
         generations(lines, served, 1)
         line, learner = lines.lines[0], lines.learners[0]
         shall = learner.now
-        line.restore({}, {"assigned": 0})
+        line.evaluated(5000, 99.0)
+        wait_for(lambda: served.evolution.members["learner-1"].step == 5000, meanwhile=lines.turn)
+        line.restore({}, {"assigned": 0, "numbers": {"sac.gamma": 0.5}})
+        assert learner.numbers == {}, "what varies no more"
         learner.now = Learner(9.0).now
         wait_for(lambda: line.assigned > 0, meanwhile=lines.turn)
+        assert served.evolution.members["learner-1"].step == -1, "what came after the change is lost"
         np.testing.assert_array_equal(learner.now["w"], shall["w"])
 
 
@@ -324,8 +328,8 @@ def test_a_learner_that_diverges_is_made_anew_by_the_evolver(tmp_path, lines):
 @pytest.mark.slow
 def test_a_learner_that_diverges_while_nobody_answers_helps_itself(tmp_path, lines, monkeypatch, caplog):
     """It waits quietly, goes back to its checkpoint, and is told what it shall be when the evolver is there again."""
-    monkeypatch.setattr(member, "EVOLVER_TIMEOUT_SECONDS", 0.3)
-    monkeypatch.setattr(member, "PUMP_SECONDS", 0.01)
+    monkeypatch.setattr(evolving_source, "EVOLVER_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(evolving_source, "PUMP_SECONDS", 0.01)
     with Served(tmp_path) as served:
         generations(lines, served, 1)
     shall = [x.assigned for x in lines.lines].index(1)
@@ -428,6 +432,36 @@ def test_it_is_over_when_all_have_ended(tmp_path, lines):
     with Served(tmp_path) as served:
         wait_for(lambda: lines.lines[0].client.connected, meanwhile=lines.turn)
         assert not served.service.ended, "the same command goes on"
+
+
+@pytest.mark.parametrize("learners", [None, 4, 5])
+def test_it_is_not_over_before_all_have_come(tmp_path, monkeypatch, lines, learners):
+    """At first two of four wait for room; later all had ended, and two are slow to go on."""
+    first, late = lines.lines[:2], lines.lines[2:]
+
+    def turn() -> None:
+        for line in first:
+            line.turn()
+
+    def end(some) -> None:
+        for line in some:
+            line.finish()
+        names = {line.client.me.uid for line in some}
+        wait_for(lambda: all(served.evolution.members[name].ended for name in names))
+
+    with Served(tmp_path, learners=learners) as served:
+        wait_for(lambda: len(served.evolution.members) == 2, meanwhile=turn)
+        end(first)
+        assert served.service.ended == (learners is None)
+        wait_for(lambda: len(served.evolution.members) == 4, meanwhile=lambda: [line.turn() for line in late])
+        end(late)
+        assert served.service.ended == (learners != 5)
+    with Served(tmp_path, learners=learners) as served:
+        wait_for(lambda: len(served.server.peers) == 2, meanwhile=turn)
+        end(first)
+        assert not served.service.ended and not served.service._settled()
+        monkeypatch.setattr(server, "RETURN_SECONDS", 0.0)
+        assert served.service.ended == (learners is None), "where nobody knows how many come, none is awaited for ever"
 
 
 def test_a_damaged_population_is_told_in_words(tmp_path):

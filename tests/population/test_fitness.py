@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from sac.population.member import EvaluationReturns, TrainingReturns
+from sac.population.evolving_source import EvaluationReturns, TrainingReturns
 from sac.training.progress import Progress
 
 
@@ -21,7 +21,8 @@ def test_an_evaluation_is_reported_once():
 class Episodes:
     def __init__(self, agents: int = 1):
         self.progress = Progress()
-        self.fitness = TrainingReturns(self.progress, lambda: agents)
+        self.evaluator = SimpleNamespace(scores=SimpleNamespace(returns=[1.0]))
+        self.fitness = TrainingReturns(self.evaluator, self.progress, lambda: agents)
 
     def end(self, value: float, *, steps: int = 10, length: int = 10) -> None:
         """An episode ends, `steps` of all agents after the one before."""
@@ -56,6 +57,7 @@ def test_episodes_that_began_with_former_networks_do_not_count():
     episodes = Episodes(agents=2)
     episodes.end(1.0)
     episodes.fitness.forget()
+    assert episodes.evaluator.scores.returns == [], "nor do evaluations, which name the best checkpoint"
     episodes.end(2.0, steps=10, length=6)
     episodes.end(3.0, steps=10, length=4)
     episodes.end(4.0, steps=0, length=100)

@@ -162,6 +162,34 @@ def test_who_diverges_becomes_a_copy_of_the_best_and_at_first_begins_anew():
         assert (found.lineage[-1].what, found.lineage[-1].parents) == ("copied", "d")
 
 
+def test_a_late_learner_has_the_measurements_of_what_it_is_a_copy_of():
+    """The donor has been measured since, as something that the late learner never was."""
+    evolution = population()
+    evaluate(evolution, 0, 10, 20, 30)
+    evolution.evolve({"d": networks(4.0)}, set("abcd"))
+    other = population()
+    other.restore(evolution.state(), evolution.strategy.arrays(), evolution.lineage)
+    for one in (evolution, other):
+        for step in range(900, 910):
+            one.evaluated("d", 0, step, 1000.0)
+        one.join("late")
+        assert one.members["late"].recent == [30.0, 31.0]
+        one.diverged("b")
+        assert one.members["b"].recent == [30.0, 31.0]
+
+
+def test_who_makes_a_change_again_is_measured_again():
+    evolution = population()
+    evaluate(evolution, 0, 10, 20, 30)
+    evolution.evolve({"d": networks(4.0)}, set("abcd"))
+    evolution.repeats("a")
+    assert evolution.members["a"].recent == [30.0, 31.0], "it has not heard of the change yet"
+    evaluate(evolution, 50, 10, 20, 30, step=300)
+    evolution.repeats("a")
+    assert evolution.members["a"].scores == [] and evolution.best()[0] == "d"
+    assert not evolution.due("abcd") and evolution.evaluated("a", 1, 200, 5.0), "from an earlier step on"
+
+
 def test_the_best_is_found_by_what_the_learners_are_now():
     evolution = population()
     assert evolution.best() is None

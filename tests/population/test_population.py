@@ -84,6 +84,7 @@ def test_a_population_of_single_processes_evolves_and_ends(tmp_path):
     assert all(int(line["step"]) >= 400 for line in lineage), "none in the first quarter of the run"
     assert {word.partition("=")[0] for word in lineage[0]["numbers"].split()} == {"sac.learning_rate", "sac.gamma"}
     copies = [line for line in lineage if line["what"] == "copied"]
+    assert copies, "of three that differ by chance, hardly ever none"
     for member, number in zip(members, (1, 2, 3)):
         applied = (member.path / "log.log").read_text().count("applied change number")
         mine = sum(line["learner"] == f"learner-{number}" for line in copies)

@@ -11,6 +11,7 @@ ROWS = {
     "nothing": "",
     "a generation": "1,learner-1,0,kept,learner-1,-3.5,2,100\n1,learner-2,1,drawn,learner-1,-9,2,100\n",
     "nobody was evaluated": "0,learner-1,1,fresh,,-inf,0,-1\n",
+    "the lines of a parent are lost": "2,learner-2,1,copied,learner-1,-9,2,100\n",
     "a late one": "1,learner-2,0,kept,learner-2,-3.5,2,100\n1,learner-10,1,drawn,,-inf,0,-1\n",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,19 +39,32 @@ def config_of(*words: str):
 def test_learners_of_another_strategy_are_refused(tmp_path, words, fits, other):
     host = EvolverHost(config_of("role=evolver", *words), tmp_path)
     host.store.describe(Description({"networks": fits}, {}))
-    assert host.known_description() is not None
+    EvolverHost(config_of("role=evolver", *words), tmp_path)
     host.store.describe(Description({"networks": other}, {}))
     with pytest.raises(UserError, match="cannot go on: its learners give"):
-        host.known_description()
+        EvolverHost(config_of("role=evolver", *words), tmp_path)
 
 
 def test_learners_that_vary_other_hyperparameters_are_refused(tmp_path):
-    host = EvolverHost(config_of("role=evolver", "+random_params={sac.tau: {truncated: [0.001, 0.01]}}"), tmp_path)
+    config = config_of("role=evolver", "+random_params={sac.tau: {truncated: [0.001, 0.01]}}")
+    host = EvolverHost(config, tmp_path)
     host.store.describe(Description({"networks": {**EVERYTHING, "numbers/sac.tau": [[], "float64"]}}, {}))
-    assert host.known_description() is not None
+    EvolverHost(config, tmp_path)
     host.store.describe(Description({"networks": {**EVERYTHING, "numbers/sac.gamma": [[], "float64"]}}, {}))
     with pytest.raises(UserError, match=r"learners vary sac\.gamma, and the evolver sac\.tau: .*same random_params"):
-        host.known_description()
+        EvolverHost(config, tmp_path)
+
+
+def test_a_population_goes_on_with_another_config_but_not_with_other_networks(tmp_path):
+    """As one whose command was changed, or that an earlier version began."""
+    EvolverHost(config_of("role=evolver"), tmp_path).store.describe(
+        Description({"networks": EVERYTHING, "sac.tau": 0.5, "sac.former": 1}, {})
+    )
+    host, server = EvolverHost(config_of("role=evolver"), tmp_path), SimpleNamespace()
+    assert host.known_description() is None, "the first learner tells it"
+    host.make_service(server, Description({"networks": EVERYTHING, "sac.tau": 0.1}, {}))
+    with pytest.raises(ValueError, match=r"began with other networks \(policy/0\): type the keys that it began with"):
+        host.make_service(server, Description({"networks": {**EVERYTHING, "policy/0": [[4], "float32"]}}, {}))
 
 
 SHARED = ("base.evolver_strategy=cem", "base.evolver_shared_start=true")
@@ -67,10 +81,10 @@ def test_a_population_that_began_with_another_strategy_is_not_changed(tmp_path, 
 
 
 def test_an_evolver_that_only_compares_takes_any_learners(tmp_path):
-    host = EvolverHost(config_of("role=evolver", "base.evolver_strategy=none"), tmp_path)
-    for networks in (ALONE, EVERYTHING):
+    for networks in (ALONE, EVERYTHING, {}):
+        host = EvolverHost(config_of("role=evolver", "base.evolver_strategy=none"), tmp_path)
+        host.make_service(SimpleNamespace(), Description({"networks": networks}, {}))
         host.store.describe(Description({"networks": networks}, {}))
-        assert host.known_description() is not None
 
 
 @pytest.mark.slow
