@@ -86,6 +86,17 @@ class Normal:
 Distribution = OneOf | UniformRange | Normal
 
 
+def ends(distribution: Distribution) -> tuple[Any, ...]:
+    """All choices, or the least and the greatest value that is drawn."""
+    match distribution:
+        case OneOf(values):
+            return values
+        case UniformRange(low, high):
+            return low, high
+        case _:
+            return distribution.at(TAIL_PROBABILITY), distribution.at(1 - TAIL_PROBABILITY)
+
+
 def keyed(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Key with dots -> form, from forms in nested sections: {sac: {tau: form}} -> {sac.tau: form}."""
     found: dict[str, Any] = {}

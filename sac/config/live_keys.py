@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sac.config.distributions import Distribution, OneOf, keyed, parse
+from sac.config.distributions import Distribution, OneOf, ends, keyed, parse
 from sac.config.schema import EVOLVER, LEARNING_ROLES, field_of
 from sac.errors import UserError
 
@@ -41,6 +41,14 @@ def live_distributions(config: Any) -> dict[str, Distribution]:
     found = {name: _parsed(name, form, getattr(s, name.removeprefix("sac."))) for name, form in forms.items()}
     if _highest(found.get("sac.n_step")) == math.inf:
         raise UserError("random_params.sac.n_step: windows of the replay need a bound: add truncated: [low, high]")
+    for name, distribution in found.items():
+        for value in ends(distribution):
+            if not isinstance(value, int | float) or not is_allowed(name, value):
+                field = field_of(name)
+                assert field is not None
+                raise UserError(
+                    f"random_params.{name}: it may become {value}, allowed is a number {field.metadata['allowed']}"
+                )
     return found
 
 

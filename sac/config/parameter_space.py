@@ -11,7 +11,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from sac.config.command_line import check_choice, is_free
-from sac.config.distributions import TAIL_PROBABILITY, Distribution, Normal, OneOf, UniformRange, keyed, parse
+from sac.config.distributions import TAIL_PROBABILITY, Distribution, Normal, OneOf, ends, keyed, parse
 from sac.config.schema import field_of
 from sac.config.validation import check_assignable, unknown_key
 from sac.errors import UserError
@@ -91,14 +91,7 @@ def _check_choices(group: str, found: Distribution, config: DictConfig) -> None:
 
 def _check_values(name: str, found: Distribution) -> None:
     """Raises UserError when the key does not take the values at the ends of its distribution."""
-    match found:
-        case OneOf(values):
-            extremes = list(values)
-        case UniformRange(low, high):
-            extremes = [low, high]
-        case Normal():
-            extremes = [found.at(TAIL_PROBABILITY), found.at(1 - TAIL_PROBABILITY)]
-    for value in extremes:
+    for value in ends(found):
         try:
             check_assignable(name, value)
         except UserError as error:

@@ -27,7 +27,7 @@ class Perturbation:
     """
 
     distributions: Mapping[str, Distribution]
-    allowed: Callable[[str, float], bool] = lambda name, value: True
+    allowed: Callable[[str, float], bool]
 
     def __call__(
         self, numbers: Mapping[str, float], observed: Sequence[Observation], random: np.random.Generator

@@ -96,9 +96,7 @@ class EvolverServer:
         if np.isfinite(message["value"]):
             evolution.evaluated(name, message["assigned"], message["step"], message["value"])
         elif message["assigned"] == evolution.members[name].assigned:
-            log.warning(
-                "%s has numbers that are not finite: it gets other networks or begins anew", name
-            )
+            log.warning("%s has numbers that are not finite: it gets other networks or begins anew", name)
             self._donors.pop(name, None)
             self._store.save(evolution, {name: evolution.diverged(name)})
         self._to_note.append((peer, message["step"]))
@@ -144,9 +142,7 @@ class EvolverServer:
         if all(np.isfinite(x).all() for x in message.arrays.values()):
             self._donors[name] = {name: np.array(x) for name, x in message.arrays.items()}
         else:
-            log.warning(
-                "the networks of %s are not finite: it gets other networks or begins anew", name
-            )
+            log.warning("the networks of %s are not finite: it gets other networks or begins anew", name)
             del self._donors[name]
             self._store.save(self.evolution, {name: self.evolution.diverged(name)})
 

@@ -210,9 +210,9 @@ class Training:
         try:
             self._save()
         except Diverged as error:
-            if not self.interruption.requested:
+            if not self.source.on_divergence(error):
                 raise
-            log.warning("%s; the last state is not saved, %s", error, self._what_stays())
+            log.warning("the last state was not saved: %s", self._what_stays())
         except OSError as error:
             words = f"the last state could not be saved in {self.checkpoints.folder}: {error}; {self._what_stays()}"
             raise UserError(words) from error

@@ -35,6 +35,14 @@ def test_keys_move_under_pbt_only():
     )
 
 
+@pytest.mark.parametrize(("form", "value"), [({"truncated": [0.5, 2]}, "2"), ({"in": [0.9, "high"]}, "high")])
+def test_what_a_key_does_not_take_is_refused_also_by_hand(form, value):
+    with pytest.raises(
+        UserError, match=rf"random_params\.sac\.gamma: it may become {value}.*, allowed is a number betw"
+    ):
+        live_distributions(config({"sac.gamma": form}))
+
+
 @pytest.mark.parametrize(("length", "least", "key"), [(1, 2, "cem_length=1"), (2, 1, "cem_min_length=1")])
 def test_a_generation_of_pbt_has_two_measurements(length, least, key):
     def generations_of(**options):

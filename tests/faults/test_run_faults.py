@@ -274,6 +274,14 @@ def test_spoilt_weights_are_never_saved(go, at, monkeypatch):
     assert "training has diverged: after 0 updates policy/0 is not finite" in error and not go.run().steps
 
 
+def test_a_learner_whose_evolver_is_asked_for_other_weights_ends_in_order(go, at, monkeypatch):
+    at({15: send(signal.SIGTERM)})
+    monkeypatch.setattr("sac.agent.agent.Agent.state", spoilt(10))
+    told = go(*PENDULUM, NO_UPDATES, "base.max_step=100", "base.evolver_enabled=true", "eval.per_step=50")
+    assert told.code == 75 and go.run().result["reason"] == "SIGTERM" and not go.run().steps
+    assert "the last state was not saved: no checkpoint exists yet" in go.run().log
+
+
 def spoilt(_):
     return lambda agent: ({"policy/0": np.array([np.nan], np.float32)}, {})
 

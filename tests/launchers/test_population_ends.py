@@ -85,7 +85,7 @@ def test_who_fails_lets_the_others_save(population):
     assert (outcome.state, outcome.error, outcome.traceback) == (FAILED, "learner 1: learner: ValueError: x", "...")
 
 
-def test_an_evolver_that_is_killed_starts_again_and_a_bug_in_it_ends_all(population, monkeypatch):
+def test_an_evolver_that_is_killed_starts_again_and_a_bug_in_it_ends_all(population):
     population, told = population
     told[0].now = Status(FAILED, error="killed by SIGKILL")
     population.poll()

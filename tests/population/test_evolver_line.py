@@ -205,11 +205,26 @@ def test_reports_that_come_together_are_saved_once_and_then_confirmed(tmp_path):
     assert done == ["saved", ("noted", 5, 7), ("noted", 6, 7), ("noted", 7, 7)]
 
 
+def test_who_reports_an_older_number_is_told_again_and_measured_again(tmp_path):
+    evolution, folder = Evolution(RULES, Cem(CEM), 3), PopulationStore(tmp_path)
+    evolution.join("learner-1")
+    evolution.diverged("learner-1")
+    evolution.evaluated("learner-1", 1, 5000, 99.0)
+    told = []
+    served = SimpleNamespace(say=lambda peer, kind, **values: told.append((kind, values)))
+    peer = SimpleNamespace(role="learner", number=1)
+    EvolverServer(served, evolution, folder)._tell(peer, Message("what_am_i?", {"assigned": 0}, {}))
+    assert told == [("begin_anew", {"assigned": 1})]
+    member = evolution.members["learner-1"]
+    assert (member.step, member.scores, member.recent) == (-1, [], []), "what came after the change is lost"
+
+
 def test_after_a_resume_a_generation_waits_for_the_known_learners(monkeypatch):
     """For a minute: one that is gone for good holds up nobody longer."""
     members = {f"learner-{n}": SimpleNamespace(ended=n == 3) for n in (1, 2, 3)}
     peers = {1: SimpleNamespace(number=1)}
-    service = server.EvolverServer(SimpleNamespace(peers=peers), SimpleNamespace(members=members), None)
+    evolution, folder = SimpleNamespace(members=members), SimpleNamespace()
+    service = server.EvolverServer(SimpleNamespace(peers=peers), evolution, folder)
 
     def settled_after(seconds: float) -> bool:
         service._began_at_seconds = time.monotonic() - seconds
@@ -217,6 +232,10 @@ def test_after_a_resume_a_generation_waits_for_the_known_learners(monkeypatch):
 
     assert not settled_after(server.RETURN_SECONDS - 1) and settled_after(server.RETURN_SECONDS + 1)
     peers[2] = SimpleNamespace(number=2)
+    assert not settled_after(server.RETURN_SECONDS - 1), "one that had ended may go on to more steps"
+    peers[3] = SimpleNamespace(number=3, role="learner")
+    evolution.join, folder.save = (lambda name: None), lambda *told: None
+    service.arrived(peers[3])
     assert not settled_after(server.SETTLING_SECONDS - 1) and settled_after(server.SETTLING_SECONDS + 1)
 
 
@@ -251,13 +270,10 @@ def test_a_learner_taken_back_to_its_checkpoint_is_told_again(tmp_path, lines):
         generations(lines, served, 1)
         line, learner = lines.lines[0], lines.learners[0]
         shall = learner.now
-        line.evaluated(5000, 99.0)
-        wait_for(lambda: served.evolution.members["learner-1"].step == 5000, meanwhile=lines.turn)
         line.restore({}, {"assigned": 0, "numbers": {"sac.gamma": 0.5}})
         assert learner.numbers == {}, "what varies no more"
         learner.now = Learner(9.0).now
         wait_for(lambda: line.assigned > 0, meanwhile=lines.turn)
-        assert served.evolution.members["learner-1"].step == -1, "what came after the change is lost"
         np.testing.assert_array_equal(learner.now["w"], shall["w"])
 
 
@@ -477,13 +493,15 @@ def test_a_damaged_population_is_told_in_words(tmp_path):
 
 
 @pytest.mark.slow
-def test_networks_of_what_a_learner_is_no_more_make_no_generation(tmp_path, lines):
+def test_networks_of_what_a_learner_is_no_more_make_no_generation(tmp_path, monkeypatch, lines):
+    monkeypatch.setattr(server, "SETTLING_SECONDS", 1e9)
     with Served(tmp_path) as served:
         best = lines.lines[3].client
         wait_for(lambda: len(served.evolution.members) == 4, meanwhile=lines.turn)
         for _ in range(2):
             lines.evaluate()
             wait_for(lambda: not any(line._unconfirmed for line in lines.lines), meanwhile=lines.turn)
+        monkeypatch.setattr(server, "SETTLING_SECONDS", 0.0)
         wait_for(lambda: "learner-4" in served.service._donors, meanwhile=best.pump)  # asked, and not answered
         for told in ({"generation": 1, "assigned": 5}, {"generation": 2, "assigned": 0}):
             best.send(best.codec.encode("networks", told, Learner(9.0).networks()))

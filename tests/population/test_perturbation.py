@@ -46,7 +46,7 @@ def test_a_number_moves_one_step_within_its_bounds(name, value, distribution, do
 
 def test_a_number_never_leaves_its_bounds_and_reaches_all_of_them():
     explore, random = (
-        Perturbation({"sac.learning_rate": WIDE, "sac.n_step": OneOf((1, 3, 5))}),
+        Perturbation({"sac.learning_rate": WIDE, "sac.n_step": OneOf((1, 3, 5))}, is_allowed),
         np.random.default_rng(0),
     )
     numbers, seen = {"sac.learning_rate": 1e-3, "sac.n_step": 3}, []
@@ -61,7 +61,7 @@ def test_a_number_never_leaves_its_bounds_and_reaches_all_of_them():
 
 def test_up_and_down_are_as_likely_and_cancel():
     assert moved("sac.tau", moved("sac.tau", 0.01, Normal(0.01, 1.0), 1), Normal(0.01, 1.0), 0) == pytest.approx(0.01)
-    explore = Perturbation({"sac.tau": Normal(0.01, 1.0)})
+    explore = Perturbation({"sac.tau": Normal(0.01, 1.0)}, is_allowed)
     ups = [explore({"sac.tau": 0.01}, (), np.random.default_rng(seed))["sac.tau"] > 0.01 for seed in range(400)]
     assert 0.4 < np.mean(ups) < 0.6
 
