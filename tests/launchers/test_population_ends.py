@@ -193,7 +193,8 @@ def test_in_a_search_learners_draw_nothing_and_nothing_moves(tmp_path):
     members.check_population(job, 2)
     with pytest.raises(UserError, match="cannot move it"):
         members.check_population(replace(job, trial=None), 2)
-    population_of(job, Share(0, 1), 2, kept)
+    evolver = population_of(job, Share(0, 1), 2, kept)._evolver
+    assert evolver.job.config.base.evolver_learners == evolver.job.typed["base.evolver_learners"] == 2, "it waits for"
     for mine in kept.jobs:
         assert mine.config.random_params == {} and mine.config.replay.alpha == 0.5
         assert mine.typed.keys() == {"replay.alpha", "net.evolver_records"}

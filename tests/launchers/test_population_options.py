@@ -26,6 +26,7 @@ RATE = "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}}
         (("+random_params={sac.n_step: {std: 2}}",), "add truncated"),
         (("base.evolver_strategy=best",), "base.evolver_strategy=best: allowed is pbt | cem | none"),
         (("base.evolver_pbt_share=0.6",), "base.evolver_pbt_share=0.6: allowed is a number between 0 and 0.5"),
+        (("base.evolver_learners=3",), "base.evolver_learners=3: leave it out, hydra.launcher.learners="),
         (("base.evolver_cem_length=1",), "base.evolver_cem_length=1: base.evolver_strategy=pbt needs at least 2"),
         (("base.evolver_explore=foo",), "base.evolver_explore=foo: allowed is perturb | tpe | cmaes"),
         (("role=play",), "role=play: hydra/launcher=population trains"),
