@@ -61,8 +61,8 @@ def test_a_population_evolves_and_ends(tmp_path):
 
 
 ALONE = (
-    "hydra/launcher=population", "hydra.launcher.learners=3", "base.name=pop", "seed=1", "base.max_step=1600",
-    "eval.per_step=800", "sac.updates_per_step=0.25", "replay.learning_starts=50", "base.evolver_strategy=pbt",
+    "hydra/launcher=population", "hydra.launcher.learners=3", "base.name=pop", "seed=1", "base.max_step=2400",
+    "eval.per_step=1200", "sac.updates_per_step=0.25", "replay.learning_starts=50", "base.evolver_strategy=pbt",
     "base.evolver_fitness=training", "base.evolver_cem_length=2", "base.evolver_share_replay=0.5",
     "base.evolver_pbt_start=0.25",
     "+random_params={sac.learning_rate: {truncated: [1e-4, 1e-2], log: true}, sac.gamma: {in: [0.9, 0.95, 0.99]}}",
@@ -77,16 +77,16 @@ def test_a_population_of_single_processes_evolves_and_ends(tmp_path):
     assert run.children() == [] and "Warning" not in run.said, run.said
     scene = folder / "m" / "pendulum"
     members = [RunFiles(scene / f"pop-0-{number}") for number in (1, 2, 3)]
-    assert all(member.result["env_steps"] == 1600 and member.result["objective"] is not None for member in members)
+    assert all(member.result["env_steps"] == 2400 and member.result["objective"] is not None for member in members)
     with (scene / "pop-0" / "lineage.csv").open() as file:
         lineage = list(csv.DictReader(file))
     assert {line["what"] for line in lineage} <= {"kept", "copied"} and len(lineage) >= 3
-    assert all(int(line["step"]) >= 400 for line in lineage), "none in the first quarter of the run"
+    assert all(int(line["step"]) >= 600 for line in lineage), "none in the first quarter of the run"
     assert {word.partition("=")[0] for word in lineage[0]["numbers"].split()} == {"sac.learning_rate", "sac.gamma"}
     copies = [line for line in lineage if line["what"] == "copied"]
-    assert copies, "of three that differ by chance, hardly ever none"
     for member, number in zip(members, (1, 2, 3)):
         applied = (member.path / "log.log").read_text().count("applied change number")
-        mine = sum(line["learner"] == f"learner-{number}" for line in copies)
-        assert applied in (mine, mine - 1), "a learner that has ended does not hear of its last change"
+        mine = [line["generation"] for line in copies if line["learner"] == f"learner-{number}"]
+        unheard = mine[-1:] == [lineage[-1]["generation"]]  # by a learner that has ended before the last generation
+        assert applied == len(mine) or (unheard and applied == len(mine) - 1)
     assert "play it with: " in run.said
