@@ -26,11 +26,12 @@ LEGEND = """\
 *score*: the mean return of the last evaluation of the learner that was deployed, as interquartile mean over the
 populations, with a bootstrap interval (Agarwal et al., arXiv:2108.13264). *minus best of 4*: the difference of the
 interquartile means; of the two ways to choose the best of 4, by its newest 10 measurements or by as few as a generation
-has, it is the one with the better score. Populations of one seed begin with the same draws (but for halving, which has
-8 learners), so the interval resamples these pairs together (*pairs*); beside it both are resampled independently
-(*apart*). *P(better)*: the share of seeds in which the method is ahead; equal ones count a half. *success*: populations
-whose score counts as a success. *area*: the mean over all evaluations of the learner that seemed the best at that time,
-by the mean of its newest 20 training episodes, those before it became a copy included; a method that learns faster has
+has, it is the one with the better score; on car, where the evaluation before the last chooses, both are one.
+Populations of one seed begin with the same draws (but for halving, which has 8 learners), so the interval resamples
+these pairs together (*pairs*); beside it both are resampled independently (*apart*). *P(better)*: the share of seeds in
+which the method is ahead; equal ones count a half. *success*: populations whose score counts as a success. *area*: the
+mean over all evaluations of the learner that seemed the best at that time, by the mean of its newest 20 training
+episodes, those before it became a copy included (on car by the evaluation before); a method that learns faster has
 more. *best*: the interquartile mean of the best score of any learner, which nobody knows when one is chosen. *steps*,
 *updates*: of all learners together, medians. A measurement of training is the mean of as many episodes as a learner has
 agents.
@@ -148,7 +149,8 @@ def report(found: Sequence[Found], tasks: dict[str, Task], methods: Sequence[str
     """Prints the table and writes evolver.csv, evolver.md and evolver.png into `out`."""
     rows: list[Row] = [HEADER]
     parts: list[str | Sequence[Row]] = [
-        "Written by `benchmarks/population.py`: what a population gains at equal environment steps and updates. "
+        "Written by `benchmarks/population.py`: what a population gains at equal environment steps, and at equal "
+        "updates but for one learner and halving (their own column tells). "
         "See [populations](../populations.md).", "![the deployed learner over time](evolver.png)"
     ]  # fmt: skip
     for name, task in tasks.items():
