@@ -143,12 +143,15 @@ def _keep_what_an_evolver_moved(config: DictConfig, folder: RunFolder, overrides
     """A learner that leaves its population goes on with the hyperparameters that it has at its checkpoint."""
     which = "latest" if config.ckpt == "auto" else config.ckpt
     numbers = Checkpoints(folder.checkpoints).scalars("evolving", which).get("numbers", {})
-    for name in numbers.keys() - overrides.keys():
+    moved = sorted(numbers.keys() - overrides.keys())
+    for name in moved:
         field = field_of(name)
         assert field is not None
         value = int(numbers[name]) if str(field.type).startswith("int") else float(numbers[name])
         OmegaConf.update(config, name, value)
-        log.info("the evolver has moved %s to %g: the run goes on with it", name, value)
+    if moved:
+        told = ", ".join(f"{name}={numbers[name]:.4g}" for name in moved)
+        log.warning("this run leaves its population and goes on with what the evolver has set: %s", told)
 
 
 def _newest_runs(scene: Path) -> str:

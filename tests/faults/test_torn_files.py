@@ -180,7 +180,7 @@ def test_a_torn_config_without_a_copy_is_refused_in_words_unless_the_command_tel
     assert "What this command says is used instead" in caplog.text
 
 
-def test_a_learner_that_leaves_its_population_keeps_what_the_evolver_moved(tmp_path):
+def test_a_learner_that_leaves_its_population_keeps_what_the_evolver_moved(tmp_path, caplog):
     run, _ = begun(tmp_path, "base.evolver_enabled=true", "sac.gamma=0.5", "sac.tau=0.25")
     numbers = {"sac.gamma": 0.75, "sac.n_step": 3.0, "sac.tau": 0.125}
     evolving = Part(1)
@@ -194,6 +194,7 @@ def test_a_learner_that_leaves_its_population_keeps_what_the_evolver_moved(tmp_p
     alone = resumed({"base.evolver_enabled": False, "sac.tau": 0.0625})
     assert (alone.gamma, alone.n_step, alone.tau) == (0.75, 3, 0.0625), "what is typed counts"
     assert isinstance(alone.n_step, int)
+    assert "goes on with what the evolver has set: sac.gamma=0.75, sac.n_step=3" in caplog.text
     assert resumed({}).gamma == 0.5, "in its population the checkpoint brings it"
     assert resumed({"base.evolver_enabled": False, "ckpt": 2}).gamma == 0.5, "before it was moved"
 
