@@ -476,8 +476,12 @@ def test_it_is_not_over_before_all_have_come(tmp_path, monkeypatch, lines, learn
         wait_for(lambda: len(served.server.peers) == 2, meanwhile=turn)
         end(first)
         assert not served.service.ended and not served.service._settled()
-        monkeypatch.setattr(server, "RETURN_SECONDS", 0.0)
-        assert served.service.ended == (learners is None), "where nobody knows how many come, none is awaited for ever"
+        with monkeypatch.context() as later:
+            later.setattr(server, "RETURN_SECONDS", 0.0)
+            assert served.service.ended == (learners is None), "where nobody knows how many, none is awaited for ever"
+        wait_for(lambda: len(served.server.peers) == 4, meanwhile=lambda: [line.turn() for line in late])
+        end(late)
+        assert served.service.ended == (learners != 5)
 
 
 def test_a_damaged_population_is_told_in_words(tmp_path):
