@@ -77,8 +77,8 @@ class Evolution:
         member.assigned, member.fresh = assigned, False
         member.forget_measurements()
 
-    def repeats(self, name: str) -> None:
-        """The learner reports an older number, so it makes its latest change again, and what came after it is lost.
+    def taken_back(self, name: str) -> None:
+        """The learner reports a number from before its latest change, which it makes again: what came after it is lost.
 
         A learner that has not heard of the change yet has nothing to lose.
         """

@@ -17,7 +17,7 @@ from sac.wire.peer import Peer
 from sac.wire.server import Server
 
 log = logging.getLogger(__name__)
-SETTLING_SECONDS = 5.0  # after the start, in which learners reconnect before a generation may be made
+SETTLING_SECONDS = 5.0  # after the start, in which learners connect before a generation, if their number is unknown
 RETURN_SECONDS = 60.0  # after the start, in which a generation waits for the known learners, which may still be loading
 NETWORKS_TIMEOUT_SECONDS = 60.0  # time for the donors to send their networks
 
@@ -78,10 +78,11 @@ class EvolverServer:
             self._store.save(self.evolution, {} if become is None else {_name(peer): become})
 
     def _settled(self) -> bool:
-        """Whether the learners have had the time to reconnect since this process started."""
+        """Whether all learners are there, or have had the time to connect since this process started."""
         running = {name for name, member in self.evolution.members.items() if not member.ended} | self._may_return
-        seconds = self._seconds()
-        return seconds > SETTLING_SECONDS and (seconds > RETURN_SECONDS or running <= self._present())
+        complete = self._learners is not None and len(self.evolution.members) >= self._learners  # no other will come
+        all_there = running <= self._present() and (complete or self._seconds() > SETTLING_SECONDS)
+        return all_there or self._seconds() > RETURN_SECONDS
 
     def _seconds(self) -> float:
         """Seconds since the start."""
@@ -120,7 +121,7 @@ class EvolverServer:
             self._store.save(self.evolution, {})
         elif message["assigned"] < member.assigned:
             number = {"assigned": member.assigned}
-            self.evolution.repeats(name)
+            self.evolution.taken_back(name)
             if member.fresh:
                 self.server.say(peer, "begin_anew", **number)
             elif (networks := self._store.networks(name, member.assigned)) is None:

@@ -105,8 +105,11 @@ class EvolverHost(ServiceHost[EvolverServer]):
         return EvolverServer(server, self.evolution, self.store, self._config.base.evolver_learners)
 
     def _columns_of_the_saved(self) -> Columns | None:
-        """The arrays of the saved population's networks. Raises UserError for one that cannot go on."""
-        saved = self.store.description()
+        """The arrays that a learner's networks must have: those of the saved population; None where any will do.
+
+        Raises UserError for a population that cannot go on.
+        """
+        saved = self.store.description() if self.evolution.strategy.evolves else None
         try:
             return None if saved is None else self._columns_of(saved)[0]
         except ValueError as error:
@@ -118,8 +121,8 @@ class EvolverHost(ServiceHost[EvolverServer]):
         Raises ValueError for learners that give more or less than this strategy takes.
         """
         networks, rows = columns_of(description)
-        if not self.evolution.strategy.evolves:  # it takes any learners, and no networks
-            return {}, rows
+        if not self.evolution.strategy.evolves:  # it takes any learners
+            return networks, rows
         base, everything = self._config.base, gives_everything(networks)
         if everything != inherits_everything(self._config):
             gives = "all that they are" if everything else "their networks alone"

@@ -145,10 +145,8 @@ def _keep_what_an_evolver_moved(config: DictConfig, folder: RunFolder, overrides
     numbers = Checkpoints(folder.checkpoints).scalars("evolving", which).get("numbers", {})
     moved = sorted(numbers.keys() - overrides.keys())
     for name in moved:
-        field = field_of(name)
-        assert field is not None
-        value = int(numbers[name]) if str(field.type).startswith("int") else float(numbers[name])
-        OmegaConf.update(config, name, value)
+        number = float(numbers[name])
+        OmegaConf.update(config, name, int(number) if number.is_integer() else number)
     if moved:
         told = ", ".join(f"{name}={numbers[name]:.4g}" for name in moved)
         log.warning("this run leaves its population and goes on with what the evolver has set: %s", told)

@@ -210,7 +210,7 @@ class Training:
         try:
             self._save()
         except Diverged as error:
-            if not self.source.on_divergence(error):
+            if not (self.interruption.requested and self.source.on_divergence(error)):
                 raise
             log.warning("the last state was not saved: %s", self._what_stays())
         except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,17 +38,21 @@ class Description:
 
     def differences(self, other: Description) -> list[str]:
         """`name: our value | the other's value` for each name whose values differ; of mappings for each inner name."""
-        mine, others = (json.loads(json.dumps(d.shared)) for d in (self, other))
-        return list(_differences(mine, others))
+        mine, others = (_flat(json.loads(json.dumps(d.shared))) for d in (self, other))
+        nothing = "nothing"
+        return [
+            f"{name}: {mine.get(name, nothing)} | {others.get(name, nothing)}"
+            for name in sorted(mine.keys() | others.keys())
+            if mine.get(name, nothing) != others.get(name, nothing)
+        ]
 
 
-def _differences(mine: Mapping[str, Any], others: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for name in sorted(mine.keys() | others.keys()):
-        one, other = (values.get(name, "nothing") for values in (mine, others))
-        if isinstance(one, dict) and isinstance(other, dict):
-            yield from _differences(one, other, f"{prefix}{name} ")
-        elif one != other:
-            yield f"{prefix}{name}: {one} | {other}"
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values by name, those of a mapping by its name and their own."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= {f"{name} {key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
+    return found
 
 
 def described_spec(spec: Spec) -> dict[str, Any]:

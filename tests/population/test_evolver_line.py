@@ -237,6 +237,9 @@ def test_after_a_resume_a_generation_waits_for_the_known_learners(monkeypatch):
     evolution.join, folder.save = (lambda name: None), lambda *told: None
     service.arrived(peers[3])
     assert not settled_after(server.SETTLING_SECONDS - 1) and settled_after(server.SETTLING_SECONDS + 1)
+    for learners, at_once in ((3, True), (4, False)):
+        service._learners = learners
+        assert settled_after(0) == at_once, "where all have come, nobody else is waited for"
 
 
 def test_a_learner_whose_evolver_is_away_keeps_the_newest_reports(lines):

@@ -182,10 +182,10 @@ def test_who_makes_a_change_again_is_measured_again():
     evolution = population()
     evaluate(evolution, 0, 10, 20, 30)
     evolution.evolve({"d": networks(4.0)}, set("abcd"))
-    evolution.repeats("a")
+    evolution.taken_back("a")
     assert evolution.members["a"].recent == [30.0, 31.0], "it has not heard of the change yet"
     evaluate(evolution, 50, 10, 20, 30, step=300)
-    evolution.repeats("a")
+    evolution.taken_back("a")
     assert evolution.members["a"].scores == [] and evolution.best()[0] == "d"
     assert not evolution.due("abcd") and evolution.evaluated("a", 1, 200, 5.0), "from an earlier step on"
 

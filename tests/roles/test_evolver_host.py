@@ -16,6 +16,7 @@ from sac.population.heritage import COUNT
 from sac.roles.evolver import EvolverHost
 from sac.types import Sensor, Spec
 from sac.wire.handshake import Description
+from sac.wire.messages import evolver_codec
 
 CONF = str(Path(__file__).parents[2] / "conf")
 ALONE = {"policy/0": [[3], "float32"]}
@@ -81,10 +82,14 @@ def test_a_population_that_began_with_another_strategy_is_not_changed(tmp_path, 
 
 
 def test_an_evolver_that_only_compares_takes_any_learners(tmp_path):
-    for networks in (ALONE, EVERYTHING, {}):
-        host = EvolverHost(config_of("role=evolver", "base.evolver_strategy=none"), tmp_path)
-        host.make_service(SimpleNamespace(), Description({"networks": networks}, {}))
+    for networks in (ALONE, {**EVERYTHING, "numbers/sac.tau": [[], "float64"]}, {}):
+        host, server = EvolverHost(config_of("role=evolver", "base.evolver_strategy=none"), tmp_path), SimpleNamespace()
+        host.make_service(server, Description({"networks": networks}, {}))
         host.store.describe(Description({"networks": networks}, {}))
+        numbers = {name: np.float64(0.5) for name in networks if name.startswith("numbers/")}
+        learner = evolver_codec({name: (tuple(shape), dtype) for name, (shape, dtype) in networks.items()}, {})
+        told = server.codec.decode(learner.encode("what_am_i?", {"assigned": 0}, numbers))
+        assert told.arrays.keys() == numbers.keys(), "it reads what such a learner says"
 
 
 @pytest.mark.slow

@@ -106,6 +106,8 @@ def test_bounds_are_described_where_they_are_not_the_usual_ones():
     here, there = (Description(described_spec(Spec(sensors, 1)), {}) for sensors in (own, (usual[0], own[1])))
     assert spec_of(Description.of(here.text()).shared) == Spec(own, 1)
     (difference,) = here.differences(there)
+    one, other = (Description({"networks": {"w": [2], "b": b}}, {}) for b in ([], [1]))
+    assert one.differences(other) == ["networks b: [] | [1]"], "of many the one that differs"
     assert difference.startswith("observation eye: [[4, 4, 1], 'uint8', [0.0, 1.0]] | [[4, 4, 1], 'uint8']")
     assert here.hash == Description.of(here.text()).hash != there.hash
 
